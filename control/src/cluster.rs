@@ -1,0 +1,3 @@
+//! The way of a Kubernetes event: source, store, index.
+
+pub mod object;

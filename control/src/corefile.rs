@@ -1,0 +1,1 @@
+//! Corefile: text to typed directives.
