@@ -148,6 +148,9 @@ struct Generator<'a> {
     latencies: Histogram<u32>,
     /// Right replies that arrived in the measured time.
     in_time: u64,
+    receives: u64,
+    /// Those of `receives` that found an empty socket.
+    idle_receives: u64,
     start: Instant,
     warm_ns: u64,
     end_ns: u64,
@@ -182,6 +185,8 @@ impl<'a> Generator<'a> {
             tally: Tally::default(),
             latencies: Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("valid bounds"),
             in_time: 0,
+            receives: 0,
+            idle_receives: 0,
             start: Instant::now(),
             warm_ns: nanoseconds(settings.warm_up),
             end_ns: nanoseconds(settings.warm_up + settings.duration),
@@ -191,42 +196,40 @@ impl<'a> Generator<'a> {
     fn run(&mut self) -> io::Result<Report> {
         let timeout_ns = nanoseconds(self.settings.timeout);
         let mut expired_ns = 0;
-        let (mut rounds, mut idle_rounds) = (0u64, 0u64);
         self.start = Instant::now();
         loop {
-            let mut moved = 0;
             for at in 0..self.flows.len() {
-                moved += self.receive(at)?;
-                moved += self.send(at)?;
+                self.receive(at)?;
+                self.send(at)?;
             }
             let now_ns = self.now_ns();
             if now_ns >= expired_ns + EXPIRE_EVERY_NS {
                 expired_ns = now_ns;
                 self.expire(now_ns.saturating_sub(timeout_ns));
             }
-            if now_ns < self.end_ns {
-                rounds += 1;
-                idle_rounds += u64::from(moved == 0);
-            } else if self.flows.iter().all(|flow| flow.in_flight.len() == 0) {
-                return Ok(self.report(rounds, idle_rounds));
+            if now_ns >= self.end_ns && self.flows.iter().all(|flow| flow.in_flight.len() == 0) {
+                return Ok(self.report());
             }
         }
     }
 
     /// Takes what one socket has, one batch at most, and settles it.
-    fn receive(&mut self, at: usize) -> io::Result<usize> {
+    fn receive(&mut self, at: usize) -> io::Result<()> {
         let socket = self.flows[at].socket.as_fd();
         let count = match self.received.receive(socket, Wait::No) {
             Ok(count) => count,
             Err(error) => self.note(error)?,
         };
-        if count > 0 {
-            let now_ns = self.now_ns();
-            for datagram in 0..count {
-                self.settle(at, datagram, now_ns);
-            }
+        self.receives += 1;
+        if count == 0 {
+            self.idle_receives += 1;
+            return Ok(());
         }
-        Ok(count)
+        let now_ns = self.now_ns();
+        for datagram in 0..count {
+            self.settle(at, datagram, now_ns);
+        }
+        Ok(())
     }
 
     fn settle(&mut self, flow: usize, datagram: usize, now_ns: u64) {
@@ -277,20 +280,20 @@ impl<'a> Generator<'a> {
     }
 
     /// Sends what is due and has room on one socket, one batch at most.
-    fn send(&mut self, at: usize) -> io::Result<usize> {
+    fn send(&mut self, at: usize) -> io::Result<()> {
         let now_ns = self.now_ns();
         if now_ns >= self.end_ns {
-            return Ok(0);
+            return Ok(());
         }
         let room = self
             .flow_window
             .saturating_sub(self.flows[at].in_flight.len());
         let count = room.min(self.due(now_ns)).min(BATCH_MAX);
         if count == 0 {
-            return Ok(0);
+            return Ok(());
         }
         let mut ids = [0; BATCH_MAX];
-        for place in 0..count {
+        for (place, entered) in ids.iter_mut().take(count).enumerate() {
             let query = (self.next + place) % self.queries.len();
             let at_ns = self.meant_ns(place, now_ns);
             let sent = Sent {
@@ -304,7 +307,7 @@ impl<'a> Generator<'a> {
                 .expect("room was counted");
             self.outgoing.put(place, self.queries.datagram(query));
             self.outgoing.datagram_mut(place)[..2].copy_from_slice(&id.to_be_bytes());
-            ids[place] = id;
+            *entered = id;
         }
         let taken = match self.outgoing.send(self.flows[at].socket.as_fd(), count) {
             Ok(taken) => taken,
@@ -319,7 +322,7 @@ impl<'a> Generator<'a> {
         }
         self.next = (self.next + taken) % self.queries.len();
         self.issued += u64::try_from(taken).expect("usize fits u64");
-        Ok(taken)
+        Ok(())
     }
 
     /// How many queries should leave now, at most a batch.
@@ -372,7 +375,7 @@ impl<'a> Generator<'a> {
         nanoseconds(self.start.elapsed())
     }
 
-    fn report(&mut self, rounds: u64, idle_rounds: u64) -> Report {
+    fn report(&mut self) -> Report {
         let measured = self.settings.duration;
         let behind = match self.settings.pace {
             Pace::Closed { .. } => 0,
@@ -384,7 +387,7 @@ impl<'a> Generator<'a> {
             measured,
             tally: std::mem::take(&mut self.tally),
             behind,
-            idle: idle_rounds as f64 / rounds.max(1) as f64,
+            idle: self.idle_receives as f64 / self.receives.max(1) as f64,
             latency_us: Latency::new(&self.latencies),
         }
     }

@@ -89,9 +89,8 @@ impl Batch {
         // belong to `self`, which stays exclusively borrowed until the call returns; the kernel
         // keeps no pointer. `fd` is open because `socket` borrows it. A null timeout is allowed.
         let received = unsafe { libc::recvmmsg(fd, headers, COUNT, flags as _, ptr::null_mut()) };
-        let received = match usize::try_from(received) {
-            Ok(received) => received,
-            Err(_) => return or_nothing(io::Error::last_os_error()),
+        let Ok(received) = usize::try_from(received) else {
+            return or_nothing(io::Error::last_os_error());
         };
         for (at, header) in self.headers.iter().take(received).enumerate() {
             self.lengths[at] = usize::try_from(header.msg_len).expect("u32 fits usize");

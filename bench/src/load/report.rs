@@ -82,11 +82,19 @@ pub struct Report {
     pub tally: Tally,
     /// Queries of an open loop that were due but could not be sent by the end.
     pub behind: u64,
-    /// Share of the generator's rounds that found nothing to receive or send. Near 0 in a closed
-    /// loop, the generator is the limit, not the server.
+    /// Share of the generator's looks at a socket that found nothing. Near 0 in a closed loop, the
+    /// generator is the limit, not the server.
     pub idle: f64,
     /// How long right replies took.
     pub latency_us: Latency,
+}
+
+impl Report {
+    /// The RCODEs that occurred and how often, in words.
+    pub fn rcodes(&self) -> String {
+        let rcodes = named(&self.tally.rcodes).map(|(rcode, count)| format!("{rcode} {count}"));
+        rcodes.collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl fmt::Display for Report {
@@ -115,10 +123,7 @@ impl fmt::Display for Report {
                 tally.not_response, tally.other_question, tally.not_expected
             )?;
         }
-        let rcodes: Vec<String> = named(&tally.rcodes)
-            .map(|(rcode, count)| format!("{rcode} {count}"))
-            .collect();
-        writeln!(f, "rcodes      {}", rcodes.join(", "))?;
+        writeln!(f, "rcodes      {}", self.rcodes())?;
         writeln!(
             f,
             "datagrams   {} truncated, {} unexpected, {} refused",
@@ -133,7 +138,7 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "idle        {:.1} % of the generator's rounds",
+            "idle        {:.1} % of the generator's looks at a socket",
             self.idle * 100.0
         )?;
         write!(
