@@ -1,0 +1,283 @@
+//! The compiled plan: listeners, server blocks, and each block's plugins in CoreDNS's fixed order.
+//!
+//! A block is a list of [`Stage`]s. A query walks it forwards until a stage says something else
+//! than [`Step::Next`]; then the stages that were passed see the reply, backwards. That is the
+//! whole contract: what wraps a response writer in CoreDNS is a response side here.
+//!
+//! The plan is immutable. Control builds it, workers pick up the current one once a batch.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::log::LogSink;
+use crate::plugins::{any, cache, errors, forward, kubernetes, loadbalance, local, log, whoami};
+use crate::wire::query::HEADER_LEN;
+use crate::wire::{Edns, FoldedName, Query, RType, Rcode, Reply};
+
+/// What a stage says of a query.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// The reply holds the answer.
+    Answered,
+    /// Not mine: ask the next stage.
+    Next,
+    /// Nothing was written; the server sends this code without AA or records. The text is what
+    /// `errors` logs; empty for codes that are no failure.
+    Failed(Rcode, &'static str),
+    /// No reply at all.
+    Dropped,
+    /// The answer needs I/O: the query goes to the slow path, which resumes at this stage.
+    Slow,
+}
+
+/// One plugin of a server block. A closed list: dispatch is a jump, and what a plugin may do is
+/// what these two methods let it.
+#[derive(Clone)]
+pub enum Stage {
+    /// Logs failures.
+    Errors(errors::Errors),
+    /// Logs queries.
+    Log(log::Log),
+    /// Answers `localhost` and its like.
+    Local(local::Local),
+    /// Answers ANY with HINFO.
+    Any,
+    /// Rotates RRsets.
+    LoadBalance,
+    /// Clamps TTLs; the store behind it is the slow path's.
+    Cache(cache::Cache),
+    /// Answers from the cluster's index.
+    Kubernetes(Box<kubernetes::Kubernetes>),
+    /// Asks upstreams.
+    Forward(forward::Forward),
+    /// Tells clients their address.
+    Whoami,
+}
+
+impl Stage {
+    fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
+        match self {
+            Self::Errors(_) | Self::Log(_) | Self::Cache(_) => Step::Next,
+            Self::LoadBalance => loadbalance::query(context),
+            Self::Local(local) => local.query(context, reply),
+            Self::Any => any::query(context, reply),
+            Self::Kubernetes(kubernetes) => kubernetes.query(context, reply),
+            Self::Forward(forward) => forward.query(context, reply),
+            Self::Whoami => whoami::query(context, reply),
+        }
+    }
+
+    fn response(&self, context: &mut Context<'_>, step: Step, reply: &mut Reply<'_>) {
+        match self {
+            Self::Errors(errors) => errors.response(context, step),
+            Self::Log(log) => log.response(context, step, reply),
+            Self::LoadBalance => loadbalance::response(context, step, reply),
+            Self::Cache(cache) => cache.response(context, step, reply),
+            Self::Local(_) | Self::Any | Self::Kubernetes(_) | Self::Forward(_) | Self::Whoami => {}
+        }
+    }
+}
+
+/// A server block as one listener has it.
+#[derive(Clone)]
+pub struct Block {
+    /// The block's zone: lower-case wire name.
+    pub zone: Box<[u8]>,
+    /// The number of its labels.
+    pub labels: usize,
+    /// The plugins. A block without any refuses.
+    pub stages: Arc<[Stage]>,
+}
+
+/// What is served on one port of one address (or of all).
+#[derive(Clone)]
+pub struct Listener {
+    /// Where to listen; the addresses of one entry share their blocks.
+    pub addresses: Vec<SocketAddr>,
+    /// Server blocks, longest zone first.
+    pub blocks: Vec<Block>,
+    /// A block answers other classes than IN as well.
+    pub other_classes: bool,
+}
+
+impl Listener {
+    /// The block for a name: the longest zone that it is in. DS records belong to the parent, so
+    /// for them it is the shortest zone but the root (RFC 3658 §2.2.1.1, as CoreDNS reads it).
+    fn block(&self, name: &FoldedName, qtype: RType) -> Option<&Block> {
+        let mut fitting =
+            self.blocks.iter().filter(|block| name.labels_above(&block.zone, block.labels).is_some());
+        if qtype != RType::DS {
+            return fitting.next();
+        }
+        let mut found = None;
+        for block in fitting {
+            if block.labels > 0 || found.is_none() {
+                found = Some(block);
+            }
+        }
+        found
+    }
+}
+
+/// Everything that workers need to know, swapped as a whole.
+#[derive(Clone)]
+pub struct Plan {
+    /// The listeners.
+    pub listeners: Vec<Arc<Listener>>,
+    /// Where log lines go.
+    pub log: LogSink,
+}
+
+/// How a query came and how its reply will leave.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The client.
+    pub remote: SocketAddr,
+    /// The address that was asked.
+    pub local: SocketAddr,
+    /// Over TCP.
+    pub stream: bool,
+    /// When it came; read once a batch.
+    pub received: Instant,
+}
+
+/// One query on its way through a block.
+pub struct Context<'q> {
+    /// The query.
+    pub query: Query<'q>,
+    /// Its name in lower case.
+    pub name: &'q FoldedName,
+    /// Who asks.
+    pub peer: Peer,
+    /// The listener that it came to, for look-ups of other names.
+    pub listener: &'q Listener,
+    /// A number to rotate RRsets by, drawn by `loadbalance` and taken by whoever applies it.
+    pub rotation: Option<u32>,
+    /// Look-ups inside look-ups so far.
+    pub nesting: u8,
+    /// The worker's random state.
+    pub random: &'q mut Random,
+    /// Where log lines go.
+    pub log: &'q LogSink,
+}
+
+impl Context<'_> {
+    /// Asks the whole server for another name, as a client with the same limits would, and hands
+    /// the encoded reply to `read`. `None` when nobody replies. Allocates; for the rare paths.
+    pub fn look_up<R>(&mut self, name: &[u8], qtype: RType, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        if self.nesting >= crate::limits::NESTING_MAX {
+            return None;
+        }
+        let mut packet = Vec::with_capacity(HEADER_LEN + name.len() + 15);
+        packet.extend(&self.query.packet[..4]);
+        packet.extend([0, 1, 0, 0, 0, 0, 0, u8::from(self.query.edns.is_some())]);
+        packet.extend(name);
+        packet.extend(qtype.0.to_be_bytes());
+        packet.extend([0, 1]);
+        if let Some(Edns { payload_size, flags, .. }) = self.query.edns {
+            packet.extend([0, 0, RType::OPT.0 as u8]);
+            packet.extend(payload_size.to_be_bytes());
+            packet.extend([0, 0]);
+            packet.extend(flags.to_be_bytes());
+            packet.extend([0, 0]);
+        }
+        let mut folded = Box::new(FoldedName::default());
+        let query = Query::parse(&packet, &mut folded).ok()?;
+        let mut buf = vec![0; crate::limits::MESSAGE_LEN_MAX];
+        let mut context = Context {
+            query,
+            name: &folded,
+            peer: self.peer,
+            listener: self.listener,
+            rotation: None,
+            nesting: self.nesting + 1,
+            random: self.random,
+            log: self.log,
+        };
+        let mut reply = Reply::new(&mut buf, &query, self.peer.stream);
+        match context.serve(&mut reply) {
+            Outcome::Reply => {}
+            Outcome::Dropped | Outcome::Slow => return None,
+        }
+        let len = reply.finish(None);
+        Some(read(&buf[..len]))
+    }
+
+    /// Finds the block and runs its chain.
+    pub fn serve(&mut self, reply: &mut Reply<'_>) -> Outcome {
+        let stages = match self.listener.block(self.name, self.query.qtype) {
+            Some(block) if !block.stages.is_empty() => &*block.stages,
+            _ => {
+                reply.set_rcode(Rcode::REFUSED);
+                return Outcome::Reply;
+            }
+        };
+        let mut passed = 0;
+        let step = loop {
+            let Some(stage) = stages.get(passed) else {
+                break Step::Failed(Rcode::SERVFAIL, "no next plugin found");
+            };
+            match stage.query(self, reply) {
+                Step::Next => passed += 1,
+                step => break step,
+            }
+        };
+        match step {
+            Step::Dropped => return Outcome::Dropped,
+            Step::Slow => return Outcome::Slow,
+            Step::Failed(rcode, _) => {
+                reply.clear();
+                reply.set_rcode(rcode);
+            }
+            Step::Answered | Step::Next => {}
+        }
+        for stage in stages[..passed.min(stages.len())].iter().rev() {
+            stage.response(self, step, reply);
+        }
+        Outcome::Reply
+    }
+}
+
+/// What became of a query.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The reply is ready.
+    Reply,
+    /// Nothing is to be sent.
+    Dropped,
+    /// The slow path has to go on with it.
+    Slow,
+}
+
+/// A small generator for rotation and shuffling, one a worker (xorshift64*). Nothing that an
+/// attacker could use depends on it.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// A generator seeded from the system.
+    pub fn new() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        Self(RandomState::new().hash_one(1_u8) | 1)
+    }
+
+    /// The next 32 random bits.
+    pub const fn next(&mut self) -> u32 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+    }
+
+    /// A random number below `bound`, which must not be 0.
+    pub const fn below(&mut self, bound: usize) -> usize {
+        (self.next() as u64 * bound as u64 >> 32) as usize
+    }
+}
+
+impl Default for Random {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,153 @@
+//! The index: what control publishes about one cluster, read by every worker without a lock.
+//!
+//! CoreDNS looks names up by their parts (service, namespace, endpoint…), and its answers follow
+//! from that, so the index is keyed by those parts as well and not by whole owner names: one entry
+//! a Service answers for its address names, its port names and its endpoints' names, in every zone
+//! of the plugin. That is what keeps an endpoint at tens of bytes; see ARCHITECTURE.md. RRsets
+//! that are asked for all the time (the addresses of a Service) stand there encoded and are copied.
+//!
+//! The tables are [`papaya`] maps: readers never wait and never see a half-made entry; control is
+//! the only writer and replaces one entry at a time, so that a change costs what it touches. The
+//! bench `lookup` measures them against the alternatives.
+
+mod node;
+mod table;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+pub use node::{
+    Addresses, EndpointSlice, Host, Item, LabelBuf, Port, PortSelector, ServiceKind, ServiceNode,
+    ServiceParts,
+};
+pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName};
+use table::{AddressKey, LabelKey, Passthrough, PodKey, PodRef, ServiceKey, ServiceRef};
+
+type Map<K, V> = papaya::HashMap<K, V, Passthrough>;
+
+fn map<K, V>() -> Map<K, V> {
+    papaya::HashMap::builder().hasher(Passthrough).build()
+}
+
+/// The published names of one `kubernetes` plugin.
+pub struct ClusterIndex {
+    services: Map<ServiceKey, ServiceNode>,
+    namespaces: Map<LabelKey, Arc<Namespace>>,
+    addresses: Map<AddressKey, AddressNode>,
+    pods: Map<PodKey, ()>,
+    serial: AtomicU32,
+    synced: AtomicBool,
+}
+
+impl Default for ClusterIndex {
+    fn default() -> Self {
+        Self {
+            services: map(),
+            namespaces: map(),
+            addresses: map(),
+            pods: map(),
+            serial: AtomicU32::new(0),
+            synced: AtomicBool::new(false),
+        }
+    }
+}
+
+/// What workers ask.
+impl ClusterIndex {
+    /// Reads the entry of a Service, whether or not its namespace is exposed.
+    pub fn service<R>(
+        &self,
+        service: LabelRef<'_>,
+        namespace: LabelRef<'_>,
+        read: impl FnOnce(&ServiceName, &ServiceNode) -> R,
+    ) -> Option<R> {
+        let services = self.services.pin();
+        let (key, node) = services.get_key_value(&ServiceRef { service, namespace })?;
+        Some(read(&key.0, node))
+    }
+
+    /// Whether names under this namespace are answered.
+    pub fn namespace_exposed(&self, namespace: LabelRef<'_>) -> bool {
+        self.namespaces.pin().get(&namespace).is_some_and(|namespace| namespace.is_exposed())
+    }
+
+    /// Reads whose address this is.
+    pub fn address<R>(&self, address: IpAddr, read: impl FnOnce(&AddressNode) -> R) -> Option<R> {
+        self.addresses.pin().get(&AddressKey(address)).map(read)
+    }
+
+    /// Whether a pod of this namespace has this as its primary address.
+    pub fn has_pod(&self, namespace: LabelRef<'_>, address: IpAddr) -> bool {
+        self.pods.pin().contains_key(&PodRef { namespace, address })
+    }
+
+    /// The zone's serial: Unix seconds of the last change that DNS shows.
+    pub fn serial(&self) -> u32 {
+        self.serial.load(Ordering::Relaxed)
+    }
+
+    /// Whether the first complete list of every kind has arrived. Until then a missing name says
+    /// nothing.
+    pub fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// The number of Services, addresses and pods published.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        (self.services.len(), self.addresses.len(), self.pods.len())
+    }
+}
+
+/// What control, the only writer, publishes.
+impl ClusterIndex {
+    /// Publishes a Service, replacing what stood under its name.
+    pub fn put_service(&self, name: Arc<ServiceName>, node: ServiceNode) {
+        self.services.pin().insert(ServiceKey(name), node);
+    }
+
+    /// Withdraws a Service.
+    pub fn remove_service(&self, name: &ServiceName) {
+        self.services.pin().remove(&name.key());
+    }
+
+    /// Publishes a namespace. Whether it is exposed is its own state and may change later.
+    pub fn put_namespace(&self, namespace: Arc<Namespace>) {
+        self.namespaces.pin().insert(LabelKey(Arc::clone(&namespace)), namespace);
+    }
+
+    /// Withdraws a namespace.
+    pub fn remove_namespace(&self, namespace: &Namespace) {
+        self.namespaces.pin().remove(&namespace.label());
+    }
+
+    /// Publishes whose address this is.
+    pub fn put_address(&self, address: IpAddr, node: AddressNode) {
+        self.addresses.pin().insert(AddressKey(address), node);
+    }
+
+    /// Withdraws an address.
+    pub fn remove_address(&self, address: IpAddr) {
+        self.addresses.pin().remove(&AddressKey(address));
+    }
+
+    /// Publishes a pod's address.
+    pub fn put_pod(&self, namespace: Arc<Namespace>, address: IpAddr) {
+        self.pods.pin().insert(PodKey { namespace, address }, ());
+    }
+
+    /// Withdraws a pod's address.
+    pub fn remove_pod(&self, namespace: &Namespace, address: IpAddr) {
+        self.pods.pin().remove(&PodRef { namespace: namespace.label(), address });
+    }
+
+    /// Sets the serial.
+    pub fn set_serial(&self, serial: u32) {
+        self.serial.store(serial, Ordering::Relaxed);
+    }
+
+    /// Says that the first complete lists are in.
+    pub fn set_synced(&self) {
+        self.synced.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,485 @@
+//! One Service as workers read it: its encoded addresses, its ports, its endpoints.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use super::table::LabelRef;
+use crate::limits::LABEL_LEN_MAX;
+use crate::wire::RType;
+use crate::wire::name::label_hash;
+use crate::wire::reply::QUESTION_POINTER;
+
+/// A named or unnamed port. Name and protocol are in lower case, as names are matched.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Port {
+    /// The port's name; empty when it has none.
+    pub name: Box<[u8]>,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: Box<[u8]>,
+    /// The number; `None` stands for "no particular port", which no SRV record can show.
+    pub number: Option<u16>,
+}
+
+/// Which ports a name is about: `_port._protocol.…`, or any.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PortSelector<'a> {
+    /// The port's name, lower case, without its underscore; empty for any.
+    pub port: &'a [u8],
+    /// The protocol, likewise.
+    pub protocol: &'a [u8],
+}
+
+impl PortSelector<'_> {
+    fn selects(&self, port: &Port) -> bool {
+        (self.port.is_empty() || *self.port == *port.name)
+            && (self.protocol.is_empty() || *self.protocol == *port.protocol)
+    }
+
+    /// The numbers of the selected ports. Something without any port counts as having one nameless
+    /// port without a number: its addresses are answered, but no SRV record shows it.
+    fn numbers<'p>(&self, ports: &'p [Port]) -> impl Iterator<Item = Option<u16>> + 'p
+    where
+        Self: 'p,
+    {
+        let portless =
+            ports.is_empty() && self.port.is_empty() && self.protocol.is_empty();
+        let selector = *self;
+        portless
+            .then_some(None)
+            .into_iter()
+            .chain(ports.iter().filter(move |port| selector.selects(port)).map(|port| port.number))
+    }
+}
+
+/// The ready addresses of a slice, packed by family.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Addresses {
+    /// IPv4.
+    V4(Box<[Ipv4Addr]>),
+    /// IPv6.
+    V6(Box<[Ipv6Addr]>),
+    /// Host names, as uncompressed wire names in the API's spelling.
+    Fqdn(Box<[Box<[u8]>]>),
+}
+
+impl Addresses {
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::V4(list) => list.len(),
+            Self::V6(list) => list.len(),
+            Self::Fqdn(list) => list.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn host(&self, index: usize) -> Host<'_> {
+        match self {
+            Self::V4(list) => Host::Ip(IpAddr::V4(list[index])),
+            Self::V6(list) => Host::Ip(IpAddr::V6(list[index])),
+            Self::Fqdn(list) => Host::Name(&list[index]),
+        }
+    }
+}
+
+/// The endpoints of one EndpointSlice.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EndpointSlice {
+    /// The slice's ports; none means the addresses alone are answered.
+    pub ports: Box<[Port]>,
+    /// The ready addresses.
+    pub addresses: Addresses,
+    /// Names of the endpoints (`hostname`, or the pod's name), where they have one; absent when
+    /// none has.
+    pub names: Option<Box<[Option<Box<[u8]>>]>>,
+}
+
+impl EndpointSlice {
+    /// The hosts, in the API's order.
+    pub fn hosts(&self) -> impl Iterator<Item = Host<'_>> {
+        (0..self.addresses.len()).map(|index| self.addresses.host(index))
+    }
+
+    /// Whether an endpoint has this address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.hosts().any(|host| host == Host::Ip(address))
+    }
+
+    /// The name of endpoint `index`: its own, or its address with dashes. Empty for a host name
+    /// without one.
+    pub fn name<'a>(&'a self, index: usize, buf: &'a mut LabelBuf) -> &'a [u8] {
+        if let Some(Some(name)) = self.names.as_ref().map(|names| &names[index]) {
+            return name;
+        }
+        match self.addresses.host(index) {
+            Host::Ip(address) => buf.dashed(address),
+            Host::Name(_) => &[],
+        }
+    }
+}
+
+/// Room for a name made from an address.
+#[derive(Clone)]
+pub struct LabelBuf {
+    octets: [u8; LABEL_LEN_MAX + 1],
+    len: usize,
+}
+
+impl Default for LabelBuf {
+    fn default() -> Self {
+        Self { octets: [0; LABEL_LEN_MAX + 1], len: 0 }
+    }
+}
+
+impl std::fmt::Write for LabelBuf {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.len + text.len();
+        self.octets.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+impl LabelBuf {
+    /// `10.1.2.3` as `10-1-2-3`, `fd00::` as `fd00--0`: CoreDNS appends the zero because a label
+    /// must not end with a dash.
+    pub fn dashed(&mut self, address: IpAddr) -> &[u8] {
+        self.len = 0;
+        let written = match address {
+            IpAddr::V4(v4) => {
+                let [a, b, c, d] = v4.octets();
+                write!(self, "{a}-{b}-{c}-{d}")
+            }
+            IpAddr::V6(v6) => write!(self, "{v6}"),
+        };
+        written.expect("an address is shorter than a label");
+        for octet in &mut self.octets[..self.len] {
+            if matches!(*octet, b':' | b'.') {
+                *octet = b'-';
+            }
+        }
+        if self.octets[..self.len].ends_with(b"-") {
+            self.octets[self.len] = b'0';
+            self.len += 1;
+        }
+        &self.octets[..self.len]
+    }
+}
+
+/// Where a Service's addresses come from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ServiceKind {
+    /// Its cluster IPs.
+    ClusterIp(Box<[IpAddr]>),
+    /// Its endpoints.
+    Headless,
+    /// Another name, as an uncompressed wire name in the API's spelling. `None` if what the API
+    /// says is no host name (an IP address, say): such a Service has no names.
+    External(Option<Box<[u8]>>),
+}
+
+/// What a Service's entry is built from.
+pub struct ServiceParts {
+    /// Where its addresses come from.
+    pub kind: ServiceKind,
+    /// Its ports.
+    pub ports: Box<[Port]>,
+    /// Its slices, shared with control's store.
+    pub slices: Box<[Arc<EndpointSlice>]>,
+    /// The TTL of its records in seconds.
+    pub ttl: u32,
+    /// `ignore empty_service`: a ClusterIP Service without ready endpoints has no names.
+    pub ignore_empty: bool,
+}
+
+/// One Service as workers read it. Immutable; a change publishes a new one.
+pub struct ServiceNode {
+    kind: ServiceKind,
+    ports: Box<[Port]>,
+    slices: Box<[Arc<EndpointSlice>]>,
+    /// Encoded A records of the bare name, without repetitions.
+    a: Box<[u8]>,
+    /// Encoded AAAA records of the bare name, without repetitions.
+    aaaa: Box<[u8]>,
+    /// (hash of the endpoint's name, its number over all slices), sorted.
+    by_name: Box<[(u32, u32)]>,
+    hidden: bool,
+    /// An address stands in more than one place.
+    repeats: bool,
+    has_fqdn: bool,
+}
+
+/// A host: an address, or a name that has to be looked up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Host<'a> {
+    /// An address.
+    Ip(IpAddr),
+    /// An uncompressed wire name.
+    Name(&'a [u8]),
+}
+
+/// One combination of host and port that a name stands for.
+#[derive(Clone, Copy)]
+pub struct Item<'a> {
+    /// The host.
+    pub host: Host<'a>,
+    /// The port; `None` where there is none to show.
+    pub port: Option<u16>,
+    /// The endpoint's slice and its place there; `None` for the Service itself.
+    pub endpoint: Option<(&'a EndpointSlice, usize)>,
+    /// An earlier item has the same owner and port: no second SRV record.
+    pub repeats_port: bool,
+    /// An earlier item has the same owner and address: no second glue record.
+    pub repeats_address: bool,
+}
+
+/// The size of an encoded A record whose owner is a pointer.
+const A_RECORD_LEN: usize = 16;
+/// The size of an encoded AAAA record whose owner is a pointer.
+const AAAA_RECORD_LEN: usize = 28;
+
+impl ServiceNode {
+    /// Builds the entry.
+    pub fn build(parts: ServiceParts) -> Self {
+        let ServiceParts { kind, ports, slices, ttl, ignore_empty } = parts;
+        let hosts = || slices.iter().flat_map(|slice| slice.hosts());
+        let endpoint_count = slices.iter().map(|slice| slice.addresses.len()).sum::<usize>();
+        let has_fqdn = hosts().any(|host| matches!(host, Host::Name(_)));
+        let addresses = match &kind {
+            ServiceKind::ClusterIp(addresses) => addresses.to_vec(),
+            ServiceKind::Headless => hosts()
+                .filter_map(|host| if let Host::Ip(address) = host { Some(address) } else { None })
+                .collect(),
+            ServiceKind::External(_) => Vec::new(),
+        };
+        let (a, aaaa) = encode_addresses(&addresses, ttl);
+        let mut sorted = hosts().filter_map(|host| if let Host::Ip(ip) = host { Some(ip) } else { None }).collect::<Vec<_>>();
+        sorted.sort_unstable();
+        let repeats = sorted.windows(2).any(|pair| pair[0] == pair[1]);
+
+        let mut by_name = Vec::with_capacity(endpoint_count);
+        let mut buf = LabelBuf::default();
+        for slice in &slices {
+            for index in 0..slice.addresses.len() {
+                let hash = label_hash(slice.name(index, &mut buf));
+                by_name.push((hash, by_name.len() as u32));
+            }
+        }
+        by_name.sort_unstable();
+        let hidden = match &kind {
+            ServiceKind::ClusterIp(_) => ignore_empty && endpoint_count == 0,
+            ServiceKind::Headless => false,
+            ServiceKind::External(target) => target.is_none(),
+        };
+        Self { kind, ports, slices, a, aaaa, by_name: by_name.into(), hidden, repeats, has_fqdn }
+    }
+
+    /// Whether the Service has no names at all.
+    pub const fn is_hidden(&self) -> bool {
+        self.hidden
+    }
+
+    /// Where its addresses come from.
+    pub const fn kind(&self) -> &ServiceKind {
+        &self.kind
+    }
+
+    /// Its slices.
+    pub fn slices(&self) -> &[Arc<EndpointSlice>] {
+        &self.slices
+    }
+
+    /// The encoded address records of the bare name and the size of each, if they are all that the
+    /// name stands for: `None` for other types, and where a host has to be looked up.
+    pub fn encoded(&self, qtype: RType) -> Option<(&[u8], usize)> {
+        if self.has_fqdn && matches!(self.kind, ServiceKind::Headless) {
+            return None;
+        }
+        match (&self.kind, qtype) {
+            (ServiceKind::External(_), _) => None,
+            (_, RType::A) => Some((&self.a, A_RECORD_LEN)),
+            (_, RType::AAAA) => Some((&self.aaaa, AAAA_RECORD_LEN)),
+            _ => None,
+        }
+    }
+
+    /// Whether the bare name exists: a headless Service needs a ready endpoint for that.
+    pub fn exists(&self) -> bool {
+        match self.kind {
+            ServiceKind::Headless => self.slices.iter().any(|slice| !slice.addresses.is_empty()),
+            _ => true,
+        }
+    }
+
+    /// Visits what `selector` or `endpoint` stand for, in the order of the API, and returns how
+    /// many combinations there are. `None` means that there is no such name.
+    pub fn items<'a>(
+        &'a self,
+        selector: PortSelector<'_>,
+        endpoint: Option<LabelRef<'_>>,
+        mut visit: impl FnMut(Item<'a>),
+    ) -> Option<usize> {
+        if self.hidden {
+            return None;
+        }
+        match &self.kind {
+            ServiceKind::External(target) => {
+                let plain = endpoint.is_none() && selector.port.is_empty() && selector.protocol.is_empty();
+                let target = target.as_deref().filter(|_| plain)?;
+                visit(Item {
+                    host: Host::Name(target),
+                    port: None,
+                    endpoint: None,
+                    repeats_port: false,
+                    repeats_address: false,
+                });
+                Some(1)
+            }
+            ServiceKind::ClusterIp(addresses) if endpoint.is_none() => {
+                self.cluster_ip_items(addresses, selector, visit)
+            }
+            _ => {
+                let mut count = 0;
+                let mut each = |number: usize, slice: &'a EndpointSlice, index: usize| {
+                    count += self.endpoint_items(selector, number, slice, index, &mut visit);
+                };
+                match endpoint {
+                    Some(label) => self.endpoints_named(label, &mut each),
+                    None => self.all_endpoints(&mut each),
+                }
+                (count > 0).then_some(count)
+            }
+        }
+    }
+
+    fn cluster_ip_items<'a>(
+        &'a self,
+        addresses: &'a [IpAddr],
+        selector: PortSelector<'_>,
+        mut visit: impl FnMut(Item<'a>),
+    ) -> Option<usize> {
+        let mut ports = 0;
+        for (nth, number) in selector.numbers(&self.ports).enumerate() {
+            ports += 1;
+            let repeats_port = selector.numbers(&self.ports).take(nth).any(|earlier| earlier == number);
+            for (index, &address) in addresses.iter().enumerate() {
+                visit(Item {
+                    host: Host::Ip(address),
+                    port: number,
+                    endpoint: None,
+                    repeats_port: repeats_port || index > 0,
+                    repeats_address: nth > 0 || addresses[..index].contains(&address),
+                });
+            }
+        }
+        (ports > 0).then_some(ports * addresses.len())
+    }
+
+    /// Visits one endpoint's combinations; returns how many there are.
+    fn endpoint_items<'a>(
+        &'a self,
+        selector: PortSelector<'_>,
+        number: usize,
+        slice: &'a EndpointSlice,
+        index: usize,
+        visit: &mut impl FnMut(Item<'a>),
+    ) -> usize {
+        let host = slice.addresses.host(index);
+        let mut count = 0;
+        for (nth, port) in selector.numbers(&slice.ports).enumerate() {
+            count += 1;
+            // Endpoints that share their name (one pod's two families, say) share SRV records.
+            let mut repeats_port = selector.numbers(&slice.ports).take(nth).any(|earlier| earlier == port);
+            let mut repeats_address = nth > 0;
+            if self.names_repeat(slice, index) {
+                let mut buf = LabelBuf::default();
+                let name = slice.name(index, &mut buf);
+                let label = LabelRef { octets: name, hash: label_hash(name) };
+                self.endpoints_named(label, &mut |other, other_slice, other_index| {
+                    if other < number {
+                        let mut ports = selector.numbers(&other_slice.ports);
+                        repeats_port |= ports.any(|earlier| earlier == port);
+                        repeats_address |= selector.numbers(&other_slice.ports).next().is_some()
+                            && other_slice.addresses.host(other_index) == host;
+                    }
+                });
+            }
+            visit(Item { host, port, endpoint: Some((slice, index)), repeats_port, repeats_address });
+        }
+        count
+    }
+
+    /// Whether endpoints of this name may stand in several places.
+    fn names_repeat(&self, slice: &EndpointSlice, index: usize) -> bool {
+        self.repeats || slice.names.as_ref().is_some_and(|names| names[index].is_some())
+    }
+
+    /// Whether an address may be visited more than once by [`Self::items`] under different
+    /// endpoints.
+    pub const fn repeats_addresses(&self) -> bool {
+        self.repeats
+    }
+
+    fn all_endpoints<'a>(&'a self, each: &mut impl FnMut(usize, &'a EndpointSlice, usize)) {
+        let mut number = 0;
+        for slice in &self.slices {
+            for index in 0..slice.addresses.len() {
+                each(number, slice, index);
+                number += 1;
+            }
+        }
+    }
+
+    fn endpoints_named<'a>(
+        &'a self,
+        label: LabelRef<'_>,
+        each: &mut impl FnMut(usize, &'a EndpointSlice, usize),
+    ) {
+        let first = self.by_name.partition_point(|&(hash, _)| hash < label.hash);
+        let mut buf = LabelBuf::default();
+        for &(_, number) in self.by_name[first..].iter().take_while(|&&(hash, _)| hash == label.hash) {
+            let mut index = number as usize;
+            let slice = self.slices.iter().find(|slice| {
+                let here = index < slice.addresses.len();
+                if !here {
+                    index -= slice.addresses.len();
+                }
+                here
+            });
+            let Some(slice) = slice else { continue };
+            if slice.name(index, &mut buf).eq_ignore_ascii_case(label.octets) {
+                each(number as usize, slice, index);
+            }
+        }
+    }
+}
+
+/// Encodes addresses as records of the question's name, each one once, split by family.
+fn encode_addresses(addresses: &[IpAddr], ttl: u32) -> (Box<[u8]>, Box<[u8]>) {
+    let (mut a, mut aaaa) = (Vec::new(), Vec::new());
+    let mut seen = std::collections::HashSet::new();
+    for &address in addresses {
+        if !seen.insert(address) {
+            continue;
+        }
+        let (out, rtype, rdlength) = match address {
+            IpAddr::V4(_) => (&mut a, RType::A, 4_u16),
+            IpAddr::V6(_) => (&mut aaaa, RType::AAAA, 16_u16),
+        };
+        out.extend(QUESTION_POINTER.to_be_bytes());
+        out.extend(rtype.0.to_be_bytes());
+        out.extend(1_u16.to_be_bytes());
+        out.extend(ttl.to_be_bytes());
+        out.extend(rdlength.to_be_bytes());
+        match address {
+            IpAddr::V4(v4) => out.extend(v4.octets()),
+            IpAddr::V6(v6) => out.extend(v6.octets()),
+        }
+    }
+    (a.into(), aaaa.into())
+}

@@ -1,0 +1,282 @@
+//! Keys of the index, and the small entries that are not Services.
+//!
+//! Every key carries or recomputes the hash that the parser already made of its labels, and the
+//! maps' hasher passes it through: nothing is hashed twice.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use papaya::Equivalent;
+
+use crate::wire::name::{combine, label_hash};
+
+/// A label as a query or an object names it: lower-case octets and their hash.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelRef<'a> {
+    /// The label without its length octet.
+    pub octets: &'a [u8],
+    /// Its [`label_hash`].
+    pub hash: u32,
+}
+
+/// A namespace, shared by everything in it.
+#[derive(Debug)]
+pub struct Namespace {
+    label: Box<[u8]>,
+    hash: u32,
+    exposed: AtomicBool,
+}
+
+impl Namespace {
+    /// A namespace that is not exposed yet. `name` is folded to lower case.
+    pub fn new(name: &str) -> Self {
+        let label = name.to_ascii_lowercase().into_bytes().into_boxed_slice();
+        Self { hash: label_hash(&label), label, exposed: AtomicBool::new(false) }
+    }
+
+    /// The namespace's label.
+    pub fn label(&self) -> LabelRef<'_> {
+        LabelRef { octets: &self.label, hash: self.hash }
+    }
+
+    /// Whether the namespace exists and the Corefile exposes it.
+    pub fn is_exposed(&self) -> bool {
+        self.exposed.load(Ordering::Relaxed)
+    }
+
+    /// Exposes the namespace or hides it, at once for all that is in it.
+    pub fn set_exposed(&self, exposed: bool) {
+        self.exposed.store(exposed, Ordering::Relaxed);
+    }
+}
+
+/// A Service's name and namespace.
+#[derive(Debug)]
+pub struct ServiceName {
+    namespace: Arc<Namespace>,
+    label: Box<[u8]>,
+    hash: u32,
+}
+
+impl ServiceName {
+    /// The name of a Service. `name` is folded to lower case.
+    pub fn new(namespace: Arc<Namespace>, name: &str) -> Self {
+        let label = name.to_ascii_lowercase().into_bytes().into_boxed_slice();
+        Self { namespace, hash: label_hash(&label), label }
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The Service's own label.
+    pub fn label(&self) -> LabelRef<'_> {
+        LabelRef { octets: &self.label, hash: self.hash }
+    }
+
+    pub(super) fn key(&self) -> ServiceRef<'_> {
+        ServiceRef { service: self.label(), namespace: self.namespace.label() }
+    }
+}
+
+/// Whose address an IP address is: what PTR and NS questions ask.
+#[derive(Clone, Debug)]
+pub enum AddressNode {
+    /// One Service's cluster IP.
+    Service(Arc<ServiceName>),
+    /// One ready endpoint.
+    Endpoint(EndpointName),
+    /// Several of them: Services first, as they go before endpoints in PTR answers.
+    Many(Box<(Box<[Arc<ServiceName>]>, Box<[EndpointName]>)>),
+}
+
+impl AddressNode {
+    /// The Services that have this cluster IP, and the endpoints that have this address.
+    pub fn parts(&self) -> (&[Arc<ServiceName>], &[EndpointName]) {
+        match self {
+            Self::Service(service) => (std::slice::from_ref(service), &[]),
+            Self::Endpoint(endpoint) => (&[], std::slice::from_ref(endpoint)),
+            Self::Many(parts) => (&parts.0, &parts.1),
+        }
+    }
+
+    /// The smallest form that holds these; `None` if there is nothing to hold.
+    pub fn from_parts(mut services: Vec<Arc<ServiceName>>, mut endpoints: Vec<EndpointName>) -> Option<Self> {
+        match (services.len(), endpoints.len()) {
+            (0, 0) => None,
+            (1, 0) => services.pop().map(Self::Service),
+            (0, 1) => endpoints.pop().map(Self::Endpoint),
+            _ => Some(Self::Many(Box::new((services.into(), endpoints.into())))),
+        }
+    }
+}
+
+/// An endpoint's owner name, apart from `svc.ZONE`.
+#[derive(Clone, Debug)]
+pub struct EndpointName {
+    /// The Service it belongs to.
+    pub service: Arc<ServiceName>,
+    /// Its own name in presentation format; `None` for one made from the address.
+    pub name: Option<Box<[u8]>>,
+}
+
+impl PartialEq for EndpointName {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.service, &other.service) && self.name == other.name
+    }
+}
+
+pub(super) struct ServiceKey(pub(super) Arc<ServiceName>);
+
+pub(super) struct ServiceRef<'a> {
+    pub(super) service: LabelRef<'a>,
+    pub(super) namespace: LabelRef<'a>,
+}
+
+impl Hash for ServiceRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(combine(self.service.hash, self.namespace.hash));
+    }
+}
+
+impl Hash for ServiceKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key().hash(state);
+    }
+}
+
+impl PartialEq for ServiceKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key().equivalent(other)
+    }
+}
+
+impl Eq for ServiceKey {}
+
+impl Equivalent<ServiceKey> for ServiceRef<'_> {
+    fn equivalent(&self, key: &ServiceKey) -> bool {
+        *self.service.octets == *key.0.label && *self.namespace.octets == *key.0.namespace.label
+    }
+}
+
+pub(super) struct LabelKey(pub(super) Arc<Namespace>);
+
+impl Hash for LabelRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(combine(self.hash, 0));
+    }
+}
+
+impl Hash for LabelKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.label().hash(state);
+    }
+}
+
+impl PartialEq for LabelKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.label == other.0.label
+    }
+}
+
+impl Eq for LabelKey {}
+
+impl Equivalent<LabelKey> for LabelRef<'_> {
+    fn equivalent(&self, key: &LabelKey) -> bool {
+        *self.octets == *key.0.label
+    }
+}
+
+#[derive(Eq, PartialEq)]
+pub(super) struct AddressKey(pub(super) IpAddr);
+
+/// Addresses are dense numbers chosen by the cluster; one multiplication spreads them.
+fn address_hash(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(v4) => combine(u32::from(v4), 4),
+        IpAddr::V6(v6) => {
+            let bits = u128::from(v6);
+            let word = (bits >> 64) as u64 ^ (bits as u64).rotate_left(29);
+            combine((word >> 32) as u32, word as u32)
+        }
+    }
+}
+
+impl Hash for AddressKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(address_hash(self.0));
+    }
+}
+
+pub(super) struct PodKey {
+    pub(super) namespace: Arc<Namespace>,
+    pub(super) address: IpAddr,
+}
+
+pub(super) struct PodRef<'a> {
+    pub(super) namespace: LabelRef<'a>,
+    pub(super) address: IpAddr,
+}
+
+impl PodKey {
+    fn key(&self) -> PodRef<'_> {
+        PodRef { namespace: self.namespace.label(), address: self.address }
+    }
+}
+
+impl Hash for PodRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(address_hash(self.address) ^ combine(self.namespace.hash, 1));
+    }
+}
+
+impl Hash for PodKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl Equivalent<PodKey> for PodRef<'_> {
+    fn equivalent(&self, key: &PodKey) -> bool {
+        self.address == key.address && *self.namespace.octets == *key.namespace.label
+    }
+}
+
+impl PartialEq for PodKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.key().equivalent(other)
+    }
+}
+
+impl Eq for PodKey {}
+
+/// Hands the keys' own hashes to the maps.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Passthrough;
+
+impl BuildHasher for Passthrough {
+    type Hasher = PassedThrough;
+
+    fn build_hasher(&self) -> PassedThrough {
+        PassedThrough(0)
+    }
+}
+
+pub(super) struct PassedThrough(u64);
+
+impl Hasher for PassedThrough {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("the keys of the index write one finished hash");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}

@@ -1,0 +1,33 @@
+//! Every bound of the engine, in one place.
+
+/// Longest owner name on the wire, root label included (RFC 1035 §2.3.4).
+pub const NAME_LEN_MAX: usize = 255;
+/// Longest label (RFC 1035 §2.3.4).
+pub const LABEL_LEN_MAX: usize = 63;
+/// Most labels a name can have, the root not counted: 127 one-octet labels.
+pub const LABELS_MAX: usize = 127;
+/// Smallest payload size that a client is taken to accept (RFC 6891 §6.2.3).
+pub const PAYLOAD_SIZE_MIN: usize = 512;
+/// Largest DNS message: what the two-octet length of TCP can say (RFC 1035 §4.2.2).
+pub const MESSAGE_LEN_MAX: usize = 65_535;
+/// Largest datagram that is read. A query needs a name and an OPT; longer ones are cut by the
+/// kernel and get FORMERR.
+pub const QUERY_LEN_MAX: usize = 2_048;
+/// Datagrams moved by one system call.
+pub const BATCH_MAX: usize = 64;
+/// Compression pointers hold 14 bits (RFC 1035 §4.1.4).
+pub const POINTER_MAX: usize = 0x3fff;
+/// Look-ups that one query may cause inside the server (ExternalName leading to ExternalName in
+/// another zone). CoreDNS has no bound here and relies on its stack.
+pub const NESTING_MAX: u8 = 8;
+/// CNAMEs followed inside a zone before the chain is taken for a loop, as CoreDNS.
+pub const CNAME_CHAIN_MAX: usize = 11;
+/// TCP connections served at once; the oldest idle ones are not closed for newcomers, who wait in
+/// the listen queue.
+pub const TCP_CONNECTIONS_MAX: usize = 4_096;
+/// Replies of one TCP connection that wait for a slow reader. A full queue stops the reading of
+/// further queries from that connection alone.
+pub const TCP_REPLIES_WAITING_MAX: usize = 64;
+
+const _: () = assert!(QUERY_LEN_MAX >= 12 + NAME_LEN_MAX + 4 + 11);
+const _: () = assert!(BATCH_MAX <= 1_024, "UIO_MAXIOV bounds one recvmmsg");

@@ -1,0 +1,57 @@
+//! Log lines on their way from workers to the thread that prints them.
+//!
+//! A worker never waits for a terminal or a pipe: lines go into a bounded queue, and one that
+//! finds it full is counted and dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+
+/// Lines that may wait for the printing thread.
+const WAITING_MAX: usize = 16_384;
+
+/// How grave a line is, as CoreDNS prefixes it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Level {
+    /// `[INFO]`
+    Info,
+    /// `[ERROR]`
+    Error,
+}
+
+/// A line of the query log or the error log.
+#[derive(Debug)]
+pub struct Line {
+    /// How grave it is.
+    pub level: Level,
+    /// The text, without prefix and line end.
+    pub text: String,
+}
+
+/// The workers' end of the queue.
+#[derive(Clone)]
+pub struct LogSink {
+    lines: Sender<Line>,
+    lost: Arc<AtomicU64>,
+}
+
+impl LogSink {
+    /// The two ends of a new queue.
+    pub fn new() -> (Self, Receiver<Line>) {
+        let (lines, receiver) = bounded(WAITING_MAX);
+        (Self { lines, lost: Arc::default() }, receiver)
+    }
+
+    /// Hands a line over, or counts it as lost.
+    pub fn send(&self, level: Level, text: String) {
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(Line { level, text }) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lines lost so far.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}

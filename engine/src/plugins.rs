@@ -1,0 +1,12 @@
+//! What each plugin does to a query or a reply, one file a plugin. Their text in the Corefile is
+//! read by the file of the same name in control.
+
+pub mod any;
+pub mod cache;
+pub mod errors;
+pub mod forward;
+pub mod kubernetes;
+pub mod loadbalance;
+pub mod local;
+pub mod log;
+pub mod whoami;

@@ -1,0 +1,253 @@
+//! `kubernetes`: answers from the cluster's index, as CoreDNS gives them.
+//!
+//! The name is cut into the parts of the DNS-Based Service Discovery specification
+//! ([`name::Parts`]), the parts are looked up, and the answer for the type is written:
+//!
+//! ```text
+//! [[port.proto | endpoint].]service.namespace.svc.ZONE      address.namespace.pod.ZONE
+//! ```
+//!
+//! Where CoreDNS's answers are odd but harmless they are the same here, because clients and tools
+//! have grown around them; the comments say which those are. Deviations: `tests/DEVIATIONS.md`.
+
+mod answer;
+mod chase;
+mod name;
+mod reverse;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::chain::{Context, Step};
+use crate::index::ClusterIndex;
+use crate::wire::{RType, Rcode, Reply, Section};
+use name::Parts;
+
+/// The version of the specification that `dns-version.ZONE` tells.
+const SPEC_VERSION: &[u8] = b"\x051.1.0";
+const SPEC_VERSION_TTL: u32 = 28_800;
+
+/// How names of pods are answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PodMode {
+    /// Not at all.
+    Disabled,
+    /// Any address that the name spells, if the namespace exists.
+    Insecure,
+    /// Only if a pod of the namespace has the address.
+    Verified,
+}
+
+/// A zone of the plugin.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// The apex: lower-case wire name.
+    pub apex: Box<[u8]>,
+    /// The number of its labels.
+    pub labels: usize,
+    /// Under `in-addr.arpa.` or `ip6.arpa.`.
+    pub reverse: bool,
+}
+
+impl Zone {
+    /// A zone from its lower-case wire name.
+    pub fn new(apex: Box<[u8]>) -> Self {
+        let labels = crate::wire::name::count_labels(&apex);
+        let reverse = apex.ends_with(b"\x07in-addr\x04arpa\x00") || apex.ends_with(b"\x03ip6\x04arpa\x00");
+        Self { apex, labels, reverse }
+    }
+}
+
+/// Which names go to the next plugin instead of NXDOMAIN.
+#[derive(Clone, Debug, Default)]
+pub struct Fallthrough {
+    /// Wire names and their label counts; the root for all.
+    pub zones: Vec<(Box<[u8]>, usize)>,
+}
+
+/// One `kubernetes` of a block.
+#[derive(Clone)]
+pub struct Kubernetes {
+    /// The cluster's names.
+    pub index: Arc<ClusterIndex>,
+    /// Its zones, longest first.
+    pub zones: Vec<Zone>,
+    /// The zone that PTR records lead into.
+    pub primary: Box<[u8]>,
+    /// How pods are answered.
+    pub pods: PodMode,
+    /// TTL of records, in seconds.
+    pub ttl: u32,
+    /// What falls through.
+    pub fallthrough: Fallthrough,
+    /// `namespaces` is set: PTR answers respect it.
+    pub filters_reverse: bool,
+    /// The server's own addresses, for NS records.
+    pub local_addresses: Arc<[IpAddr]>,
+}
+
+/// Why nothing was written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Missing {
+    /// There is no such name.
+    Name,
+    /// The name exists, records of this type do not.
+    Data,
+}
+
+impl Kubernetes {
+    pub(crate) fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
+        let zone = self.zones.iter().find_map(|zone| {
+            Some((zone, context.name.labels_above(&zone.apex, zone.labels)?))
+        });
+        let Some((zone, above)) = zone else { return Step::Next };
+        let qtype = context.query.qtype;
+        if matches!(qtype, RType::AXFR | RType::IXFR) {
+            return Step::Failed(Rcode::REFUSED, "");
+        }
+        let suffix = context.name.offset(above);
+        let question = Question { kubernetes: self, zone, above, suffix };
+        match question.answer(context, reply) {
+            Ok(()) => {
+                reply.set_authoritative();
+                return Step::Answered;
+            }
+            Err(Missing::Data) => {}
+            Err(Missing::Name) => {
+                let falls = |(zone, labels): &(Box<[u8]>, usize)| {
+                    context.name.labels_above(zone, *labels).is_some()
+                };
+                if self.fallthrough.zones.iter().any(falls) {
+                    reply.clear();
+                    return Step::Next;
+                }
+                // Before the first complete list a missing name says nothing: clients must not
+                // remember NXDOMAIN.
+                let rcode = if self.index.is_synced() { Rcode::NXDOMAIN } else { Rcode::SERVFAIL };
+                reply.set_rcode(rcode);
+            }
+        }
+        reply.set_authoritative();
+        answer::soa(self, suffix, Section::Authority, reply);
+        Step::Answered
+    }
+}
+
+/// A question inside one of the plugin's zones.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    kubernetes: &'a Kubernetes,
+    zone: &'a Zone,
+    /// Labels left of the zone.
+    above: usize,
+    /// Octets left of the zone.
+    suffix: usize,
+}
+
+impl Question<'_> {
+    /// Writes the answer, or says what is missing.
+    fn answer(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Result<(), Missing> {
+        match context.query.qtype {
+            RType::SOA => {
+                // CoreDNS tells nothing of the name's existence here, only of the apex.
+                if self.above > 0 {
+                    return Err(Missing::Data);
+                }
+                answer::soa(self.kubernetes, self.suffix, Section::Answer, reply);
+                Ok(())
+            }
+            RType::NS if self.above == 0 => answer::name_servers(self, context, reply),
+            RType::PTR => self.pointer(context, reply),
+            RType::TXT => self.text(context, reply),
+            RType::A | RType::AAAA if self.is_default_name_server(context) => {
+                answer::own_addresses(self, context, reply)
+            }
+            _ if self.is_default_name_server(context) => Err(Missing::Data),
+            RType::A | RType::AAAA | RType::SRV | RType::CNAME => self.records(context, reply),
+            // MX and all others: only whether the name exists.
+            _ => Err(self.missing(context)),
+        }
+    }
+
+    fn records(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Result<(), Missing> {
+        match Parts::split(self, context.name)? {
+            Parts::Pod { label, namespace } => answer::pod(self, context, label, namespace, reply),
+            Parts::Service { service, namespace, selector, endpoint } => {
+                let index = &self.kubernetes.index;
+                let chased = index.service(service, namespace, |name, node| {
+                    if !name.namespace().is_exposed() || node.is_hidden() {
+                        return Err(Missing::Name);
+                    }
+                    answer::service(self, context, (name, node), selector, endpoint, reply)
+                });
+                match chased.unwrap_or(Err(Missing::Name))? {
+                    answer::Written::Whole => Ok(()),
+                    // The rest happens outside of the index, which is not held meanwhile.
+                    answer::Written::Lead(targets) => chase::chase(self, context, targets, reply),
+                }
+            }
+        }
+    }
+
+    /// What is missing at a name that has no records of the type asked.
+    fn missing(&self, context: &Context<'_>) -> Missing {
+        match Parts::split(self, context.name) {
+            Err(missing) => missing,
+            Ok(Parts::Pod { label, namespace }) => {
+                match answer::pod_address(self.kubernetes, label, namespace) {
+                    Some(_) => Missing::Data,
+                    None => Missing::Name,
+                }
+            }
+            Ok(Parts::Service { service, namespace, selector, endpoint }) => {
+                let exists = self.kubernetes.index.service(service, namespace, |name, node| {
+                    name.namespace().is_exposed()
+                        && node.items(selector, endpoint, |_| {}).is_some()
+                });
+                if exists == Some(true) { Missing::Data } else { Missing::Name }
+            }
+        }
+    }
+
+    fn pointer(&self, context: &Context<'_>, reply: &mut Reply<'_>) -> Result<(), Missing> {
+        match reverse::address_of(context.name) {
+            Some(address) => answer::pointers(self.kubernetes, address, reply),
+            None => Err(self.missing(context)),
+        }
+    }
+
+    /// Only `dns-version.ZONE` has text. Elsewhere CoreDNS says NODATA where a Service or a pod
+    /// stands, NXDOMAIN at all other names, existing ones as well.
+    fn text(&self, context: &Context<'_>, reply: &mut Reply<'_>) -> Result<(), Missing> {
+        if self.above == 1 && context.name.label(0) == b"dns-version" {
+            let owner = crate::wire::reply::Owner::Question;
+            reply.record(Section::Answer, owner, RType::TXT, SPEC_VERSION_TTL, SPEC_VERSION);
+            return Ok(());
+        }
+        let empty = matches!(Parts::split(self, context.name), Err(Missing::Data));
+        if empty { Err(Missing::Name) } else { Err(self.missing(context)) }
+    }
+
+    /// `ns.dns.ZONE`. CoreDNS compares text, so whatever comes after the zone's first occurrence
+    /// does not matter.
+    fn is_default_name_server(&self, context: &Context<'_>) -> bool {
+        self.is_default_name_server_name(context.name)
+    }
+
+    fn is_default_name_server_name(&self, name: &crate::wire::FoldedName) -> bool {
+        self.above >= 2
+            && self.zone.labels > 0
+            && name.label(0) == b"ns"
+            && name.label(1) == b"dns"
+            && {
+                let rest = &name.wire()[name.offset(2)..];
+                let apex = &self.zone.apex[..self.zone.apex.len() - 1];
+                rest.starts_with(apex)
+            }
+    }
+
+    /// Whether a service's target is inside this zone.
+    fn holds(&self, target: &crate::wire::FoldedName) -> Option<usize> {
+        target.labels_above(&self.zone.apex, self.zone.labels)
+    }
+}

@@ -1,0 +1,477 @@
+//! Writing answers of the cluster's names.
+
+use std::net::IpAddr;
+
+use super::{Kubernetes, Missing, PodMode, Question};
+use crate::chain::Context;
+use crate::index::{
+    EndpointSlice, Host, Item, LabelBuf, LabelRef, PortSelector, ServiceKind, ServiceName,
+    ServiceNode,
+};
+use crate::limits::NAME_LEN_MAX;
+use crate::wire::reply::Owner;
+use crate::wire::walk::records;
+use crate::wire::{Class, RType, Reply, Section};
+
+/// The SOA record's own TTL goes no higher, in seconds.
+const SOA_TTL_MAX: u32 = 300;
+const REFRESH: u32 = 7_200;
+const RETRY: u32 = 1_800;
+const EXPIRE: u32 = 86_400;
+/// SRV weights of a name add up to about this.
+const WEIGHT_TOTAL: usize = 100;
+
+/// How far an answer got from the index alone.
+pub(super) enum Written {
+    /// It is whole.
+    Whole,
+    /// These names have to be looked up and their records appended.
+    Lead(Vec<Box<[u8]>>),
+}
+
+/// Writes the SOA record of the zone whose apex is the question without its first octets.
+pub(super) fn soa(kubernetes: &Kubernetes, suffix: usize, section: Section, reply: &mut Reply<'_>) {
+    let ttl = kubernetes.ttl.min(SOA_TTL_MAX);
+    let begun = reply.begin(section, Owner::QuestionSuffix(suffix), RType::SOA, Class::IN, ttl);
+    reply.put_labels_under(b"\x02ns\x03dns", suffix);
+    reply.put_labels_under(b"\x0ahostmaster", suffix);
+    let mut numbers = [0; 20];
+    let values = [kubernetes.index.serial(), REFRESH, RETRY, EXPIRE, kubernetes.ttl];
+    for (place, value) in numbers.chunks_exact_mut(4).zip(values) {
+        place.copy_from_slice(&value.to_be_bytes());
+    }
+    reply.put(&numbers);
+    reply.end(begun);
+}
+
+/// Writes an address record if the address is of the family asked for.
+fn address(owner: Owner<'_>, qtype: RType, ttl: u32, section: Section, host: IpAddr, reply: &mut Reply<'_>) -> bool {
+    match (host, qtype) {
+        (IpAddr::V4(v4), RType::A) => reply.record(section, owner, qtype, ttl, &v4.octets()),
+        (IpAddr::V6(v6), RType::AAAA) => reply.record(section, owner, qtype, ttl, &v6.octets()),
+        _ => return false,
+    };
+    true
+}
+
+const fn address_type(host: IpAddr) -> RType {
+    match host {
+        IpAddr::V4(_) => RType::A,
+        IpAddr::V6(_) => RType::AAAA,
+    }
+}
+
+/// The address that a pod's name spells, if the plugin answers for it. Three single dashes make an
+/// IPv4 address, anything else is tried as IPv6.
+pub(super) fn pod_address(kubernetes: &Kubernetes, label: &[u8], namespace: LabelRef<'_>) -> Option<IpAddr> {
+    let text = std::str::from_utf8(label).ok()?;
+    let v4 = text.matches('-').count() == 3 && !text.contains("--");
+    let text = text.replace('-', if v4 { "." } else { ":" });
+    let host = text.parse::<IpAddr>().ok()?;
+    // An IPv4-mapped address counts as IPv4, as in Go's library.
+    let canonical = host.to_canonical();
+    match kubernetes.pods {
+        PodMode::Disabled => None,
+        PodMode::Insecure => Some(canonical),
+        // A pod's address is matched as text: only the form that the API shows finds it.
+        PodMode::Verified => {
+            (host.to_string() == text && kubernetes.index.has_pod(namespace, host)).then_some(canonical)
+        }
+    }
+}
+
+/// Answers a pod's name.
+pub(super) fn pod(
+    question: &Question<'_>,
+    context: &Context<'_>,
+    label: &[u8],
+    namespace: LabelRef<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Missing> {
+    let kubernetes = question.kubernetes;
+    let host = pod_address(kubernetes, label, namespace).ok_or(Missing::Name)?;
+    match context.query.qtype {
+        RType::SRV => {
+            let begun = reply.begin(Section::Answer, Owner::Question, RType::SRV, Class::IN, kubernetes.ttl);
+            // CoreDNS shows pods with port 0 and the whole weight.
+            reply.put(&[0, 0, 0, WEIGHT_TOTAL as u8, 0, 0]);
+            let target = reply.len();
+            put_label(label, reply);
+            put_label(namespace.octets, reply);
+            reply.put(b"\x03pod");
+            reply.put_question_suffix_in_full(question.suffix);
+            if reply.end(begun) {
+                address(Owner::At(target), address_type(host), kubernetes.ttl, Section::Additional, host, reply);
+            }
+            Ok(())
+        }
+        qtype if address(Owner::Question, qtype, kubernetes.ttl, Section::Answer, host, reply) => Ok(()),
+        _ => Err(Missing::Data),
+    }
+}
+
+/// Answers a Service's name, that of some of its ports, or that of an endpoint, from the index.
+pub(super) fn service(
+    question: &Question<'_>,
+    context: &mut Context<'_>,
+    (name, node): (&ServiceName, &ServiceNode),
+    selector: PortSelector<'_>,
+    endpoint: Option<LabelRef<'_>>,
+    reply: &mut Reply<'_>,
+) -> Result<Written, Missing> {
+    let qtype = context.query.qtype;
+    let bare = endpoint.is_none() && selector.port.is_empty() && selector.protocol.is_empty();
+    if let (true, Some((records, size))) = (bare, node.encoded(qtype)) {
+        if !node.exists() {
+            return Err(Missing::Name);
+        }
+        if records.is_empty() {
+            return Err(Missing::Data);
+        }
+        let first = match context.rotation.take() {
+            Some(rotation) if records.len() > size => rotation as usize % (records.len() / size),
+            _ => 0,
+        };
+        reply.copy_rrset(Section::Answer, records, size, first);
+        return Ok(Written::Whole);
+    }
+    match qtype {
+        RType::SRV => services(question, name, node, selector, endpoint, reply),
+        RType::CNAME => {
+            let mut first = None;
+            node.items(selector, endpoint, |item| {
+                first.get_or_insert(item.host);
+            })
+            .ok_or(Missing::Name)?;
+            let Some(Host::Name(target)) = first else { return Err(Missing::Data) };
+            cname(Owner::Question, target, question.kubernetes.ttl, reply);
+            Ok(Written::Whole)
+        }
+        _ => {
+            let mut leads = Vec::new();
+            let ttl = question.kubernetes.ttl;
+            node.items(selector, endpoint, |item| match item.host {
+                Host::Name(target) if !item.repeats_address => leads.push(target.into()),
+                Host::Ip(host) if !item.repeats_address => {
+                    if !(node.repeats_addresses() && holds_address(reply, host)) {
+                        address(Owner::Question, qtype, ttl, Section::Answer, host, reply);
+                    }
+                }
+                _ => {}
+            })
+            .ok_or(Missing::Name)?;
+            if !leads.is_empty() {
+                return Ok(Written::Lead(leads));
+            }
+            whole_unless_empty(reply)
+        }
+    }
+}
+
+fn whole_unless_empty(reply: &Reply<'_>) -> Result<Written, Missing> {
+    if reply.count(Section::Answer) == 0 && !reply.truncated() {
+        Err(Missing::Data)
+    } else {
+        Ok(Written::Whole)
+    }
+}
+
+/// Whether the answer already holds this address.
+fn holds_address(reply: &mut Reply<'_>, host: IpAddr) -> bool {
+    let (message, at, [count, ..]) = reply.message_mut();
+    let message = &*message;
+    records(message, at, usize::from(count)).any(|record| match host {
+        IpAddr::V4(v4) => record.rtype == RType::A && message[record.rdata_at..record.end] == v4.octets(),
+        IpAddr::V6(v6) => {
+            record.rtype == RType::AAAA && message[record.rdata_at..record.end] == v6.octets()
+        }
+    })
+}
+
+/// Writes SRV records and, behind them, the addresses of their targets.
+fn services(
+    question: &Question<'_>,
+    name: &ServiceName,
+    node: &ServiceNode,
+    selector: PortSelector<'_>,
+    endpoint: Option<LabelRef<'_>>,
+    reply: &mut Reply<'_>,
+) -> Result<Written, Missing> {
+    let shown = |item: &Item<'_>| matches!(item.host, Host::Ip(_));
+    let mut total = 0;
+    node.items(selector, endpoint, |item| total += usize::from(shown(&item))).ok_or(Missing::Name)?;
+    let weight = weight(total);
+    let ttl = question.kubernetes.ttl;
+    let srv_at = reply.len();
+    node.items(selector, endpoint, |item| {
+        let Some(port) = item.port.filter(|_| shown(&item) && !item.repeats_port) else { return };
+        if reply.truncated() {
+            return;
+        }
+        let begun = reply.begin(Section::Answer, Owner::Question, RType::SRV, Class::IN, ttl);
+        reply.put(&[0, 0]);
+        reply.put(&weight.to_be_bytes());
+        reply.put(&port.to_be_bytes());
+        put_target(question, name, item.endpoint, reply);
+        reply.end(begun);
+    });
+    // The same items in the same order: each SRV record's target is the owner of its addresses.
+    let mut next = srv_at;
+    let mut target = srv_at;
+    node.items(selector, endpoint, |item| {
+        let Host::Ip(host) = item.host else { return };
+        if item.port.is_none() || reply.truncated() {
+            return;
+        }
+        if item.repeats_port {
+            target = target_of(question, name, item.endpoint, srv_at, reply).unwrap_or(target);
+        } else {
+            let (message, ..) = reply.message_mut();
+            let Some(record) = crate::wire::walk::record_at(message, next) else { return };
+            next = record.end;
+            target = record.rdata_at + SRV_FIXED_LEN;
+        }
+        if !item.repeats_address {
+            address(Owner::At(target), address_type(host), ttl, Section::Additional, host, reply);
+        }
+    });
+    whole_unless_empty(reply)
+}
+
+/// Octets of SRV RDATA before the target: priority, weight, port.
+const SRV_FIXED_LEN: usize = 6;
+
+/// CoreDNS's arithmetic, floating point included: each of `total` records gets an equal part of
+/// 100, at least 1.
+fn weight(total: usize) -> u16 {
+    let share = WEIGHT_TOTAL as f64 / (total.max(1) * WEIGHT_TOTAL) as f64 * WEIGHT_TOTAL as f64;
+    (share.floor() as u16).max(1)
+}
+
+/// Writes a target in full (RFC 2782 forbids compression): `[endpoint.]service.namespace.svc.ZONE`.
+fn put_target(
+    question: &Question<'_>,
+    name: &ServiceName,
+    endpoint: Option<(&EndpointSlice, usize)>,
+    reply: &mut Reply<'_>,
+) {
+    if let Some((slice, index)) = endpoint {
+        let mut buf = LabelBuf::default();
+        put_presented(slice.name(index, &mut buf), reply);
+    }
+    put_label(name.label().octets, reply);
+    put_label(name.namespace().label().octets, reply);
+    reply.put(b"\x03svc");
+    reply.put_question_suffix_in_full(question.suffix);
+}
+
+/// Where an earlier SRV record holds the target of this item.
+fn target_of(
+    question: &Question<'_>,
+    name: &ServiceName,
+    endpoint: Option<(&EndpointSlice, usize)>,
+    srv_at: usize,
+    reply: &mut Reply<'_>,
+) -> Option<usize> {
+    let count = usize::from(reply.count(Section::Answer));
+    let start = reply.len();
+    // Written behind the message to be compared, and taken back.
+    put_target(question, name, endpoint, reply);
+    let end = reply.len();
+    let (message, ..) = reply.message_mut();
+    let wanted = &message[start..end];
+    let found = records(&message[..start], srv_at, count)
+        .map(|record| (record.rdata_at + SRV_FIXED_LEN, record.end))
+        .find(|&(from, to)| message[from..to] == *wanted)
+        .map(|(from, _)| from);
+    reply.take_back(start);
+    found
+}
+
+fn put_label(label: &[u8], reply: &mut Reply<'_>) {
+    reply.put(&[label.len() as u8]);
+    reply.put(label);
+}
+
+/// Writes an endpoint's name, which may hold dots if it is a pod's.
+fn put_presented(name: &[u8], reply: &mut Reply<'_>) {
+    for label in name.split(|&octet| octet == b'.').filter(|label| !label.is_empty()) {
+        put_label(label, reply);
+    }
+}
+
+fn cname(owner: Owner<'_>, target: &[u8], ttl: u32, reply: &mut Reply<'_>) {
+    let begun = reply.begin(Section::Answer, owner, RType::CNAME, Class::IN, ttl);
+    reply.put_name(target);
+    reply.end(begun);
+}
+
+/// Answers PTR: the Service with this cluster IP, or every endpoint with this address.
+pub(super) fn pointers(kubernetes: &Kubernetes, host: IpAddr, reply: &mut Reply<'_>) -> Result<(), Missing> {
+    let visible = |name: &ServiceName| !kubernetes.filters_reverse || name.namespace().is_exposed();
+    let mut pointer = |name: &ServiceName, endpoint: Option<&[u8]>| {
+        let mut target = NameBuf::default();
+        if let Some(endpoint) = endpoint {
+            endpoint.split(|&octet| octet == b'.').for_each(|label| target.push(label));
+        }
+        target.push(name.label().octets);
+        target.push(name.namespace().label().octets);
+        target.push(b"svc");
+        let Some(target) = target.under(&kubernetes.primary) else { return };
+        let begun = reply.begin(Section::Answer, Owner::Question, RType::PTR, Class::IN, kubernetes.ttl);
+        reply.put_name(target);
+        reply.end(begun);
+    };
+    kubernetes.index.address(host.to_canonical(), |node| {
+        let (services, endpoints) = node.parts();
+        if let Some(service) = services.iter().find(|service| visible(service)) {
+            pointer(service, None);
+            return;
+        }
+        for endpoint in endpoints.iter().filter(|endpoint| visible(&endpoint.service)) {
+            let mut buf = LabelBuf::default();
+            let name = endpoint.name.as_deref().unwrap_or_else(|| buf.dashed(host.to_canonical()));
+            pointer(&endpoint.service, Some(name));
+        }
+    });
+    if reply.count(Section::Answer) == 0 && !reply.truncated() { Err(Missing::Name) } else { Ok(()) }
+}
+
+/// An uncompressed name put together label by label.
+struct NameBuf {
+    wire: [u8; NAME_LEN_MAX],
+    len: usize,
+    bad: bool,
+}
+
+impl Default for NameBuf {
+    fn default() -> Self {
+        Self { wire: [0; NAME_LEN_MAX], len: 0, bad: false }
+    }
+}
+
+impl NameBuf {
+    fn push(&mut self, label: &[u8]) {
+        let end = self.len + 1 + label.len();
+        if label.is_empty() || label.len() > 63 || end >= NAME_LEN_MAX {
+            self.bad = true;
+            return;
+        }
+        self.wire[self.len] = label.len() as u8;
+        self.wire[self.len + 1..end].copy_from_slice(label);
+        self.len = end;
+    }
+
+    /// The name below `zone`; `None` if a label was not one or the whole is too long. CoreDNS
+    /// would fail to pack such a record and leave the client without a reply.
+    fn under(&mut self, zone: &[u8]) -> Option<&[u8]> {
+        let end = self.len + zone.len();
+        if self.bad || end > NAME_LEN_MAX {
+            return None;
+        }
+        self.wire[self.len..end].copy_from_slice(zone);
+        Some(&self.wire[..end])
+    }
+}
+
+/// The names and addresses under which this server is known in the cluster: the Services whose
+/// endpoints include one of our own addresses, or `ns.dns` if there is none. Names without zone.
+fn name_server_addresses(kubernetes: &Kubernetes) -> Vec<(Vec<u8>, IpAddr)> {
+    let mut found = Vec::new();
+    let mut is_endpoint = false;
+    for &own in &*kubernetes.local_addresses {
+        let mut services = Vec::new();
+        kubernetes.index.address(own, |node| {
+            for endpoint in node.parts().1 {
+                is_endpoint = true;
+                if !services.iter().any(|known| std::sync::Arc::ptr_eq(known, &endpoint.service)) {
+                    services.push(std::sync::Arc::clone(&endpoint.service));
+                }
+            }
+        });
+        for service in services {
+            kubernetes.index.service(service.label(), service.namespace().label(), |name, node| {
+                for slice in node.slices().iter().filter(|slice| slice.contains(own)) {
+                    add_name_servers(name, node, slice, &mut found);
+                }
+            });
+        }
+    }
+    if !is_endpoint {
+        let default = kubernetes.local_addresses.iter();
+        found.extend(default.map(|&own| (b"\x02ns\x03dns".to_vec(), own)));
+    }
+    found
+}
+
+fn add_name_servers(
+    name: &ServiceName,
+    node: &ServiceNode,
+    slice: &EndpointSlice,
+    found: &mut Vec<(Vec<u8>, IpAddr)>,
+) {
+    let service = || {
+        let mut labels = Vec::new();
+        for label in [name.label().octets, name.namespace().label().octets, b"svc"] {
+            labels.push(label.len() as u8);
+            labels.extend(label);
+        }
+        labels
+    };
+    match node.kind() {
+        ServiceKind::ClusterIp(addresses) => {
+            found.extend(addresses.iter().map(|&host| (service(), host)));
+        }
+        ServiceKind::Headless => {
+            for (index, host) in slice.hosts().enumerate() {
+                let Host::Ip(host) = host else { continue };
+                let mut buf = LabelBuf::default();
+                let mut labels = Vec::new();
+                for label in slice.name(index, &mut buf).split(|&octet| octet == b'.') {
+                    labels.push(label.len() as u8);
+                    labels.extend(label);
+                }
+                labels.extend(service());
+                found.push((labels, host));
+            }
+        }
+        ServiceKind::External(_) => {}
+    }
+}
+
+/// Answers NS at the apex, with glue.
+pub(super) fn name_servers(question: &Question<'_>, _context: &Context<'_>, reply: &mut Reply<'_>) -> Result<(), Missing> {
+    let found = name_server_addresses(question.kubernetes);
+    let ttl = question.kubernetes.ttl;
+    let mut written = Vec::<(&[u8], usize)>::new();
+    for (labels, _) in &found {
+        if written.iter().any(|(known, _)| known == labels) {
+            continue;
+        }
+        let begun = reply.begin(Section::Answer, Owner::Question, RType::NS, Class::IN, ttl);
+        written.push((labels, reply.len()));
+        reply.put_labels_under(labels, question.suffix);
+        reply.end(begun);
+    }
+    for (labels, host) in &found {
+        let Some((_, at)) = written.iter().find(|(known, _)| known == labels) else { continue };
+        address(Owner::At(*at), address_type(*host), ttl, Section::Additional, *host, reply);
+    }
+    if found.is_empty() { Err(Missing::Data) } else { Ok(()) }
+}
+
+/// Answers `ns.dns.ZONE`.
+pub(super) fn own_addresses(question: &Question<'_>, context: &Context<'_>, reply: &mut Reply<'_>) -> Result<(), Missing> {
+    for (_, host) in name_server_addresses(question.kubernetes) {
+        if !holds_address(reply, host) {
+            let (qtype, ttl) = (context.query.qtype, question.kubernetes.ttl);
+            address(Owner::Question, qtype, ttl, Section::Answer, host, reply);
+        }
+    }
+    whole_unless_empty(reply).map(|_| ())
+}
+
+/// The addresses of [`own_addresses`] for a name that a CNAME led to.
+pub(super) fn own_address_list(kubernetes: &Kubernetes) -> Vec<IpAddr> {
+    name_server_addresses(kubernetes).into_iter().map(|(_, host)| host).collect()
+}

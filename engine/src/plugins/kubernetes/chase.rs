@@ -1,0 +1,212 @@
+//! Following ExternalName Services and endpoints that are host names: a CNAME and what it leads
+//! to, in one answer, because stub resolvers do not follow CNAMEs themselves.
+//!
+//! Rare next to address look-ups, so this is plain code that allocates. Chains inside the zone are
+//! followed in the index; a target outside of it goes through the whole server like a query of the
+//! client.
+
+use std::net::IpAddr;
+
+use super::name::Parts;
+use super::{Missing, Question, answer};
+use crate::chain::Context;
+use crate::index::Host;
+use crate::limits::{CNAME_CHAIN_MAX, NAME_LEN_MAX};
+use crate::wire::codes::Flags;
+use crate::wire::reply::Owner;
+use crate::wire::walk::{RecordAt, expand_name, records, skip_name};
+use crate::wire::{Class, FoldedName, RType, Reply, Section};
+
+/// A record on its way into the answer.
+struct Found {
+    owner: Box<[u8]>,
+    rtype: RType,
+    class: Class,
+    ttl: u32,
+    rdata: Rdata,
+}
+
+enum Rdata {
+    /// A single uncompressed name.
+    Name(Box<[u8]>),
+    /// Octets without compressible names.
+    Octets(Box<[u8]>),
+}
+
+/// Follows `targets` of the question's name and writes what they lead to.
+pub(super) fn chase(
+    question: &Question<'_>,
+    context: &mut Context<'_>,
+    targets: Vec<Box<[u8]>>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Missing> {
+    let owner = context.query.name_as_sent();
+    let mut chase = Chase { question, context, chain: Vec::new(), truncated: false };
+    let found = chase.follow_all(owner, targets);
+    let truncated = chase.truncated;
+    for record in &found {
+        let begun = reply.begin(Section::Answer, Owner::Name(&record.owner), record.rtype, record.class, record.ttl);
+        match &record.rdata {
+            Rdata::Name(name) => reply.put_name(name),
+            Rdata::Octets(octets) => reply.put(octets),
+        }
+        reply.end(begun);
+    }
+    if truncated {
+        reply.set_truncated();
+    }
+    let empty = found.is_empty() && reply.count(Section::Answer) == 0;
+    if empty { Err(Missing::Data) } else { Ok(()) }
+}
+
+struct Chase<'a, 'q> {
+    question: &'a Question<'a>,
+    context: &'a mut Context<'q>,
+    /// Owner and target of each CNAME so far.
+    chain: Vec<(Box<[u8]>, Box<[u8]>)>,
+    truncated: bool,
+}
+
+impl Chase<'_, '_> {
+    fn follow_all(&mut self, owner: &[u8], targets: Vec<Box<[u8]>>) -> Vec<Found> {
+        targets.into_iter().flat_map(|target| self.follow(owner, target)).collect()
+    }
+
+    /// The CNAME from `owner` to `target` and what is behind it; nothing if it leads nowhere inside
+    /// the zone, in a circle, or too far.
+    fn follow(&mut self, owner: &[u8], target: Box<[u8]>) -> Vec<Found> {
+        let mut folded = Box::new(FoldedName::default());
+        if folded.parse(&target).is_err() || is_under(&target, owner) {
+            return Vec::new();
+        }
+        let step = (owner.into(), target.clone());
+        let repeated = self.chain.iter().any(|known| {
+            known.0.eq_ignore_ascii_case(owner) && known.1.eq_ignore_ascii_case(&target)
+        });
+        if self.chain.len() >= CNAME_CHAIN_MAX || repeated {
+            return Vec::new();
+        }
+        let ttl = self.question.kubernetes.ttl;
+        let mut found = vec![Found {
+            owner: owner.into(),
+            rtype: RType::CNAME,
+            class: Class::IN,
+            ttl,
+            rdata: Rdata::Name(target.clone()),
+        }];
+        let behind = if let Some(above) = self.question.holds(&folded) {
+            self.chain.push(step);
+            let behind = self.inside(&target, &folded, above);
+            self.chain.pop();
+            if behind.is_empty() {
+                return behind;
+            }
+            behind
+        } else {
+            match self.outside(&target) {
+                Some(behind) => behind,
+                None => return Vec::new(),
+            }
+        };
+        found.extend(behind);
+        found
+    }
+
+    /// What a name of the same zone stands for.
+    fn inside(&mut self, target: &[u8], folded: &FoldedName, above: usize) -> Vec<Found> {
+        let question = Question { above, suffix: folded.offset(above), ..*self.question };
+        let kubernetes = question.kubernetes;
+        let qtype = self.context.query.qtype;
+        let mut leads = Vec::new();
+        let mut hosts = Vec::new();
+        if question.is_default_name_server_name(folded) {
+            hosts = answer::own_address_list(kubernetes);
+        } else {
+            match Parts::split(&question, folded) {
+                Err(_) => {}
+                Ok(Parts::Pod { label, namespace }) => {
+                    hosts.extend(answer::pod_address(kubernetes, label, namespace));
+                }
+                Ok(Parts::Service { service, namespace, selector, endpoint }) => {
+                    kubernetes.index.service(service, namespace, |name, node| {
+                        if !name.namespace().is_exposed() {
+                            return;
+                        }
+                        node.items(selector, endpoint, |item| match item.host {
+                            Host::Name(name) => leads.push(name.into()),
+                            Host::Ip(host) => hosts.push(host),
+                        });
+                    });
+                }
+            }
+        }
+        let mut seen = Vec::new();
+        let mut found = Vec::new();
+        for host in hosts {
+            let octets: Box<[u8]> = match (host, qtype) {
+                (IpAddr::V4(v4), RType::A) => v4.octets().into(),
+                (IpAddr::V6(v6), RType::AAAA) => v6.octets().into(),
+                _ => continue,
+            };
+            if !seen.contains(&host) {
+                seen.push(host);
+                let rdata = Rdata::Octets(octets);
+                found.push(Found { owner: target.into(), rtype: qtype, class: Class::IN, ttl: kubernetes.ttl, rdata });
+            }
+        }
+        found.extend(self.follow_all(target, leads));
+        found
+    }
+
+    /// What the server as a whole answers for a name outside of the zone. `None` if it does not
+    /// reply at all.
+    fn outside(&mut self, target: &[u8]) -> Option<Vec<Found>> {
+        let qtype = self.context.query.qtype;
+        let (found, truncated) = self.context.look_up(target, qtype, |message| {
+            let answers = usize::from(u16::from_be_bytes([message[6], message[7]]));
+            let records_at = skip_name(message, 12).map_or(message.len(), |end| end + 4);
+            let found = records(message, records_at, answers)
+                .filter_map(|record| copy_record(message, &record))
+                .collect();
+            let flags = Flags(u16::from_be_bytes([message[2], message[3]]));
+            (found, flags.has(Flags::TC))
+        })?;
+        self.truncated |= truncated;
+        Some(found)
+    }
+}
+
+/// Takes a record out of another message, its names without compression.
+fn copy_record(message: &[u8], record: &RecordAt) -> Option<Found> {
+    let name_at = |at| {
+        let mut name = [0; NAME_LEN_MAX];
+        let len = expand_name(message, at, &mut name)?;
+        Some(Box::from(&name[..len]))
+    };
+    let fixed = &message[record.ttl_at - 4..record.rdata_at];
+    let rdata = match record.rtype {
+        RType::CNAME | RType::NS | RType::PTR | RType::DNAME => Rdata::Name(name_at(record.rdata_at)?),
+        _ => Rdata::Octets(message[record.rdata_at..record.end].into()),
+    };
+    Some(Found {
+        owner: name_at(record.at)?,
+        rtype: record.rtype,
+        class: Class(u16::from_be_bytes([fixed[2], fixed[3]])),
+        ttl: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+        rdata,
+    })
+}
+
+/// Whether `name` is at or below `parent`; both uncompressed wire names of any case.
+fn is_under(name: &[u8], parent: &[u8]) -> bool {
+    let mut at = 0;
+    loop {
+        if name[at..].eq_ignore_ascii_case(parent) {
+            return true;
+        }
+        match name.get(at) {
+            Some(&len @ 1..) => at += 1 + usize::from(len),
+            _ => return false,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! DNS bytes: what a query says and how a reply is written. Imports no other module of the engine
+//! but `limits`.
+
+pub mod codes;
+pub mod name;
+pub mod query;
+pub mod reply;
+pub mod walk;
+
+pub use codes::{Class, Flags, Opcode, RType, Rcode};
+pub use name::{FoldedName, label_hash};
+pub use query::{Edns, Query, QueryError};
+pub use reply::{Reply, Section};

@@ -1,0 +1,196 @@
+//! IANA registries as open newtypes: any value is legal, a few have names.
+
+use std::fmt;
+
+/// A record type (RFC 1035 §3.2.2 and the IANA registry).
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RType(pub u16);
+
+macro_rules! registry {
+    ($type:ident: $($(#[$meta:meta])* $name:ident = $value:literal),+ $(,)?) => {
+        impl $type {
+            $($(#[$meta])* pub const $name: Self = Self($value);)+
+
+            /// The mnemonic, if the value has one here.
+            pub const fn mnemonic(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$name => Some(stringify!($name)),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+registry! { RType:
+    /// IPv4 address.
+    A = 1,
+    /// Name server.
+    NS = 2,
+    /// Alias.
+    CNAME = 5,
+    /// Start of a zone of authority.
+    SOA = 6,
+    /// Host pointer.
+    PTR = 12,
+    /// Host information; the answer to ANY (RFC 8482).
+    HINFO = 13,
+    /// Mail exchange.
+    MX = 15,
+    /// Text.
+    TXT = 16,
+    /// IPv6 address.
+    AAAA = 28,
+    /// Service location (RFC 2782).
+    SRV = 33,
+    /// Naming authority pointer.
+    NAPTR = 35,
+    /// Alias of a subtree (RFC 6672).
+    DNAME = 39,
+    /// EDNS (RFC 6891).
+    OPT = 41,
+    /// Delegation signer.
+    DS = 43,
+    /// DNSSEC signature.
+    RRSIG = 46,
+    /// Authenticated denial.
+    NSEC = 47,
+    /// DNSSEC key.
+    DNSKEY = 48,
+    /// Hashed authenticated denial.
+    NSEC3 = 50,
+    /// Service binding.
+    SVCB = 64,
+    /// Service binding for HTTPS (RFC 9460).
+    HTTPS = 65,
+    /// Incremental transfer.
+    IXFR = 251,
+    /// Transfer.
+    AXFR = 252,
+    /// Everything (RFC 8482).
+    ANY = 255,
+    /// Certification authority.
+    CAA = 257,
+}
+
+impl fmt::Display for RType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mnemonic() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "TYPE{}", self.0),
+        }
+    }
+}
+
+/// A record class.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Class(pub u16);
+
+registry! { Class:
+    /// The Internet.
+    IN = 1,
+    /// Chaosnet; used to ask servers about themselves.
+    CH = 3,
+    /// Hesiod.
+    HS = 4,
+    /// No class (RFC 2136).
+    NONE = 254,
+    /// Any class.
+    ANY = 255,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mnemonic() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "CLASS{}", self.0),
+        }
+    }
+}
+
+/// A response code, extended ones included.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Rcode(pub u16);
+
+registry! { Rcode:
+    /// No error.
+    NOERROR = 0,
+    /// The query could not be read.
+    FORMERR = 1,
+    /// The server could not answer.
+    SERVFAIL = 2,
+    /// The name does not exist.
+    NXDOMAIN = 3,
+    /// The operation is not implemented.
+    NOTIMP = 4,
+    /// The server does not want to answer.
+    REFUSED = 5,
+    /// The server is not authoritative for the zone.
+    NOTAUTH = 9,
+    /// EDNS version not supported (RFC 6891 §9).
+    BADVERS = 16,
+}
+
+impl fmt::Display for Rcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mnemonic() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "RCODE{}", self.0),
+        }
+    }
+}
+
+/// An operation code: four bits of the header.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Opcode(pub u8);
+
+registry! { Opcode:
+    /// A standard query.
+    QUERY = 0,
+    /// Zone change notification (RFC 1996).
+    NOTIFY = 4,
+    /// Dynamic update (RFC 2136).
+    UPDATE = 5,
+}
+
+/// The second word of the header.
+///
+/// ```text
+///  15  14..11  10  9   8   7   6  5   4   3..0
+///  QR  Opcode  AA  TC  RD  RA  Z  AD  CD  RCODE
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Flags(pub u16);
+
+impl Flags {
+    /// This is a response.
+    pub const QR: u16 = 0x8000;
+    /// The answer is authoritative.
+    pub const AA: u16 = 0x0400;
+    /// Records had to be left out.
+    pub const TC: u16 = 0x0200;
+    /// Recursion desired.
+    pub const RD: u16 = 0x0100;
+    /// Recursion available.
+    pub const RA: u16 = 0x0080;
+    /// Reserved.
+    pub const Z: u16 = 0x0040;
+    /// Authentic data (RFC 4035).
+    pub const AD: u16 = 0x0020;
+    /// Checking disabled (RFC 4035).
+    pub const CD: u16 = 0x0010;
+    /// The four bits of the response code.
+    pub const RCODE: u16 = 0x000f;
+    /// The four bits of the operation code.
+    pub const OPCODE: u16 = 0x7800;
+
+    /// Whether any of `bits` is set.
+    pub const fn has(self, bits: u16) -> bool {
+        self.0 & bits != 0
+    }
+
+    /// The operation code.
+    pub const fn opcode(self) -> Opcode {
+        Opcode(((self.0 & Self::OPCODE) >> 11) as u8)
+    }
+}

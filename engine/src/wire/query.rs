@@ -1,0 +1,243 @@
+//! A borrowed view of one query: header, one question, OPT.
+//!
+//! The rules of admission are those of the DNS library under CoreDNS: what it drops, refuses or
+//! answers with FORMERR or NOTIMP, clients of a cluster see today.
+
+use super::codes::{Class, Flags, Opcode, RType, Rcode};
+use super::name::FoldedName;
+
+/// Octets of the header.
+pub const HEADER_LEN: usize = 12;
+
+/// Why a datagram gets no regular answer. One octet, and the index of its own counter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum QueryError {
+    /// Shorter than a header: silence.
+    ShortHeader,
+    /// A response arrived as a query: silence, so that two servers never answer each other.
+    IsResponse,
+    /// An operation other than QUERY and NOTIFY.
+    Opcode,
+    /// Record counts that no query has.
+    Counts,
+    /// The question does not parse.
+    Question,
+    /// The question is fine; a record after it does not parse.
+    Record,
+}
+
+impl QueryError {
+    /// The RCODE to send; `None` is silence.
+    pub const fn rcode(self) -> Option<Rcode> {
+        match self {
+            Self::ShortHeader | Self::IsResponse => None,
+            Self::Opcode => Some(Rcode::NOTIMP),
+            Self::Counts | Self::Question | Self::Record => Some(Rcode::FORMERR),
+        }
+    }
+}
+
+/// What a query says in its OPT record (RFC 6891 §6.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Edns<'p> {
+    /// The payload size as the client wrote it; may be below 512.
+    pub payload_size: u16,
+    /// The EDNS version; only 0 is answered.
+    pub version: u8,
+    /// DO and the reserved bits after it, echoed in replies.
+    pub flags: u16,
+    /// The options as they stand in the packet; each one's length was checked.
+    pub options: &'p [u8],
+}
+
+impl Edns<'_> {
+    /// DNSSEC OK.
+    pub const DO: u16 = 0x8000;
+
+    /// Whether the client wants DNSSEC records.
+    pub const fn dnssec_ok(&self) -> bool {
+        self.flags & Self::DO != 0
+    }
+}
+
+/// A query that may be answered. The folded owner name stands in the worker's [`FoldedName`].
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'p> {
+    /// The message as it came.
+    pub packet: &'p [u8],
+    /// Octets of the name in the question.
+    pub name_len: usize,
+    /// The type asked for.
+    pub qtype: RType,
+    /// The class asked for.
+    pub qclass: Class,
+    /// The OPT record, if there was one; with several, the last counts, as in CoreDNS.
+    pub edns: Option<Edns<'p>>,
+}
+
+impl<'p> Query<'p> {
+    /// Reads a query, its name into `name`. On [`QueryError::Record`] the question was fine and
+    /// [`Self::question_only`] can be echoed.
+    pub fn parse(packet: &'p [u8], name: &mut FoldedName) -> Result<Self, QueryError> {
+        let Some(header) = packet.get(..HEADER_LEN) else {
+            return Err(QueryError::ShortHeader);
+        };
+        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let flags = Flags(word(2));
+        if flags.has(Flags::QR) {
+            return Err(QueryError::IsResponse);
+        }
+        if flags.opcode() != Opcode::QUERY && flags.opcode() != Opcode::NOTIFY {
+            return Err(QueryError::Opcode);
+        }
+        // A NOTIFY may carry one SOA as answer (RFC 1996 §3.7), an IXFR one as authority (RFC 1995
+        // §3); OPT and TSIG are the two additional records that a query can have.
+        let (answers, authorities, additionals) = (word(6), word(8), word(10));
+        if word(4) != 1 || answers > 1 || authorities > 1 || additionals > 2 {
+            return Err(QueryError::Counts);
+        }
+        let (mut query, mut rest) = Self::split_question(packet, name)?;
+        for record in 0..answers + authorities + additionals {
+            if rest.is_empty() {
+                break; // The counts promised more than there is: CoreDNS takes what came.
+            }
+            let (opt, tail) = split_record(packet, rest).ok_or(QueryError::Record)?;
+            rest = tail;
+            if opt.is_some() && record >= answers + authorities {
+                query.edns = opt;
+            }
+        }
+        Ok(query)
+    }
+
+    /// The question alone, for the error that answers a query whose records do not parse.
+    pub fn question_only(packet: &'p [u8], name: &mut FoldedName) -> Option<Self> {
+        Self::split_question(packet, name).ok().map(|(query, _)| query)
+    }
+
+    fn split_question(
+        packet: &'p [u8],
+        name: &mut FoldedName,
+    ) -> Result<(Self, &'p [u8]), QueryError> {
+        let body = packet.get(HEADER_LEN..).ok_or(QueryError::ShortHeader)?;
+        let name_len = name.parse(body).map_err(|_| QueryError::Question)?;
+        // A question may be cut after its name or its type; what is missing counts as zero and is
+        // refused later for its class, as CoreDNS does.
+        let (qtype, qclass, rest) = match body[name_len..] {
+            [] => (0, 0, &body[..0]),
+            [t1, t2] => (u16::from_be_bytes([t1, t2]), 0, &body[..0]),
+            [t1, t2, c1, c2, ref rest @ ..] => {
+                (u16::from_be_bytes([t1, t2]), u16::from_be_bytes([c1, c2]), rest)
+            }
+            _ => return Err(QueryError::Question),
+        };
+        let query =
+            Self { packet, name_len, qtype: RType(qtype), qclass: Class(qclass), edns: None };
+        Ok((query, rest))
+    }
+
+    /// The message ID.
+    pub fn id(&self) -> [u8; 2] {
+        [self.packet[0], self.packet[1]]
+    }
+
+    /// The header's flags.
+    pub fn flags(&self) -> Flags {
+        Flags(u16::from_be_bytes([self.packet[2], self.packet[3]]))
+    }
+
+    /// The name of the question in the client's own spelling.
+    pub fn name_as_sent(&self) -> &'p [u8] {
+        &self.packet[HEADER_LEN..HEADER_LEN + self.name_len]
+    }
+}
+
+/// Splits one record off `bytes`, a tail of `packet`; says what it is if it is an OPT.
+fn split_record<'p>(packet: &'p [u8], bytes: &'p [u8]) -> Option<(Option<Edns<'p>>, &'p [u8])> {
+    let fixed = &bytes[name_extent(packet, packet.len() - bytes.len())?..];
+    let (fixed, rest) = fixed.split_at_checked(10)?;
+    let word = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+    let (rdata, rest) = rest.split_at_checked(usize::from(word(8)))?;
+    if word(0) != RType::OPT.0 {
+        return Some((None, rest));
+    }
+    let mut options = rdata;
+    while !options.is_empty() {
+        let (head, tail) = options.split_at_checked(4)?;
+        options = tail.get(usize::from(u16::from_be_bytes([head[2], head[3]]))..)?;
+    }
+    let edns =
+        Edns { payload_size: word(2), version: fixed[5], flags: word(6), options: rdata };
+    Some((Some(edns), rest))
+}
+
+/// Octets that the name at `at` takes up where it stands; its pointers must lead backwards into
+/// the packet.
+fn name_extent(packet: &[u8], at: usize) -> Option<usize> {
+    let mut here = at;
+    loop {
+        match *packet.get(here)? {
+            0 => return Some(here + 1 - at),
+            len @ 1..=63 => here += 1 + usize::from(len),
+            high @ 0xc0.. => {
+                let target = usize::from(high & 0x3f) << 8 | usize::from(*packet.get(here + 1)?);
+                return (target < here).then_some(here + 2 - at);
+            }
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(flags: u16, counts: [u16; 4], tail: &[u8]) -> Vec<u8> {
+        let mut out = vec![0x12, 0x34];
+        out.extend(flags.to_be_bytes());
+        out.extend(counts.iter().flat_map(|count| count.to_be_bytes()));
+        out.extend(tail);
+        out
+    }
+
+    #[test]
+    fn malformed_queries_are_answered_or_ignored() {
+        const Q: &[u8] = b"\x01a\x00\x00\x01\x00\x01";
+        let with = |tail: &[u8]| [Q, tail].concat();
+        let opt = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
+        let cases: &[(&str, Vec<u8>, Result<(), QueryError>)] = &[
+            ("shorter than a header", vec![0; 11], Err(QueryError::ShortHeader)),
+            ("QR set", packet(0x8000, [1, 0, 0, 0], Q), Err(QueryError::IsResponse)),
+            ("UPDATE", packet(0x2800, [1, 0, 0, 0], Q), Err(QueryError::Opcode)),
+            ("NOTIFY", packet(0x2000, [1, 0, 0, 0], Q), Ok(())),
+            ("no question", packet(0, [0; 4], &[]), Err(QueryError::Counts)),
+            ("two questions", packet(0, [2, 0, 0, 0], &with(Q)), Err(QueryError::Counts)),
+            ("three additionals", packet(0, [1, 0, 0, 3], Q), Err(QueryError::Counts)),
+            ("pointer as QNAME", packet(0, [1, 0, 0, 0], b"\xc0\x0c\0\x01\0\x01"), Err(QueryError::Question)),
+            ("cut after the name", packet(0, [1, 0, 0, 0], &Q[..3]), Ok(())),
+            ("cut after the type", packet(0, [1, 0, 0, 0], &Q[..5]), Ok(())),
+            ("cut inside the class", packet(0, [1, 0, 0, 0], &Q[..6]), Err(QueryError::Question)),
+            ("OPT", packet(0, [1, 0, 0, 1], &with(opt)), Ok(())),
+            ("OPT announced, absent", packet(0, [1, 0, 0, 1], Q), Ok(())),
+            ("OPT cut", packet(0, [1, 0, 0, 1], &with(&opt[..9])), Err(QueryError::Record)),
+            ("option longer than the OPT", packet(0, [1, 0, 0, 1], &with(b"\x00\x00\x29\x04\xd0\0\0\0\0\0\x04\0\x0a\0\x09")), Err(QueryError::Record)),
+            ("octets after the message", packet(0, [1, 0, 0, 0], &with(b"\xff")), Ok(())),
+        ];
+        for (what, packet, expected) in cases {
+            let got = Query::parse(packet, &mut FoldedName::default());
+            assert_eq!(got.map(|_| ()), *expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_two_opts_counts() {
+        let tail = b"\x01a\x00\x00\x01\x00\x01\x00\x00\x29\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x29\x10\x00\x00\x01\x80\x00\x00\x00";
+        let packet = packet(0x0110, [1, 0, 0, 2], tail);
+        let mut name = FoldedName::default();
+        let query = Query::parse(&packet, &mut name).unwrap();
+        let edns = query.edns.unwrap();
+        assert_eq!((edns.payload_size, edns.version, edns.dnssec_ok()), (4096, 1, true));
+        assert_eq!((query.qtype, query.qclass, name.wire()), (RType::A, Class::IN, &b"\x01a\x00"[..]));
+    }
+}

@@ -1,0 +1,456 @@
+//! Writing a reply: the question as the client sent it, then records that point into it.
+//!
+//! The buffer is a piece of the worker's batch. Records go straight to their place; one that does
+//! not fit is taken back, TC is set and nothing follows it, which leaves the same records as
+//! CoreDNS's truncation does (RFC 2181 §9). Names compress against the question and against each
+//! other (RFC 1035 §4.1.4), case-sensitively, so that every client gets its own spelling back.
+//!
+//! ```text
+//! 0        12                 12 + question
+//! ┌────────┬──────────────────┬────────┬───────────┬────────────┬─────┐
+//! │ header │ question as sent │ answer │ authority │ additional │ OPT │
+//! └────────┴──────────────────┴────────┴───────────┴────────────┴─────┘
+//! ```
+
+use super::codes::{Class, Flags, Opcode, RType, Rcode};
+use super::query::{Edns, HEADER_LEN, Query};
+use crate::limits::{MESSAGE_LEN_MAX, PAYLOAD_SIZE_MIN, POINTER_MAX};
+
+/// A compression pointer to the name of the question.
+pub const QUESTION_POINTER: u16 = 0xc000 | HEADER_LEN as u16;
+/// Octets of an OPT record without options.
+const OPT_LEN: usize = 11;
+/// Options that CoreDNS sends back: NSID, EXPIRE, COOKIE, KEEPALIVE, PADDING. All others are left
+/// out of the reply.
+const ECHOED_OPTIONS: [u16; 5] = [3, 9, 10, 11, 12];
+/// The largest payload of a UDP datagram over IPv4.
+const DATAGRAM_LEN_MAX: usize = 65_507;
+/// Names remembered for compression. Beyond them names are written in full, which is legal.
+const REMEMBERED_MAX: usize = 96;
+
+/// The three sections after the question, in their order.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Section {
+    /// Answer.
+    Answer,
+    /// Authority.
+    Authority,
+    /// Additional.
+    Additional,
+}
+
+/// Where a record's owner name is.
+#[derive(Clone, Copy, Debug)]
+pub enum Owner<'n> {
+    /// The name of the question.
+    Question,
+    /// The name of the question without its first `n` octets.
+    QuestionSuffix(usize),
+    /// A name already in this reply, at this offset.
+    At(usize),
+    /// An uncompressed wire name.
+    Name(&'n [u8]),
+}
+
+/// A record that was begun; hand it back to [`Reply::end`].
+#[must_use]
+pub struct Begun {
+    section: Section,
+    at: usize,
+    rdata_at: usize,
+    remembered: usize,
+}
+
+/// A reply under construction.
+pub struct Reply<'b> {
+    buf: &'b mut [u8],
+    len: usize,
+    /// Octets that records may reach: the payload size less the OPT.
+    limit: usize,
+    /// Whether a write ran over the end of `buf` since the last record began.
+    overrun: bool,
+    records_at: usize,
+    counts: [u16; 3],
+    flags: u16,
+    rcode: Rcode,
+    truncated: bool,
+    /// Starts of labels written in full after the question, for compression.
+    remembered: [u16; REMEMBERED_MAX],
+    remembered_len: usize,
+}
+
+impl<'b> Reply<'b> {
+    /// Begins the reply to `query` in `buf`, which must hold at least a header and the question.
+    ///
+    /// `stream` says that the reply leaves over TCP, where the payload size does not count.
+    pub fn new(buf: &'b mut [u8], query: &Query<'_>, stream: bool) -> Self {
+        let question = query.question();
+        let records_at = HEADER_LEN + QUESTION_EXTRA + query.name_len;
+        buf[..2].copy_from_slice(&query.id());
+        let (name, codes) = buf[HEADER_LEN..records_at].split_at_mut(query.name_len);
+        name.copy_from_slice(query.name_as_sent());
+        codes.copy_from_slice(&question);
+        let opcode = query.flags().0 & Flags::OPCODE;
+        // RD and CD come back only for standard queries.
+        let copied = if query.flags().opcode() == Opcode::QUERY { Flags::RD | Flags::CD } else { 0 };
+        let limit = match (stream, &query.edns) {
+            (true, edns) => MESSAGE_LEN_MAX - edns.as_ref().map_or(0, opt_len),
+            (false, None) => PAYLOAD_SIZE_MIN,
+            (false, Some(edns)) => {
+                usize::from(edns.payload_size).clamp(PAYLOAD_SIZE_MIN, DATAGRAM_LEN_MAX)
+                    - opt_len(edns)
+            }
+        };
+        Self {
+            limit: limit.min(buf.len()),
+            buf,
+            len: records_at,
+            overrun: false,
+            records_at,
+            counts: [0; 3],
+            flags: Flags::QR | opcode | (query.flags().0 & copied),
+            rcode: Rcode::NOERROR,
+            truncated: false,
+            remembered: [0; REMEMBERED_MAX],
+            remembered_len: 0,
+        }
+    }
+
+    /// Takes back every record, flag and code: the next plugin begins afresh.
+    pub fn clear(&mut self) {
+        self.len = self.records_at;
+        self.counts = [0; 3];
+        self.flags &= !(Flags::AA | Flags::RA | Flags::AD);
+        self.rcode = Rcode::NOERROR;
+        self.truncated = false;
+        self.remembered_len = 0;
+    }
+
+    /// Sets AA.
+    pub const fn set_authoritative(&mut self) {
+        self.flags |= Flags::AA;
+    }
+
+    /// Sets the response code.
+    pub const fn set_rcode(&mut self, rcode: Rcode) {
+        self.rcode = rcode;
+    }
+
+    /// The response code so far.
+    pub const fn rcode(&self) -> Rcode {
+        self.rcode
+    }
+
+    /// Sets TC, for an answer that was already cut where it came from.
+    pub const fn set_truncated(&mut self) {
+        self.truncated = true;
+    }
+
+    /// Whether records had to be left out.
+    pub const fn truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// The flags as they would be sent now.
+    pub fn flags(&self) -> Flags {
+        let tc = if self.truncated { Flags::TC } else { 0 };
+        Flags(self.flags | tc | (self.rcode.0 & Flags::RCODE))
+    }
+
+    /// The number of records in `section`.
+    pub const fn count(&self, section: Section) -> u16 {
+        self.counts[section as usize]
+    }
+
+    /// Octets written so far, OPT not included.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing follows the question.
+    pub const fn is_empty(&self) -> bool {
+        self.len == self.records_at
+    }
+
+    /// The message so far, for response-side work on its records. The counts of its header are
+    /// not yet right.
+    pub fn message_mut(&mut self) -> (&mut [u8], usize, [u16; 3]) {
+        (&mut self.buf[..self.len], self.records_at, self.counts)
+    }
+
+    /// Appends `count` encoded records of `record_len` octets each, whose owner is
+    /// [`QUESTION_POINTER`], beginning with record `first` and going round. This is how a
+    /// precomputed RRset is rotated: by the order of two copies.
+    pub fn copy_rrset(&mut self, section: Section, records: &[u8], record_len: usize, first: usize) {
+        if self.truncated {
+            return;
+        }
+        let count = records.len() / record_len;
+        let fits = (self.limit.saturating_sub(self.len) / record_len).min(count);
+        let split = first * record_len;
+        let head = (records.len() - split).min(fits * record_len);
+        let tail = fits * record_len - head;
+        let at = self.len;
+        self.buf[at..at + head].copy_from_slice(&records[split..split + head]);
+        self.buf[at + head..at + head + tail].copy_from_slice(&records[..tail]);
+        self.len += head + tail;
+        self.counts[section as usize] += fits as u16;
+        self.truncated |= fits < count;
+    }
+
+    /// Writes a whole record whose RDATA holds no compressible name.
+    pub fn record(&mut self, section: Section, owner: Owner<'_>, rtype: RType, ttl: u32, rdata: &[u8]) -> bool {
+        let begun = self.begin(section, owner, rtype, Class::IN, ttl);
+        self.put(rdata);
+        self.end(begun)
+    }
+
+    /// Begins a record; RDATA follows through [`Self::put`] and [`Self::put_name`].
+    pub fn begin(&mut self, section: Section, owner: Owner<'_>, rtype: RType, class: Class, ttl: u32) -> Begun {
+        let at = self.len;
+        let remembered = self.remembered_len;
+        self.overrun = false;
+        match owner {
+            Owner::Question => self.put(&QUESTION_POINTER.to_be_bytes()),
+            Owner::QuestionSuffix(offset) => self.put_question_suffix(offset),
+            Owner::At(offset) if offset <= POINTER_MAX => {
+                self.put(&(0xc000 | offset as u16).to_be_bytes());
+            }
+            Owner::At(offset) => self.put_name_again(offset),
+            Owner::Name(name) => self.put_name(name),
+        }
+        let mut fixed = [0; 10];
+        fixed[..2].copy_from_slice(&rtype.0.to_be_bytes());
+        fixed[2..4].copy_from_slice(&class.0.to_be_bytes());
+        fixed[4..8].copy_from_slice(&ttl.to_be_bytes());
+        self.put(&fixed);
+        Begun { section, at, rdata_at: self.len, remembered }
+    }
+
+    /// Ends a record. `false` if it did not fit and was taken back.
+    pub fn end(&mut self, begun: Begun) -> bool {
+        if self.truncated || self.overrun || self.len > self.limit {
+            self.truncated = true;
+            self.len = begun.at;
+            self.remembered_len = begun.remembered;
+            return false;
+        }
+        let rdlength = (self.len - begun.rdata_at) as u16;
+        self.buf[begun.rdata_at - 2..begun.rdata_at].copy_from_slice(&rdlength.to_be_bytes());
+        self.counts[begun.section as usize] += 1;
+        true
+    }
+
+    /// Takes back octets written since the message was `len` long, outside of any record.
+    pub fn take_back(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        self.overrun = false;
+    }
+
+    /// Appends octets of RDATA.
+    pub fn put(&mut self, octets: &[u8]) {
+        match self.buf.get_mut(self.len..self.len + octets.len()) {
+            Some(place) => {
+                place.copy_from_slice(octets);
+                self.len += octets.len();
+            }
+            None => self.overrun = true,
+        }
+    }
+
+    /// Appends the name of the question from octet `offset` on, as a pointer.
+    pub fn put_question_suffix(&mut self, offset: usize) {
+        if self.buf[HEADER_LEN + offset] == 0 {
+            self.put(&[0]); // The root is shorter than a pointer to it.
+        } else {
+            self.put(&(QUESTION_POINTER + offset as u16).to_be_bytes());
+        }
+    }
+
+    /// Appends labels in full, then the question's name from octet `offset` on.
+    pub fn put_labels_under(&mut self, labels: &[u8], offset: usize) {
+        self.put(labels);
+        self.put_question_suffix(offset);
+    }
+
+    /// Copies the question's name from octet `offset` on, without compression: SRV targets must
+    /// not be compressed (RFC 2782).
+    pub fn put_question_suffix_in_full(&mut self, offset: usize) {
+        let end = self.records_at - QUESTION_EXTRA;
+        let start = HEADER_LEN + offset;
+        if self.len + end - start > self.buf.len() {
+            self.overrun = true;
+            return;
+        }
+        self.buf.copy_within(start..end, self.len);
+        self.len += end - start;
+    }
+
+    /// Appends an uncompressed wire name, compressed against what the reply already holds.
+    pub fn put_name(&mut self, name: &[u8]) {
+        let mut at = 0;
+        while let Some(&len @ 1..) = name.get(at) {
+            if let Some(offset) = self.find(&name[at..]) {
+                self.put(&(0xc000 | offset as u16).to_be_bytes());
+                return;
+            }
+            self.remember(self.len);
+            let end = at + 1 + usize::from(len);
+            self.put(&name[at..end]);
+            at = end;
+        }
+        self.put(&[0]);
+    }
+
+    /// Writes the OPT and the header; returns the length of the message.
+    pub fn finish(mut self, edns: Option<&Edns<'_>>) -> usize {
+        let mut additionals = self.counts[Section::Additional as usize];
+        if let Some(edns) = edns {
+            additionals += 1;
+            self.put_opt(edns);
+        }
+        let flags = self.flags();
+        let header = &mut self.buf[2..HEADER_LEN];
+        header[..2].copy_from_slice(&flags.0.to_be_bytes());
+        header[2..4].copy_from_slice(&1_u16.to_be_bytes());
+        header[4..6].copy_from_slice(&self.counts[0].to_be_bytes());
+        header[6..8].copy_from_slice(&self.counts[1].to_be_bytes());
+        header[8..10].copy_from_slice(&additionals.to_be_bytes());
+        self.len
+    }
+
+    /// Version 0, the client's size, DO and the seven bits after it, the options that CoreDNS
+    /// echoes; BADVERS carries size 0 and neither flags nor options.
+    fn put_opt(&mut self, edns: &Edns<'_>) {
+        let bad_version = self.rcode == Rcode::BADVERS;
+        let (size, flags) =
+            if bad_version { (0, 0) } else { (edns.payload_size, edns.flags & 0xff00) };
+        self.put(&[0]);
+        self.put(&RType::OPT.0.to_be_bytes());
+        self.put(&size.to_be_bytes());
+        self.put(&[(self.rcode.0 >> 4) as u8, 0]);
+        self.put(&flags.to_be_bytes());
+        let length_at = self.len;
+        self.put(&[0, 0]);
+        if !bad_version {
+            for (code, option) in options(edns.options) {
+                if ECHOED_OPTIONS.contains(&code) {
+                    self.put(option);
+                }
+            }
+        }
+        let rdlength = (self.len - length_at - 2) as u16;
+        self.buf[length_at..length_at + 2].copy_from_slice(&rdlength.to_be_bytes());
+    }
+
+    fn remember(&mut self, offset: usize) {
+        if offset <= POINTER_MAX && self.remembered_len < REMEMBERED_MAX {
+            self.remembered[self.remembered_len] = offset as u16;
+            self.remembered_len += 1;
+        }
+    }
+
+    /// Where the reply already holds exactly `name` (uncompressed, not the root).
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        let mut at = HEADER_LEN;
+        while self.buf[at] != 0 {
+            if self.holds(at, name) {
+                return Some(at);
+            }
+            at += 1 + usize::from(self.buf[at]);
+        }
+        let remembered = &self.remembered[..self.remembered_len];
+        remembered.iter().map(|&at| usize::from(at)).find(|&at| self.holds(at, name))
+    }
+
+    /// Whether the name that the reply holds at `at` equals `name`, letter by letter.
+    fn holds(&self, mut at: usize, mut name: &[u8]) -> bool {
+        loop {
+            let Some(&len) = self.buf[..self.len].get(at) else { return false };
+            if len >= 0xc0 {
+                let Some(&low) = self.buf[..self.len].get(at + 1) else { return false };
+                at = usize::from(len & 0x3f) << 8 | usize::from(low);
+                continue;
+            }
+            let end = 1 + usize::from(len);
+            let (Some(here), Some((label, rest))) =
+                (self.buf[..self.len].get(at..at + end), name.split_at_checked(end))
+            else {
+                return false;
+            };
+            if here != label {
+                return false;
+            }
+            if len == 0 {
+                return true;
+            }
+            at += end;
+            name = rest;
+        }
+    }
+
+    /// Copies the uncompressed name that stands at `offset`, too far out for a pointer.
+    fn put_name_again(&mut self, offset: usize) {
+        let mut end = offset;
+        while let Some(&len @ 1..=63) = self.buf[..self.len].get(end) {
+            end += 1 + usize::from(len);
+        }
+        end += 1;
+        if self.len + end - offset > self.buf.len() {
+            self.overrun = true;
+            return;
+        }
+        self.buf.copy_within(offset..end, self.len);
+        self.len += end - offset;
+    }
+}
+
+/// Octets of a question after its name: type and class.
+const QUESTION_EXTRA: usize = 4;
+
+impl Query<'_> {
+    /// Type and class as they are echoed; a question that was cut short is echoed with zeros.
+    fn question(&self) -> [u8; QUESTION_EXTRA] {
+        let (t, c) = (self.qtype.0.to_be_bytes(), self.qclass.0.to_be_bytes());
+        [t[0], t[1], c[0], c[1]]
+    }
+}
+
+/// Octets of the OPT that answers `edns`.
+fn opt_len(edns: &Edns<'_>) -> usize {
+    let echoed = options(edns.options).filter(|(code, _)| ECHOED_OPTIONS.contains(code));
+    OPT_LEN + echoed.map(|(_, option)| option.len()).sum::<usize>()
+}
+
+/// The options of an OPT whose lengths were checked: code, and the option with its four octets.
+fn options(mut rdata: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let head = rdata.get(..4)?;
+        let code = u16::from_be_bytes([head[0], head[1]]);
+        let len = 4 + usize::from(u16::from_be_bytes([head[2], head[3]]));
+        let (option, rest) = rdata.split_at_checked(len)?;
+        rdata = rest;
+        Some((code, option))
+    })
+}
+
+/// Writes the bare error that answers what did not parse: FORMERR or NOTIMP, with the question if
+/// that much could be read. Returns the length of the message.
+pub fn write_error(packet: &[u8], rcode: Rcode, question: Option<&Query<'_>>, buf: &mut [u8]) -> usize {
+    // As the library under CoreDNS does it, the query's own flags come back, but AA and Z; NOTIMP
+    // keeps the opcode, FORMERR does not.
+    let kept = Flags::TC | Flags::RD | Flags::RA | Flags::AD | Flags::CD;
+    let opcode = if rcode == Rcode::NOTIMP { Flags::OPCODE } else { 0 };
+    let flags = u16::from_be_bytes([packet[2], packet[3]]) & (kept | opcode);
+    buf[..HEADER_LEN].fill(0);
+    buf[..2].copy_from_slice(&packet[..2]);
+    buf[2..4].copy_from_slice(&(flags | Flags::QR | (rcode.0 & Flags::RCODE)).to_be_bytes());
+    let Some(query) = question else {
+        return HEADER_LEN;
+    };
+    let end = HEADER_LEN + query.name_len + QUESTION_EXTRA;
+    buf[4..6].copy_from_slice(&1_u16.to_be_bytes());
+    buf[HEADER_LEN..end - QUESTION_EXTRA].copy_from_slice(query.name_as_sent());
+    buf[end - QUESTION_EXTRA..end].copy_from_slice(&query.question());
+    end
+}
