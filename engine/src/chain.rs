@@ -105,8 +105,10 @@ impl Listener {
     /// The block for a name: the longest zone that it is in. DS records belong to the parent, so
     /// for them it is the shortest zone but the root (RFC 3658 §2.2.1.1, as CoreDNS reads it).
     fn block(&self, name: &FoldedName, qtype: RType) -> Option<&Block> {
-        let mut fitting =
-            self.blocks.iter().filter(|block| name.labels_above(&block.zone, block.labels).is_some());
+        let mut fitting = self
+            .blocks
+            .iter()
+            .filter(|block| name.labels_above(&block.zone, block.labels).is_some());
         if qtype != RType::DS {
             return fitting.next();
         }
@@ -165,7 +167,12 @@ pub struct Context<'q> {
 impl Context<'_> {
     /// Asks the whole server for another name, as a client with the same limits would, and hands
     /// the encoded reply to `read`. `None` when nobody replies. Allocates; for the rare paths.
-    pub fn look_up<R>(&mut self, name: &[u8], qtype: RType, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    pub fn look_up<R>(
+        &mut self,
+        name: &[u8],
+        qtype: RType,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Option<R> {
         if self.nesting >= crate::limits::NESTING_MAX {
             return None;
         }
@@ -175,7 +182,12 @@ impl Context<'_> {
         packet.extend(name);
         packet.extend(qtype.0.to_be_bytes());
         packet.extend([0, 1]);
-        if let Some(Edns { payload_size, flags, .. }) = self.query.edns {
+        if let Some(Edns {
+            payload_size,
+            flags,
+            ..
+        }) = self.query.edns
+        {
             packet.extend([0, 0, RType::OPT.0 as u8]);
             packet.extend(payload_size.to_be_bytes());
             packet.extend([0, 0]);

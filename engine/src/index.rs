@@ -21,8 +21,8 @@ pub use node::{
     Addresses, EndpointSlice, Host, Item, LabelBuf, Port, PortSelector, ServiceKind, ServiceNode,
     ServiceParts,
 };
-pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName};
 use table::{AddressKey, LabelKey, Passthrough, PodKey, PodRef, ServiceKey, ServiceRef};
+pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName};
 
 type Map<K, V> = papaya::HashMap<K, V, Passthrough>;
 
@@ -69,7 +69,10 @@ impl ClusterIndex {
 
     /// Whether names under this namespace are answered.
     pub fn namespace_exposed(&self, namespace: LabelRef<'_>) -> bool {
-        self.namespaces.pin().get(&namespace).is_some_and(|namespace| namespace.is_exposed())
+        self.namespaces
+            .pin()
+            .get(&namespace)
+            .is_some_and(|namespace| namespace.is_exposed())
     }
 
     /// Reads whose address this is.
@@ -113,7 +116,9 @@ impl ClusterIndex {
 
     /// Publishes a namespace. Whether it is exposed is its own state and may change later.
     pub fn put_namespace(&self, namespace: Arc<Namespace>) {
-        self.namespaces.pin().insert(LabelKey(Arc::clone(&namespace)), namespace);
+        self.namespaces
+            .pin()
+            .insert(LabelKey(Arc::clone(&namespace)), namespace);
     }
 
     /// Withdraws a namespace.
@@ -138,7 +143,10 @@ impl ClusterIndex {
 
     /// Withdraws a pod's address.
     pub fn remove_pod(&self, namespace: &Namespace, address: IpAddr) {
-        self.pods.pin().remove(&PodRef { namespace: namespace.label(), address });
+        self.pods.pin().remove(&PodRef {
+            namespace: namespace.label(),
+            address,
+        });
     }
 
     /// Sets the serial.

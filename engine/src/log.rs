@@ -40,7 +40,13 @@ impl LogSink {
     /// The two ends of a new queue.
     pub fn new() -> (Self, Receiver<Line>) {
         let (lines, receiver) = bounded(WAITING_MAX);
-        (Self { lines, lost: Arc::default() }, receiver)
+        (
+            Self {
+                lines,
+                lost: Arc::default(),
+            },
+            receiver,
+        )
     }
 
     /// Hands a line over, or counts it as lost.

@@ -26,6 +26,34 @@ pub struct Tally {
     pub dropped: u64,
     /// Queries handed to the slow path, or shed by it.
     pub slow: u64,
+    /// Replies that the kernel refused to send.
+    pub unsent: u64,
+}
+
+impl Tally {
+    /// The number of counts.
+    pub const LEN: usize = 20;
+
+    /// The counts in a fixed order.
+    pub(crate) fn values(&self) -> [u64; Self::LEN] {
+        let mut values = [0; Self::LEN];
+        values[..16].copy_from_slice(&self.replies);
+        values[16..].copy_from_slice(&[self.received, self.dropped, self.slow, self.unsent]);
+        values
+    }
+
+    pub(crate) fn from_values(values: &[u64; Self::LEN]) -> Self {
+        let mut replies = [0; 16];
+        replies.copy_from_slice(&values[..16]);
+        let [received, dropped, slow, unsent] = [values[16], values[17], values[18], values[19]];
+        Self {
+            received,
+            replies,
+            dropped,
+            slow,
+            unsent,
+        }
+    }
 }
 
 /// What to do after [`respond`].

@@ -42,13 +42,14 @@ impl PortSelector<'_> {
     where
         Self: 'p,
     {
-        let portless =
-            ports.is_empty() && self.port.is_empty() && self.protocol.is_empty();
+        let portless = ports.is_empty() && self.port.is_empty() && self.protocol.is_empty();
         let selector = *self;
-        portless
-            .then_some(None)
-            .into_iter()
-            .chain(ports.iter().filter(move |port| selector.selects(port)).map(|port| port.number))
+        portless.then_some(None).into_iter().chain(
+            ports
+                .iter()
+                .filter(move |port| selector.selects(port))
+                .map(|port| port.number),
+        )
     }
 }
 
@@ -132,14 +133,20 @@ pub struct LabelBuf {
 
 impl Default for LabelBuf {
     fn default() -> Self {
-        Self { octets: [0; LABEL_LEN_MAX + 1], len: 0 }
+        Self {
+            octets: [0; LABEL_LEN_MAX + 1],
+            len: 0,
+        }
     }
 }
 
 impl std::fmt::Write for LabelBuf {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         let end = self.len + text.len();
-        self.octets.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.octets
+            .get_mut(self.len..end)
+            .ok_or(std::fmt::Error)?
+            .copy_from_slice(text.as_bytes());
         self.len = end;
         Ok(())
     }
@@ -246,19 +253,42 @@ const AAAA_RECORD_LEN: usize = 28;
 impl ServiceNode {
     /// Builds the entry.
     pub fn build(parts: ServiceParts) -> Self {
-        let ServiceParts { kind, ports, slices, ttl, ignore_empty } = parts;
+        let ServiceParts {
+            kind,
+            ports,
+            slices,
+            ttl,
+            ignore_empty,
+        } = parts;
         let hosts = || slices.iter().flat_map(|slice| slice.hosts());
-        let endpoint_count = slices.iter().map(|slice| slice.addresses.len()).sum::<usize>();
+        let endpoint_count = slices
+            .iter()
+            .map(|slice| slice.addresses.len())
+            .sum::<usize>();
         let has_fqdn = hosts().any(|host| matches!(host, Host::Name(_)));
         let addresses = match &kind {
             ServiceKind::ClusterIp(addresses) => addresses.to_vec(),
             ServiceKind::Headless => hosts()
-                .filter_map(|host| if let Host::Ip(address) = host { Some(address) } else { None })
+                .filter_map(|host| {
+                    if let Host::Ip(address) = host {
+                        Some(address)
+                    } else {
+                        None
+                    }
+                })
                 .collect(),
             ServiceKind::External(_) => Vec::new(),
         };
         let (a, aaaa) = encode_addresses(&addresses, ttl);
-        let mut sorted = hosts().filter_map(|host| if let Host::Ip(ip) = host { Some(ip) } else { None }).collect::<Vec<_>>();
+        let mut sorted = hosts()
+            .filter_map(|host| {
+                if let Host::Ip(ip) = host {
+                    Some(ip)
+                } else {
+                    None
+                }
+            })
+            .collect::<Vec<_>>();
         sorted.sort_unstable();
         let repeats = sorted.windows(2).any(|pair| pair[0] == pair[1]);
 
@@ -276,7 +306,17 @@ impl ServiceNode {
             ServiceKind::Headless => false,
             ServiceKind::External(target) => target.is_none(),
         };
-        Self { kind, ports, slices, a, aaaa, by_name: by_name.into(), hidden, repeats, has_fqdn }
+        Self {
+            kind,
+            ports,
+            slices,
+            a,
+            aaaa,
+            by_name: by_name.into(),
+            hidden,
+            repeats,
+            has_fqdn,
+        }
     }
 
     /// Whether the Service has no names at all.
@@ -329,7 +369,8 @@ impl ServiceNode {
         }
         match &self.kind {
             ServiceKind::External(target) => {
-                let plain = endpoint.is_none() && selector.port.is_empty() && selector.protocol.is_empty();
+                let plain =
+                    endpoint.is_none() && selector.port.is_empty() && selector.protocol.is_empty();
                 let target = target.as_deref().filter(|_| plain)?;
                 visit(Item {
                     host: Host::Name(target),
@@ -366,7 +407,10 @@ impl ServiceNode {
         let mut ports = 0;
         for (nth, number) in selector.numbers(&self.ports).enumerate() {
             ports += 1;
-            let repeats_port = selector.numbers(&self.ports).take(nth).any(|earlier| earlier == number);
+            let repeats_port = selector
+                .numbers(&self.ports)
+                .take(nth)
+                .any(|earlier| earlier == number);
             for (index, &address) in addresses.iter().enumerate() {
                 visit(Item {
                     host: Host::Ip(address),
@@ -394,12 +438,18 @@ impl ServiceNode {
         for (nth, port) in selector.numbers(&slice.ports).enumerate() {
             count += 1;
             // Endpoints that share their name (one pod's two families, say) share SRV records.
-            let mut repeats_port = selector.numbers(&slice.ports).take(nth).any(|earlier| earlier == port);
+            let mut repeats_port = selector
+                .numbers(&slice.ports)
+                .take(nth)
+                .any(|earlier| earlier == port);
             let mut repeats_address = nth > 0;
             if self.names_repeat(slice, index) {
                 let mut buf = LabelBuf::default();
                 let name = slice.name(index, &mut buf);
-                let label = LabelRef { octets: name, hash: label_hash(name) };
+                let label = LabelRef {
+                    octets: name,
+                    hash: label_hash(name),
+                };
                 self.endpoints_named(label, &mut |other, other_slice, other_index| {
                     if other < number {
                         let mut ports = selector.numbers(&other_slice.ports);
@@ -409,14 +459,24 @@ impl ServiceNode {
                     }
                 });
             }
-            visit(Item { host, port, endpoint: Some((slice, index)), repeats_port, repeats_address });
+            visit(Item {
+                host,
+                port,
+                endpoint: Some((slice, index)),
+                repeats_port,
+                repeats_address,
+            });
         }
         count
     }
 
     /// Whether endpoints of this name may stand in several places.
     fn names_repeat(&self, slice: &EndpointSlice, index: usize) -> bool {
-        self.repeats || slice.names.as_ref().is_some_and(|names| names[index].is_some())
+        self.repeats
+            || slice
+                .names
+                .as_ref()
+                .is_some_and(|names| names[index].is_some())
     }
 
     /// Whether an address may be visited more than once by [`Self::items`] under different
@@ -442,7 +502,10 @@ impl ServiceNode {
     ) {
         let first = self.by_name.partition_point(|&(hash, _)| hash < label.hash);
         let mut buf = LabelBuf::default();
-        for &(_, number) in self.by_name[first..].iter().take_while(|&&(hash, _)| hash == label.hash) {
+        for &(_, number) in self.by_name[first..]
+            .iter()
+            .take_while(|&&(hash, _)| hash == label.hash)
+        {
             let mut index = number as usize;
             let slice = self.slices.iter().find(|slice| {
                 let here = index < slice.addresses.len();
@@ -452,7 +515,10 @@ impl ServiceNode {
                 here
             });
             let Some(slice) = slice else { continue };
-            if slice.name(index, &mut buf).eq_ignore_ascii_case(label.octets) {
+            if slice
+                .name(index, &mut buf)
+                .eq_ignore_ascii_case(label.octets)
+            {
                 each(number as usize, slice, index);
             }
         }

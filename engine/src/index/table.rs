@@ -33,12 +33,19 @@ impl Namespace {
     /// A namespace that is not exposed yet. `name` is folded to lower case.
     pub fn new(name: &str) -> Self {
         let label = name.to_ascii_lowercase().into_bytes().into_boxed_slice();
-        Self { hash: label_hash(&label), label, exposed: AtomicBool::new(false) }
+        Self {
+            hash: label_hash(&label),
+            label,
+            exposed: AtomicBool::new(false),
+        }
     }
 
     /// The namespace's label.
     pub fn label(&self) -> LabelRef<'_> {
-        LabelRef { octets: &self.label, hash: self.hash }
+        LabelRef {
+            octets: &self.label,
+            hash: self.hash,
+        }
     }
 
     /// Whether the namespace exists and the Corefile exposes it.
@@ -64,7 +71,11 @@ impl ServiceName {
     /// The name of a Service. `name` is folded to lower case.
     pub fn new(namespace: Arc<Namespace>, name: &str) -> Self {
         let label = name.to_ascii_lowercase().into_bytes().into_boxed_slice();
-        Self { namespace, hash: label_hash(&label), label }
+        Self {
+            namespace,
+            hash: label_hash(&label),
+            label,
+        }
     }
 
     /// The namespace.
@@ -74,11 +85,17 @@ impl ServiceName {
 
     /// The Service's own label.
     pub fn label(&self) -> LabelRef<'_> {
-        LabelRef { octets: &self.label, hash: self.hash }
+        LabelRef {
+            octets: &self.label,
+            hash: self.hash,
+        }
     }
 
     pub(super) fn key(&self) -> ServiceRef<'_> {
-        ServiceRef { service: self.label(), namespace: self.namespace.label() }
+        ServiceRef {
+            service: self.label(),
+            namespace: self.namespace.label(),
+        }
     }
 }
 
@@ -104,7 +121,10 @@ impl AddressNode {
     }
 
     /// The smallest form that holds these; `None` if there is nothing to hold.
-    pub fn from_parts(mut services: Vec<Arc<ServiceName>>, mut endpoints: Vec<EndpointName>) -> Option<Self> {
+    pub fn from_parts(
+        mut services: Vec<Arc<ServiceName>>,
+        mut endpoints: Vec<EndpointName>,
+    ) -> Option<Self> {
         match (services.len(), endpoints.len()) {
             (0, 0) => None,
             (1, 0) => services.pop().map(Self::Service),
@@ -223,7 +243,10 @@ pub(super) struct PodRef<'a> {
 
 impl PodKey {
     fn key(&self) -> PodRef<'_> {
-        PodRef { namespace: self.namespace.label(), address: self.address }
+        PodRef {
+            namespace: self.namespace.label(),
+            address: self.address,
+        }
     }
 }
 

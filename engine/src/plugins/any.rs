@@ -11,6 +11,12 @@ pub(crate) fn query(context: &Context<'_>, reply: &mut Reply<'_>) -> Step {
     if context.query.qtype != RType::ANY {
         return Step::Next;
     }
-    reply.record(Section::Answer, Owner::Question, RType::HINFO, TTL, b"\x0dANY obsoleted\x0cSee RFC 8482");
+    reply.record(
+        Section::Answer,
+        Owner::Question,
+        RType::HINFO,
+        TTL,
+        b"\x0dANY obsoleted\x0cSee RFC 8482",
+    );
     Step::Answered
 }

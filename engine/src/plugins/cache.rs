@@ -34,7 +34,9 @@ impl Cache {
         if step != Step::Answered
             || self.keep_ttl
             || context.query.flags().opcode() != Opcode::QUERY
-            || !zones.iter().any(|(zone, labels)| context.name.labels_above(zone, *labels).is_some())
+            || !zones
+                .iter()
+                .any(|(zone, labels)| context.name.labels_above(zone, *labels).is_some())
         {
             return;
         }
@@ -46,14 +48,24 @@ impl Cache {
         let (message, at, counts) = reply.message_mut();
         let count = counts.iter().map(|&count| usize::from(count)).sum();
         let ttl = |message: &[u8], ttl_at: usize| {
-            u32::from_be_bytes(message[ttl_at..ttl_at + 4].try_into().expect("a slice of four"))
+            u32::from_be_bytes(
+                message[ttl_at..ttl_at + 4]
+                    .try_into()
+                    .expect("a slice of four"),
+            )
         };
-        let smallest = records(message, at, count).map(|record| ttl(message, record.ttl_at)).min();
+        let smallest = records(message, at, count)
+            .map(|record| ttl(message, record.ttl_at))
+            .min();
         let Some(smallest) = smallest else { return };
-        let clamped = smallest.clamp(range.min, range.max.max(range.min)).to_be_bytes();
+        let clamped = smallest
+            .clamp(range.min, range.max.max(range.min))
+            .to_be_bytes();
         let mut next = at;
         for _ in 0..count {
-            let Some(record) = crate::wire::walk::record_at(message, next) else { return };
+            let Some(record) = crate::wire::walk::record_at(message, next) else {
+                return;
+            };
             message[record.ttl_at..record.ttl_at + 4].copy_from_slice(&clamped);
             next = record.end;
         }
@@ -62,5 +74,6 @@ impl Cache {
 
 fn has_soa(reply: &mut Reply<'_>) -> bool {
     let (message, at, [answers, authorities, _]) = reply.message_mut();
-    records(message, at, usize::from(answers + authorities)).any(|record| record.rtype == RType::SOA)
+    records(message, at, usize::from(answers + authorities))
+        .any(|record| record.rtype == RType::SOA)
 }

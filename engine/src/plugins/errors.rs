@@ -11,7 +11,9 @@ pub struct Errors;
 
 impl Errors {
     pub(crate) fn response(&self, context: &Context<'_>, step: Step) {
-        let Step::Failed(rcode, cause) = step else { return };
+        let Step::Failed(rcode, cause) = step else {
+            return;
+        };
         if cause.is_empty() {
             return;
         }

@@ -1,7 +1,7 @@
 //! `forward`: which queries go to upstreams. The exchange itself belongs to the slow path.
 
 use crate::chain::{Context, Step};
-use crate::wire::{Reply, Rcode};
+use crate::wire::{Rcode, Reply};
 
 /// One `forward` of a block.
 #[derive(Clone, Debug)]
@@ -18,7 +18,10 @@ impl Forward {
     pub(crate) fn query(&self, context: &Context<'_>, _reply: &mut Reply<'_>) -> Step {
         let under = |zone: &[u8], labels| context.name.labels_above(zone, labels).is_some();
         if !under(&self.from, self.from_labels)
-            || self.except.iter().any(|(zone, labels)| under(zone, *labels))
+            || self
+                .except
+                .iter()
+                .any(|(zone, labels)| under(zone, *labels))
         {
             return Step::Next;
         }

@@ -53,8 +53,13 @@ impl Zone {
     /// A zone from its lower-case wire name.
     pub fn new(apex: Box<[u8]>) -> Self {
         let labels = crate::wire::name::count_labels(&apex);
-        let reverse = apex.ends_with(b"\x07in-addr\x04arpa\x00") || apex.ends_with(b"\x03ip6\x04arpa\x00");
-        Self { apex, labels, reverse }
+        let reverse =
+            apex.ends_with(b"\x07in-addr\x04arpa\x00") || apex.ends_with(b"\x03ip6\x04arpa\x00");
+        Self {
+            apex,
+            labels,
+            reverse,
+        }
     }
 }
 
@@ -97,16 +102,24 @@ enum Missing {
 
 impl Kubernetes {
     pub(crate) fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
-        let zone = self.zones.iter().find_map(|zone| {
-            Some((zone, context.name.labels_above(&zone.apex, zone.labels)?))
-        });
-        let Some((zone, above)) = zone else { return Step::Next };
+        let zone = self
+            .zones
+            .iter()
+            .find_map(|zone| Some((zone, context.name.labels_above(&zone.apex, zone.labels)?)));
+        let Some((zone, above)) = zone else {
+            return Step::Next;
+        };
         let qtype = context.query.qtype;
         if matches!(qtype, RType::AXFR | RType::IXFR) {
             return Step::Failed(Rcode::REFUSED, "");
         }
         let suffix = context.name.offset(above);
-        let question = Question { kubernetes: self, zone, above, suffix };
+        let question = Question {
+            kubernetes: self,
+            zone,
+            above,
+            suffix,
+        };
         match question.answer(context, reply) {
             Ok(()) => {
                 reply.set_authoritative();
@@ -123,7 +136,11 @@ impl Kubernetes {
                 }
                 // Before the first complete list a missing name says nothing: clients must not
                 // remember NXDOMAIN.
-                let rcode = if self.index.is_synced() { Rcode::NXDOMAIN } else { Rcode::SERVFAIL };
+                let rcode = if self.index.is_synced() {
+                    Rcode::NXDOMAIN
+                } else {
+                    Rcode::SERVFAIL
+                };
                 reply.set_rcode(rcode);
             }
         }
@@ -172,7 +189,12 @@ impl Question<'_> {
     fn records(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Result<(), Missing> {
         match Parts::split(self, context.name)? {
             Parts::Pod { label, namespace } => answer::pod(self, context, label, namespace, reply),
-            Parts::Service { service, namespace, selector, endpoint } => {
+            Parts::Service {
+                service,
+                namespace,
+                selector,
+                endpoint,
+            } => {
                 let index = &self.kubernetes.index;
                 let chased = index.service(service, namespace, |name, node| {
                     if !name.namespace().is_exposed() || node.is_hidden() {
@@ -199,12 +221,24 @@ impl Question<'_> {
                     None => Missing::Name,
                 }
             }
-            Ok(Parts::Service { service, namespace, selector, endpoint }) => {
-                let exists = self.kubernetes.index.service(service, namespace, |name, node| {
-                    name.namespace().is_exposed()
-                        && node.items(selector, endpoint, |_| {}).is_some()
-                });
-                if exists == Some(true) { Missing::Data } else { Missing::Name }
+            Ok(Parts::Service {
+                service,
+                namespace,
+                selector,
+                endpoint,
+            }) => {
+                let exists = self
+                    .kubernetes
+                    .index
+                    .service(service, namespace, |name, node| {
+                        name.namespace().is_exposed()
+                            && node.items(selector, endpoint, |_| {}).is_some()
+                    });
+                if exists == Some(true) {
+                    Missing::Data
+                } else {
+                    Missing::Name
+                }
             }
         }
     }
@@ -221,11 +255,21 @@ impl Question<'_> {
     fn text(&self, context: &Context<'_>, reply: &mut Reply<'_>) -> Result<(), Missing> {
         if self.above == 1 && context.name.label(0) == b"dns-version" {
             let owner = crate::wire::reply::Owner::Question;
-            reply.record(Section::Answer, owner, RType::TXT, SPEC_VERSION_TTL, SPEC_VERSION);
+            reply.record(
+                Section::Answer,
+                owner,
+                RType::TXT,
+                SPEC_VERSION_TTL,
+                SPEC_VERSION,
+            );
             return Ok(());
         }
         let empty = matches!(Parts::split(self, context.name), Err(Missing::Data));
-        if empty { Err(Missing::Name) } else { Err(self.missing(context)) }
+        if empty {
+            Err(Missing::Name)
+        } else {
+            Err(self.missing(context))
+        }
     }
 
     /// `ns.dns.ZONE`. CoreDNS compares text, so whatever comes after the zone's first occurrence

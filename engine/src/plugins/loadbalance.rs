@@ -15,7 +15,9 @@ pub(crate) const fn query(context: &mut Context<'_>) -> Step {
 
 /// Rotates what was not rotated when it was written.
 pub(crate) fn response(context: &mut Context<'_>, step: Step, reply: &mut Reply<'_>) {
-    let Some(rotation) = context.rotation.take() else { return };
+    let Some(rotation) = context.rotation.take() else {
+        return;
+    };
     if step != Step::Answered
         || reply.rcode() != Rcode::NOERROR
         || matches!(context.query.qtype, RType::AXFR | RType::IXFR)

@@ -37,7 +37,9 @@ impl Local {
             }
             return Step::Answered;
         }
-        let Some((zone, above)) = zone else { return Step::Next };
+        let Some((zone, above)) = zone else {
+            return Step::Next;
+        };
         let suffix = name.offset(above);
         match (above, qtype) {
             (0, RType::A | RType::AAAA) if zone == LOCALHOST => {
@@ -45,14 +47,26 @@ impl Local {
             }
             (0, RType::SOA) => soa(Section::Answer, 0, reply),
             (0, RType::NS) => {
-                let begun = reply.begin(Section::Answer, Owner::Question, RType::NS, context.query.qclass, TTL);
+                let begun = reply.begin(
+                    Section::Answer,
+                    Owner::Question,
+                    RType::NS,
+                    context.query.qclass,
+                    TTL,
+                );
                 reply.put_name(LOCALHOST);
                 reply.end(begun);
             }
             (0, _) => soa(Section::Authority, 0, reply),
             _ if name.wire() == LOOPBACK_PTR => {
                 if qtype == RType::PTR {
-                    let begun = reply.begin(Section::Answer, Owner::Question, RType::PTR, context.query.qclass, TTL);
+                    let begun = reply.begin(
+                        Section::Answer,
+                        Owner::Question,
+                        RType::PTR,
+                        context.query.qclass,
+                        TTL,
+                    );
                     reply.put_name(LOCALHOST);
                     reply.end(begun);
                 } else {
@@ -75,7 +89,13 @@ fn has_localhost_prefix(name: &FoldedName) -> bool {
 /// Writes the loopback address of the family asked for; `false` for other types.
 fn address(qtype: RType, reply: &mut Reply<'_>) -> bool {
     match qtype {
-        RType::A => reply.record(Section::Answer, Owner::Question, qtype, TTL, &[127, 0, 0, 1]),
+        RType::A => reply.record(
+            Section::Answer,
+            Owner::Question,
+            qtype,
+            TTL,
+            &[127, 0, 0, 1],
+        ),
         RType::AAAA => {
             let octets = std::net::Ipv6Addr::LOCALHOST.octets();
             reply.record(Section::Answer, Owner::Question, qtype, TTL, &octets)
@@ -87,7 +107,13 @@ fn address(qtype: RType, reply: &mut Reply<'_>) -> bool {
 
 /// Writes the SOA of the zone whose apex is the question without its first `suffix` octets.
 fn soa(section: Section, suffix: usize, reply: &mut Reply<'_>) {
-    let begun = reply.begin(section, Owner::QuestionSuffix(suffix), RType::SOA, crate::wire::Class::IN, TTL);
+    let begun = reply.begin(
+        section,
+        Owner::QuestionSuffix(suffix),
+        RType::SOA,
+        crate::wire::Class::IN,
+        TTL,
+    );
     reply.put_name(LOCALHOST);
     reply.put_name(b"\x04root\x09localhost\x00");
     for number in [1, 0, 0, 0, TTL] {

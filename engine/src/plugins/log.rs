@@ -81,7 +81,10 @@ pub struct Log {
 impl Log {
     pub(crate) fn response(&self, context: &Context<'_>, _step: Step, reply: &Reply<'_>) {
         let Some(rule) = self.rules.iter().find(|rule| {
-            context.name.labels_above(&rule.zone.0, rule.zone.1).is_some()
+            context
+                .name
+                .labels_above(&rule.zone.0, rule.zone.1)
+                .is_some()
         }) else {
             return;
         };
@@ -101,7 +104,12 @@ impl Log {
     }
 }
 
-fn write_piece(piece: &Piece, context: &Context<'_>, reply: &Reply<'_>, out: &mut String) -> std::fmt::Result {
+fn write_piece(
+    piece: &Piece,
+    context: &Context<'_>,
+    reply: &Reply<'_>,
+    out: &mut String,
+) -> std::fmt::Result {
     let query = &context.query;
     match piece {
         Piece::Text(text) => out.write_str(text),
@@ -121,7 +129,11 @@ fn write_piece(piece: &Piece, context: &Context<'_>, reply: &Reply<'_>, out: &mu
         }
         Piece::Rflags => write_flags(reply.flags(), out),
         Piece::Bufsize => {
-            write!(out, "{}", query.edns.map_or(512, |edns| edns.payload_size.max(512)))
+            write!(
+                out,
+                "{}",
+                query.edns.map_or(512, |edns| edns.payload_size.max(512))
+            )
         }
         Piece::Do => write!(out, "{}", query.edns.as_ref().is_some_and(Edns::dnssec_ok)),
         Piece::Id => write!(out, "{}", u16::from_be_bytes(query.id())),

@@ -24,9 +24,19 @@ pub(crate) fn query(context: &Context<'_>, reply: &mut Reply<'_>) -> Step {
 /// The SRV record `_udp.QNAME` with the client's port and the root as target.
 fn srv(context: &Context<'_>, class: Class, reply: &mut Reply<'_>) {
     let mut owner = Vec::with_capacity(context.query.name_len + 5);
-    owner.extend(if context.peer.stream { b"\x04_tcp" } else { b"\x04_udp" });
+    owner.extend(if context.peer.stream {
+        b"\x04_tcp"
+    } else {
+        b"\x04_udp"
+    });
     owner.extend(context.query.name_as_sent());
-    let begun = reply.begin(Section::Additional, Owner::Name(&owner), RType::SRV, class, 0);
+    let begun = reply.begin(
+        Section::Additional,
+        Owner::Name(&owner),
+        RType::SRV,
+        class,
+        0,
+    );
     reply.put(&[0; 4]);
     reply.put(&context.peer.remote.port().to_be_bytes());
     reply.put(&[0]);

@@ -56,7 +56,12 @@ pub struct FoldedName {
 
 impl Default for FoldedName {
     fn default() -> Self {
-        Self { wire: [0; BUFFER_LEN], len: 1, count: 0, labels: [Label::default(); LABELS_MAX] }
+        Self {
+            wire: [0; BUFFER_LEN],
+            len: 1,
+            count: 0,
+            labels: [Label::default(); LABELS_MAX],
+        }
     }
 }
 
@@ -113,7 +118,11 @@ impl FoldedName {
                 return Err(NameError::Short);
             }
             let hash = hash_in(&self.wire, at + 1, len, seed);
-            self.labels[count] = Label { at: at as u8, len: len as u8, hash };
+            self.labels[count] = Label {
+                at: at as u8,
+                len: len as u8,
+                hash,
+            };
             count += 1;
             at = end;
         }
@@ -313,8 +322,15 @@ mod tests {
         assert_ne!(name.hash(0), name.hash(1));
         let zone = wire_from_text("cluster.local").unwrap();
         assert_eq!(name.labels_above(&zone, 2), Some(3));
-        assert_eq!(name.labels_above(&wire_from_text("luster.local").unwrap(), 2), None);
-        assert_eq!(name.labels_above(&[0], 0), Some(5), "everything is under the root");
+        assert_eq!(
+            name.labels_above(&wire_from_text("luster.local").unwrap(), 2),
+            None
+        );
+        assert_eq!(
+            name.labels_above(&[0], 0),
+            Some(5),
+            "everything is under the root"
+        );
         assert_eq!(name.to_string(), "kubernetes.default.svc.cluster.local.");
     }
 

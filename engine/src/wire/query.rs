@@ -113,7 +113,9 @@ impl<'p> Query<'p> {
 
     /// The question alone, for the error that answers a query whose records do not parse.
     pub fn question_only(packet: &'p [u8], name: &mut FoldedName) -> Option<Self> {
-        Self::split_question(packet, name).ok().map(|(query, _)| query)
+        Self::split_question(packet, name)
+            .ok()
+            .map(|(query, _)| query)
     }
 
     fn split_question(
@@ -127,13 +129,20 @@ impl<'p> Query<'p> {
         let (qtype, qclass, rest) = match body[name_len..] {
             [] => (0, 0, &body[..0]),
             [t1, t2] => (u16::from_be_bytes([t1, t2]), 0, &body[..0]),
-            [t1, t2, c1, c2, ref rest @ ..] => {
-                (u16::from_be_bytes([t1, t2]), u16::from_be_bytes([c1, c2]), rest)
-            }
+            [t1, t2, c1, c2, ref rest @ ..] => (
+                u16::from_be_bytes([t1, t2]),
+                u16::from_be_bytes([c1, c2]),
+                rest,
+            ),
             _ => return Err(QueryError::Question),
         };
-        let query =
-            Self { packet, name_len, qtype: RType(qtype), qclass: Class(qclass), edns: None };
+        let query = Self {
+            packet,
+            name_len,
+            qtype: RType(qtype),
+            qclass: Class(qclass),
+            edns: None,
+        };
         Ok((query, rest))
     }
 
@@ -167,8 +176,12 @@ fn split_record<'p>(packet: &'p [u8], bytes: &'p [u8]) -> Option<(Option<Edns<'p
         let (head, tail) = options.split_at_checked(4)?;
         options = tail.get(usize::from(u16::from_be_bytes([head[2], head[3]]))..)?;
     }
-    let edns =
-        Edns { payload_size: word(2), version: fixed[5], flags: word(6), options: rdata };
+    let edns = Edns {
+        payload_size: word(2),
+        version: fixed[5],
+        flags: word(6),
+        options: rdata,
+    };
     Some((Some(edns), rest))
 }
 
@@ -207,22 +220,78 @@ mod tests {
         let with = |tail: &[u8]| [Q, tail].concat();
         let opt = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00";
         let cases: &[(&str, Vec<u8>, Result<(), QueryError>)] = &[
-            ("shorter than a header", vec![0; 11], Err(QueryError::ShortHeader)),
-            ("QR set", packet(0x8000, [1, 0, 0, 0], Q), Err(QueryError::IsResponse)),
-            ("UPDATE", packet(0x2800, [1, 0, 0, 0], Q), Err(QueryError::Opcode)),
+            (
+                "shorter than a header",
+                vec![0; 11],
+                Err(QueryError::ShortHeader),
+            ),
+            (
+                "QR set",
+                packet(0x8000, [1, 0, 0, 0], Q),
+                Err(QueryError::IsResponse),
+            ),
+            (
+                "UPDATE",
+                packet(0x2800, [1, 0, 0, 0], Q),
+                Err(QueryError::Opcode),
+            ),
             ("NOTIFY", packet(0x2000, [1, 0, 0, 0], Q), Ok(())),
-            ("no question", packet(0, [0; 4], &[]), Err(QueryError::Counts)),
-            ("two questions", packet(0, [2, 0, 0, 0], &with(Q)), Err(QueryError::Counts)),
-            ("three additionals", packet(0, [1, 0, 0, 3], Q), Err(QueryError::Counts)),
-            ("pointer as QNAME", packet(0, [1, 0, 0, 0], b"\xc0\x0c\0\x01\0\x01"), Err(QueryError::Question)),
-            ("cut after the name", packet(0, [1, 0, 0, 0], &Q[..3]), Ok(())),
-            ("cut after the type", packet(0, [1, 0, 0, 0], &Q[..5]), Ok(())),
-            ("cut inside the class", packet(0, [1, 0, 0, 0], &Q[..6]), Err(QueryError::Question)),
+            (
+                "no question",
+                packet(0, [0; 4], &[]),
+                Err(QueryError::Counts),
+            ),
+            (
+                "two questions",
+                packet(0, [2, 0, 0, 0], &with(Q)),
+                Err(QueryError::Counts),
+            ),
+            (
+                "three additionals",
+                packet(0, [1, 0, 0, 3], Q),
+                Err(QueryError::Counts),
+            ),
+            (
+                "pointer as QNAME",
+                packet(0, [1, 0, 0, 0], b"\xc0\x0c\0\x01\0\x01"),
+                Err(QueryError::Question),
+            ),
+            (
+                "cut after the name",
+                packet(0, [1, 0, 0, 0], &Q[..3]),
+                Ok(()),
+            ),
+            (
+                "cut after the type",
+                packet(0, [1, 0, 0, 0], &Q[..5]),
+                Ok(()),
+            ),
+            (
+                "cut inside the class",
+                packet(0, [1, 0, 0, 0], &Q[..6]),
+                Err(QueryError::Question),
+            ),
             ("OPT", packet(0, [1, 0, 0, 1], &with(opt)), Ok(())),
             ("OPT announced, absent", packet(0, [1, 0, 0, 1], Q), Ok(())),
-            ("OPT cut", packet(0, [1, 0, 0, 1], &with(&opt[..9])), Err(QueryError::Record)),
-            ("option longer than the OPT", packet(0, [1, 0, 0, 1], &with(b"\x00\x00\x29\x04\xd0\0\0\0\0\0\x04\0\x0a\0\x09")), Err(QueryError::Record)),
-            ("octets after the message", packet(0, [1, 0, 0, 0], &with(b"\xff")), Ok(())),
+            (
+                "OPT cut",
+                packet(0, [1, 0, 0, 1], &with(&opt[..9])),
+                Err(QueryError::Record),
+            ),
+            (
+                "option longer than the OPT",
+                packet(
+                    0,
+                    [1, 0, 0, 1],
+                    &with(b"\x00\x00\x29\x04\xd0\0\0\0\0\0\x04\0\x0a\0\x09"),
+                ),
+                Err(QueryError::Record),
+            ),
+            (
+                "octets after the message",
+                packet(0, [1, 0, 0, 0], &with(b"\xff")),
+                Ok(()),
+            ),
         ];
         for (what, packet, expected) in cases {
             let got = Query::parse(packet, &mut FoldedName::default());
@@ -237,7 +306,13 @@ mod tests {
         let mut name = FoldedName::default();
         let query = Query::parse(&packet, &mut name).unwrap();
         let edns = query.edns.unwrap();
-        assert_eq!((edns.payload_size, edns.version, edns.dnssec_ok()), (4096, 1, true));
-        assert_eq!((query.qtype, query.qclass, name.wire()), (RType::A, Class::IN, &b"\x01a\x00"[..]));
+        assert_eq!(
+            (edns.payload_size, edns.version, edns.dnssec_ok()),
+            (4096, 1, true)
+        );
+        assert_eq!(
+            (query.qtype, query.qclass, name.wire()),
+            (RType::A, Class::IN, &b"\x01a\x00"[..])
+        );
     }
 }

@@ -92,7 +92,11 @@ impl<'b> Reply<'b> {
         codes.copy_from_slice(&question);
         let opcode = query.flags().0 & Flags::OPCODE;
         // RD and CD come back only for standard queries.
-        let copied = if query.flags().opcode() == Opcode::QUERY { Flags::RD | Flags::CD } else { 0 };
+        let copied = if query.flags().opcode() == Opcode::QUERY {
+            Flags::RD | Flags::CD
+        } else {
+            0
+        };
         let limit = match (stream, &query.edns) {
             (true, edns) => MESSAGE_LEN_MAX - edns.as_ref().map_or(0, opt_len),
             (false, None) => PAYLOAD_SIZE_MIN,
@@ -181,7 +185,13 @@ impl<'b> Reply<'b> {
     /// Appends `count` encoded records of `record_len` octets each, whose owner is
     /// [`QUESTION_POINTER`], beginning with record `first` and going round. This is how a
     /// precomputed RRset is rotated: by the order of two copies.
-    pub fn copy_rrset(&mut self, section: Section, records: &[u8], record_len: usize, first: usize) {
+    pub fn copy_rrset(
+        &mut self,
+        section: Section,
+        records: &[u8],
+        record_len: usize,
+        first: usize,
+    ) {
         if self.truncated {
             return;
         }
@@ -199,14 +209,28 @@ impl<'b> Reply<'b> {
     }
 
     /// Writes a whole record whose RDATA holds no compressible name.
-    pub fn record(&mut self, section: Section, owner: Owner<'_>, rtype: RType, ttl: u32, rdata: &[u8]) -> bool {
+    pub fn record(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        rtype: RType,
+        ttl: u32,
+        rdata: &[u8],
+    ) -> bool {
         let begun = self.begin(section, owner, rtype, Class::IN, ttl);
         self.put(rdata);
         self.end(begun)
     }
 
     /// Begins a record; RDATA follows through [`Self::put`] and [`Self::put_name`].
-    pub fn begin(&mut self, section: Section, owner: Owner<'_>, rtype: RType, class: Class, ttl: u32) -> Begun {
+    pub fn begin(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        rtype: RType,
+        class: Class,
+        ttl: u32,
+    ) -> Begun {
         let at = self.len;
         let remembered = self.remembered_len;
         self.overrun = false;
@@ -224,7 +248,12 @@ impl<'b> Reply<'b> {
         fixed[2..4].copy_from_slice(&class.0.to_be_bytes());
         fixed[4..8].copy_from_slice(&ttl.to_be_bytes());
         self.put(&fixed);
-        Begun { section, at, rdata_at: self.len, remembered }
+        Begun {
+            section,
+            at,
+            rdata_at: self.len,
+            remembered,
+        }
     }
 
     /// Ends a record. `false` if it did not fit and was taken back.
@@ -323,8 +352,11 @@ impl<'b> Reply<'b> {
     /// echoes; BADVERS carries size 0 and neither flags nor options.
     fn put_opt(&mut self, edns: &Edns<'_>) {
         let bad_version = self.rcode == Rcode::BADVERS;
-        let (size, flags) =
-            if bad_version { (0, 0) } else { (edns.payload_size, edns.flags & 0xff00) };
+        let (size, flags) = if bad_version {
+            (0, 0)
+        } else {
+            (edns.payload_size, edns.flags & 0xff00)
+        };
         self.put(&[0]);
         self.put(&RType::OPT.0.to_be_bytes());
         self.put(&size.to_be_bytes());
@@ -360,22 +392,30 @@ impl<'b> Reply<'b> {
             at += 1 + usize::from(self.buf[at]);
         }
         let remembered = &self.remembered[..self.remembered_len];
-        remembered.iter().map(|&at| usize::from(at)).find(|&at| self.holds(at, name))
+        remembered
+            .iter()
+            .map(|&at| usize::from(at))
+            .find(|&at| self.holds(at, name))
     }
 
     /// Whether the name that the reply holds at `at` equals `name`, letter by letter.
     fn holds(&self, mut at: usize, mut name: &[u8]) -> bool {
         loop {
-            let Some(&len) = self.buf[..self.len].get(at) else { return false };
+            let Some(&len) = self.buf[..self.len].get(at) else {
+                return false;
+            };
             if len >= 0xc0 {
-                let Some(&low) = self.buf[..self.len].get(at + 1) else { return false };
+                let Some(&low) = self.buf[..self.len].get(at + 1) else {
+                    return false;
+                };
                 at = usize::from(len & 0x3f) << 8 | usize::from(low);
                 continue;
             }
             let end = 1 + usize::from(len);
-            let (Some(here), Some((label, rest))) =
-                (self.buf[..self.len].get(at..at + end), name.split_at_checked(end))
-            else {
+            let (Some(here), Some((label, rest))) = (
+                self.buf[..self.len].get(at..at + end),
+                name.split_at_checked(end),
+            ) else {
                 return false;
             };
             if here != label {
@@ -436,11 +476,20 @@ fn options(mut rdata: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 
 /// Writes the bare error that answers what did not parse: FORMERR or NOTIMP, with the question if
 /// that much could be read. Returns the length of the message.
-pub fn write_error(packet: &[u8], rcode: Rcode, question: Option<&Query<'_>>, buf: &mut [u8]) -> usize {
+pub fn write_error(
+    packet: &[u8],
+    rcode: Rcode,
+    question: Option<&Query<'_>>,
+    buf: &mut [u8],
+) -> usize {
     // As the library under CoreDNS does it, the query's own flags come back, but AA and Z; NOTIMP
     // keeps the opcode, FORMERR does not.
     let kept = Flags::TC | Flags::RD | Flags::RA | Flags::AD | Flags::CD;
-    let opcode = if rcode == Rcode::NOTIMP { Flags::OPCODE } else { 0 };
+    let opcode = if rcode == Rcode::NOTIMP {
+        Flags::OPCODE
+    } else {
+        0
+    };
     let flags = u16::from_be_bytes([packet[2], packet[3]]) & (kept | opcode);
     buf[..HEADER_LEN].fill(0);
     buf[..2].copy_from_slice(&packet[..2]);

@@ -71,7 +71,8 @@ pub fn expand_name(message: &[u8], mut at: usize, out: &mut [u8; NAME_LEN_MAX]) 
             }
             label @ 0..=63 => {
                 let octets = message.get(at..=at + usize::from(label))?;
-                out.get_mut(len..len + octets.len())?.copy_from_slice(octets);
+                out.get_mut(len..len + octets.len())?
+                    .copy_from_slice(octets);
                 len += octets.len();
                 at += octets.len();
                 if label == 0 {

@@ -32,11 +32,23 @@ pub(super) enum Written {
 /// Writes the SOA record of the zone whose apex is the question without its first octets.
 pub(super) fn soa(kubernetes: &Kubernetes, suffix: usize, section: Section, reply: &mut Reply<'_>) {
     let ttl = kubernetes.ttl.min(SOA_TTL_MAX);
-    let begun = reply.begin(section, Owner::QuestionSuffix(suffix), RType::SOA, Class::IN, ttl);
+    let begun = reply.begin(
+        section,
+        Owner::QuestionSuffix(suffix),
+        RType::SOA,
+        Class::IN,
+        ttl,
+    );
     reply.put_labels_under(b"\x02ns\x03dns", suffix);
     reply.put_labels_under(b"\x0ahostmaster", suffix);
     let mut numbers = [0; 20];
-    let values = [kubernetes.index.serial(), REFRESH, RETRY, EXPIRE, kubernetes.ttl];
+    let values = [
+        kubernetes.index.serial(),
+        REFRESH,
+        RETRY,
+        EXPIRE,
+        kubernetes.ttl,
+    ];
     for (place, value) in numbers.chunks_exact_mut(4).zip(values) {
         place.copy_from_slice(&value.to_be_bytes());
     }
@@ -45,7 +57,14 @@ pub(super) fn soa(kubernetes: &Kubernetes, suffix: usize, section: Section, repl
 }
 
 /// Writes an address record if the address is of the family asked for.
-fn address(owner: Owner<'_>, qtype: RType, ttl: u32, section: Section, host: IpAddr, reply: &mut Reply<'_>) -> bool {
+fn address(
+    owner: Owner<'_>,
+    qtype: RType,
+    ttl: u32,
+    section: Section,
+    host: IpAddr,
+    reply: &mut Reply<'_>,
+) -> bool {
     match (host, qtype) {
         (IpAddr::V4(v4), RType::A) => reply.record(section, owner, qtype, ttl, &v4.octets()),
         (IpAddr::V6(v6), RType::AAAA) => reply.record(section, owner, qtype, ttl, &v6.octets()),
@@ -63,7 +82,11 @@ const fn address_type(host: IpAddr) -> RType {
 
 /// The address that a pod's name spells, if the plugin answers for it. Three single dashes make an
 /// IPv4 address, anything else is tried as IPv6.
-pub(super) fn pod_address(kubernetes: &Kubernetes, label: &[u8], namespace: LabelRef<'_>) -> Option<IpAddr> {
+pub(super) fn pod_address(
+    kubernetes: &Kubernetes,
+    label: &[u8],
+    namespace: LabelRef<'_>,
+) -> Option<IpAddr> {
     let text = std::str::from_utf8(label).ok()?;
     let v4 = text.matches('-').count() == 3 && !text.contains("--");
     let text = text.replace('-', if v4 { "." } else { ":" });
@@ -74,9 +97,9 @@ pub(super) fn pod_address(kubernetes: &Kubernetes, label: &[u8], namespace: Labe
         PodMode::Disabled => None,
         PodMode::Insecure => Some(canonical),
         // A pod's address is matched as text: only the form that the API shows finds it.
-        PodMode::Verified => {
-            (host.to_string() == text && kubernetes.index.has_pod(namespace, host)).then_some(canonical)
-        }
+        PodMode::Verified => (host.to_string() == text
+            && kubernetes.index.has_pod(namespace, host))
+        .then_some(canonical),
     }
 }
 
@@ -92,7 +115,13 @@ pub(super) fn pod(
     let host = pod_address(kubernetes, label, namespace).ok_or(Missing::Name)?;
     match context.query.qtype {
         RType::SRV => {
-            let begun = reply.begin(Section::Answer, Owner::Question, RType::SRV, Class::IN, kubernetes.ttl);
+            let begun = reply.begin(
+                Section::Answer,
+                Owner::Question,
+                RType::SRV,
+                Class::IN,
+                kubernetes.ttl,
+            );
             // CoreDNS shows pods with port 0 and the whole weight.
             reply.put(&[0, 0, 0, WEIGHT_TOTAL as u8, 0, 0]);
             let target = reply.len();
@@ -101,11 +130,29 @@ pub(super) fn pod(
             reply.put(b"\x03pod");
             reply.put_question_suffix_in_full(question.suffix);
             if reply.end(begun) {
-                address(Owner::At(target), address_type(host), kubernetes.ttl, Section::Additional, host, reply);
+                address(
+                    Owner::At(target),
+                    address_type(host),
+                    kubernetes.ttl,
+                    Section::Additional,
+                    host,
+                    reply,
+                );
             }
             Ok(())
         }
-        qtype if address(Owner::Question, qtype, kubernetes.ttl, Section::Answer, host, reply) => Ok(()),
+        qtype
+            if address(
+                Owner::Question,
+                qtype,
+                kubernetes.ttl,
+                Section::Answer,
+                host,
+                reply,
+            ) =>
+        {
+            Ok(())
+        }
         _ => Err(Missing::Data),
     }
 }
@@ -143,7 +190,9 @@ pub(super) fn service(
                 first.get_or_insert(item.host);
             })
             .ok_or(Missing::Name)?;
-            let Some(Host::Name(target)) = first else { return Err(Missing::Data) };
+            let Some(Host::Name(target)) = first else {
+                return Err(Missing::Data);
+            };
             cname(Owner::Question, target, question.kubernetes.ttl, reply);
             Ok(Written::Whole)
         }
@@ -181,7 +230,9 @@ fn holds_address(reply: &mut Reply<'_>, host: IpAddr) -> bool {
     let (message, at, [count, ..]) = reply.message_mut();
     let message = &*message;
     records(message, at, usize::from(count)).any(|record| match host {
-        IpAddr::V4(v4) => record.rtype == RType::A && message[record.rdata_at..record.end] == v4.octets(),
+        IpAddr::V4(v4) => {
+            record.rtype == RType::A && message[record.rdata_at..record.end] == v4.octets()
+        }
         IpAddr::V6(v6) => {
             record.rtype == RType::AAAA && message[record.rdata_at..record.end] == v6.octets()
         }
@@ -199,12 +250,17 @@ fn services(
 ) -> Result<Written, Missing> {
     let shown = |item: &Item<'_>| matches!(item.host, Host::Ip(_));
     let mut total = 0;
-    node.items(selector, endpoint, |item| total += usize::from(shown(&item))).ok_or(Missing::Name)?;
+    node.items(selector, endpoint, |item| {
+        total += usize::from(shown(&item))
+    })
+    .ok_or(Missing::Name)?;
     let weight = weight(total);
     let ttl = question.kubernetes.ttl;
     let srv_at = reply.len();
     node.items(selector, endpoint, |item| {
-        let Some(port) = item.port.filter(|_| shown(&item) && !item.repeats_port) else { return };
+        let Some(port) = item.port.filter(|_| shown(&item) && !item.repeats_port) else {
+            return;
+        };
         if reply.truncated() {
             return;
         }
@@ -227,12 +283,21 @@ fn services(
             target = target_of(question, name, item.endpoint, srv_at, reply).unwrap_or(target);
         } else {
             let (message, ..) = reply.message_mut();
-            let Some(record) = crate::wire::walk::record_at(message, next) else { return };
+            let Some(record) = crate::wire::walk::record_at(message, next) else {
+                return;
+            };
             next = record.end;
             target = record.rdata_at + SRV_FIXED_LEN;
         }
         if !item.repeats_address {
-            address(Owner::At(target), address_type(host), ttl, Section::Additional, host, reply);
+            address(
+                Owner::At(target),
+                address_type(host),
+                ttl,
+                Section::Additional,
+                host,
+                reply,
+            );
         }
     });
     whole_unless_empty(reply)
@@ -295,7 +360,10 @@ fn put_label(label: &[u8], reply: &mut Reply<'_>) {
 
 /// Writes an endpoint's name, which may hold dots if it is a pod's.
 fn put_presented(name: &[u8], reply: &mut Reply<'_>) {
-    for label in name.split(|&octet| octet == b'.').filter(|label| !label.is_empty()) {
+    for label in name
+        .split(|&octet| octet == b'.')
+        .filter(|label| !label.is_empty())
+    {
         put_label(label, reply);
     }
 }
@@ -307,18 +375,32 @@ fn cname(owner: Owner<'_>, target: &[u8], ttl: u32, reply: &mut Reply<'_>) {
 }
 
 /// Answers PTR: the Service with this cluster IP, or every endpoint with this address.
-pub(super) fn pointers(kubernetes: &Kubernetes, host: IpAddr, reply: &mut Reply<'_>) -> Result<(), Missing> {
+pub(super) fn pointers(
+    kubernetes: &Kubernetes,
+    host: IpAddr,
+    reply: &mut Reply<'_>,
+) -> Result<(), Missing> {
     let visible = |name: &ServiceName| !kubernetes.filters_reverse || name.namespace().is_exposed();
     let mut pointer = |name: &ServiceName, endpoint: Option<&[u8]>| {
         let mut target = NameBuf::default();
         if let Some(endpoint) = endpoint {
-            endpoint.split(|&octet| octet == b'.').for_each(|label| target.push(label));
+            endpoint
+                .split(|&octet| octet == b'.')
+                .for_each(|label| target.push(label));
         }
         target.push(name.label().octets);
         target.push(name.namespace().label().octets);
         target.push(b"svc");
-        let Some(target) = target.under(&kubernetes.primary) else { return };
-        let begun = reply.begin(Section::Answer, Owner::Question, RType::PTR, Class::IN, kubernetes.ttl);
+        let Some(target) = target.under(&kubernetes.primary) else {
+            return;
+        };
+        let begun = reply.begin(
+            Section::Answer,
+            Owner::Question,
+            RType::PTR,
+            Class::IN,
+            kubernetes.ttl,
+        );
         reply.put_name(target);
         reply.end(begun);
     };
@@ -328,13 +410,23 @@ pub(super) fn pointers(kubernetes: &Kubernetes, host: IpAddr, reply: &mut Reply<
             pointer(service, None);
             return;
         }
-        for endpoint in endpoints.iter().filter(|endpoint| visible(&endpoint.service)) {
+        for endpoint in endpoints
+            .iter()
+            .filter(|endpoint| visible(&endpoint.service))
+        {
             let mut buf = LabelBuf::default();
-            let name = endpoint.name.as_deref().unwrap_or_else(|| buf.dashed(host.to_canonical()));
+            let name = endpoint
+                .name
+                .as_deref()
+                .unwrap_or_else(|| buf.dashed(host.to_canonical()));
             pointer(&endpoint.service, Some(name));
         }
     });
-    if reply.count(Section::Answer) == 0 && !reply.truncated() { Err(Missing::Name) } else { Ok(()) }
+    if reply.count(Section::Answer) == 0 && !reply.truncated() {
+        Err(Missing::Name)
+    } else {
+        Ok(())
+    }
 }
 
 /// An uncompressed name put together label by label.
@@ -346,7 +438,11 @@ struct NameBuf {
 
 impl Default for NameBuf {
     fn default() -> Self {
-        Self { wire: [0; NAME_LEN_MAX], len: 0, bad: false }
+        Self {
+            wire: [0; NAME_LEN_MAX],
+            len: 0,
+            bad: false,
+        }
     }
 }
 
@@ -384,17 +480,24 @@ fn name_server_addresses(kubernetes: &Kubernetes) -> Vec<(Vec<u8>, IpAddr)> {
         kubernetes.index.address(own, |node| {
             for endpoint in node.parts().1 {
                 is_endpoint = true;
-                if !services.iter().any(|known| std::sync::Arc::ptr_eq(known, &endpoint.service)) {
+                if !services
+                    .iter()
+                    .any(|known| std::sync::Arc::ptr_eq(known, &endpoint.service))
+                {
                     services.push(std::sync::Arc::clone(&endpoint.service));
                 }
             }
         });
         for service in services {
-            kubernetes.index.service(service.label(), service.namespace().label(), |name, node| {
-                for slice in node.slices().iter().filter(|slice| slice.contains(own)) {
-                    add_name_servers(name, node, slice, &mut found);
-                }
-            });
+            kubernetes.index.service(
+                service.label(),
+                service.namespace().label(),
+                |name, node| {
+                    for slice in node.slices().iter().filter(|slice| slice.contains(own)) {
+                        add_name_servers(name, node, slice, &mut found);
+                    }
+                },
+            );
         }
     }
     if !is_endpoint {
@@ -440,7 +543,11 @@ fn add_name_servers(
 }
 
 /// Answers NS at the apex, with glue.
-pub(super) fn name_servers(question: &Question<'_>, _context: &Context<'_>, reply: &mut Reply<'_>) -> Result<(), Missing> {
+pub(super) fn name_servers(
+    question: &Question<'_>,
+    _context: &Context<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Missing> {
     let found = name_server_addresses(question.kubernetes);
     let ttl = question.kubernetes.ttl;
     let mut written = Vec::<(&[u8], usize)>::new();
@@ -454,14 +561,31 @@ pub(super) fn name_servers(question: &Question<'_>, _context: &Context<'_>, repl
         reply.end(begun);
     }
     for (labels, host) in &found {
-        let Some((_, at)) = written.iter().find(|(known, _)| known == labels) else { continue };
-        address(Owner::At(*at), address_type(*host), ttl, Section::Additional, *host, reply);
+        let Some((_, at)) = written.iter().find(|(known, _)| known == labels) else {
+            continue;
+        };
+        address(
+            Owner::At(*at),
+            address_type(*host),
+            ttl,
+            Section::Additional,
+            *host,
+            reply,
+        );
     }
-    if found.is_empty() { Err(Missing::Data) } else { Ok(()) }
+    if found.is_empty() {
+        Err(Missing::Data)
+    } else {
+        Ok(())
+    }
 }
 
 /// Answers `ns.dns.ZONE`.
-pub(super) fn own_addresses(question: &Question<'_>, context: &Context<'_>, reply: &mut Reply<'_>) -> Result<(), Missing> {
+pub(super) fn own_addresses(
+    question: &Question<'_>,
+    context: &Context<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Missing> {
     for (_, host) in name_server_addresses(question.kubernetes) {
         if !holds_address(reply, host) {
             let (qtype, ttl) = (context.query.qtype, question.kubernetes.ttl);
@@ -473,5 +597,8 @@ pub(super) fn own_addresses(question: &Question<'_>, context: &Context<'_>, repl
 
 /// The addresses of [`own_addresses`] for a name that a CNAME led to.
 pub(super) fn own_address_list(kubernetes: &Kubernetes) -> Vec<IpAddr> {
-    name_server_addresses(kubernetes).into_iter().map(|(_, host)| host).collect()
+    name_server_addresses(kubernetes)
+        .into_iter()
+        .map(|(_, host)| host)
+        .collect()
 }

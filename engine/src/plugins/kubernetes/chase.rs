@@ -41,11 +41,22 @@ pub(super) fn chase(
     reply: &mut Reply<'_>,
 ) -> Result<(), Missing> {
     let owner = context.query.name_as_sent();
-    let mut chase = Chase { question, context, chain: Vec::new(), truncated: false };
+    let mut chase = Chase {
+        question,
+        context,
+        chain: Vec::new(),
+        truncated: false,
+    };
     let found = chase.follow_all(owner, targets);
     let truncated = chase.truncated;
     for record in &found {
-        let begun = reply.begin(Section::Answer, Owner::Name(&record.owner), record.rtype, record.class, record.ttl);
+        let begun = reply.begin(
+            Section::Answer,
+            Owner::Name(&record.owner),
+            record.rtype,
+            record.class,
+            record.ttl,
+        );
         match &record.rdata {
             Rdata::Name(name) => reply.put_name(name),
             Rdata::Octets(octets) => reply.put(octets),
@@ -69,7 +80,10 @@ struct Chase<'a, 'q> {
 
 impl Chase<'_, '_> {
     fn follow_all(&mut self, owner: &[u8], targets: Vec<Box<[u8]>>) -> Vec<Found> {
-        targets.into_iter().flat_map(|target| self.follow(owner, target)).collect()
+        targets
+            .into_iter()
+            .flat_map(|target| self.follow(owner, target))
+            .collect()
     }
 
     /// The CNAME from `owner` to `target` and what is behind it; nothing if it leads nowhere inside
@@ -114,7 +128,11 @@ impl Chase<'_, '_> {
 
     /// What a name of the same zone stands for.
     fn inside(&mut self, target: &[u8], folded: &FoldedName, above: usize) -> Vec<Found> {
-        let question = Question { above, suffix: folded.offset(above), ..*self.question };
+        let question = Question {
+            above,
+            suffix: folded.offset(above),
+            ..*self.question
+        };
         let kubernetes = question.kubernetes;
         let qtype = self.context.query.qtype;
         let mut leads = Vec::new();
@@ -127,7 +145,12 @@ impl Chase<'_, '_> {
                 Ok(Parts::Pod { label, namespace }) => {
                     hosts.extend(answer::pod_address(kubernetes, label, namespace));
                 }
-                Ok(Parts::Service { service, namespace, selector, endpoint }) => {
+                Ok(Parts::Service {
+                    service,
+                    namespace,
+                    selector,
+                    endpoint,
+                }) => {
                     kubernetes.index.service(service, namespace, |name, node| {
                         if !name.namespace().is_exposed() {
                             return;
@@ -151,7 +174,13 @@ impl Chase<'_, '_> {
             if !seen.contains(&host) {
                 seen.push(host);
                 let rdata = Rdata::Octets(octets);
-                found.push(Found { owner: target.into(), rtype: qtype, class: Class::IN, ttl: kubernetes.ttl, rdata });
+                found.push(Found {
+                    owner: target.into(),
+                    rtype: qtype,
+                    class: Class::IN,
+                    ttl: kubernetes.ttl,
+                    rdata,
+                });
             }
         }
         found.extend(self.follow_all(target, leads));
@@ -185,7 +214,9 @@ fn copy_record(message: &[u8], record: &RecordAt) -> Option<Found> {
     };
     let fixed = &message[record.ttl_at - 4..record.rdata_at];
     let rdata = match record.rtype {
-        RType::CNAME | RType::NS | RType::PTR | RType::DNAME => Rdata::Name(name_at(record.rdata_at)?),
+        RType::CNAME | RType::NS | RType::PTR | RType::DNAME => {
+            Rdata::Name(name_at(record.rdata_at)?)
+        }
         _ => Rdata::Octets(message[record.rdata_at..record.end].into()),
     };
     Some(Found {

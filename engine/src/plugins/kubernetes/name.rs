@@ -14,26 +14,36 @@ pub(super) enum Parts<'n> {
         endpoint: Option<LabelRef<'n>>,
     },
     /// A pod, by its address.
-    Pod { label: &'n [u8], namespace: LabelRef<'n> },
+    Pod {
+        label: &'n [u8],
+        namespace: LabelRef<'n>,
+    },
 }
 
 impl<'n> Parts<'n> {
     /// Reads the labels left of the zone, right to left. [`Missing::Data`] stands for names that
     /// exist only because others are below them.
     pub(super) fn split(question: &Question<'_>, name: &'n FoldedName) -> Result<Self, Missing> {
-        let label = |index| LabelRef { octets: name.label(index), hash: name.hash(index) };
+        let label = |index| LabelRef {
+            octets: name.label(index),
+            hash: name.hash(index),
+        };
         let mut left = question.above;
         let mut next = || {
             left = left.checked_sub(1)?;
             Some(left)
         };
-        let Some(kind) = next() else { return Err(Missing::Data) };
+        let Some(kind) = next() else {
+            return Err(Missing::Data);
+        };
         let is_pod = match name.label(kind) {
             b"svc" => false,
             b"pod" => true,
             _ => return Err(Missing::Name),
         };
-        let Some(namespace) = next() else { return Err(Missing::Data) };
+        let Some(namespace) = next() else {
+            return Err(Missing::Data);
+        };
         let namespace = label(namespace);
         let service = next();
         let (selector, endpoint) = match left {
@@ -60,13 +70,23 @@ impl<'n> Parts<'n> {
         if is_pod && kubernetes.pods == PodMode::Disabled {
             return Err(Missing::Name);
         }
-        let Some(service) = service else { return Err(Missing::Data) };
+        let Some(service) = service else {
+            return Err(Missing::Data);
+        };
         let service = label(service);
         if is_pod {
             // Up to two further labels are accepted and mean nothing.
-            return Ok(Self::Pod { label: service.octets, namespace });
+            return Ok(Self::Pod {
+                label: service.octets,
+                namespace,
+            });
         }
-        Ok(Self::Service { service, namespace, selector, endpoint })
+        Ok(Self::Service {
+            service,
+            namespace,
+            selector,
+            endpoint,
+        })
     }
 }
 

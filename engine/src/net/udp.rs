@@ -1,0 +1,124 @@
+//! The UDP loop: receive a batch, answer each in place, send the replies.
+//!
+//! Under load a turn is two system calls a socket for up to 64 queries; `poll` is only called when
+//! nothing was there. An io_uring form of the loop would call the same `respond`.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::chain::Peer;
+use crate::respond::{Response, Scratch, respond};
+use crate::server::Shared;
+use crate::sys::batch::Batch;
+use crate::sys::poll::PollSet;
+
+/// How long an idle worker sleeps before it looks whether the server is to stop.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// Batches answered after the stop: more than the largest receive buffer holds.
+const LAST_TURNS_MAX: usize = 256;
+
+/// A worker's socket and which listener of the plan it belongs to.
+pub(crate) struct WorkerSocket {
+    pub(crate) socket: UdpSocket,
+    pub(crate) address: SocketAddr,
+    pub(crate) listener: usize,
+}
+
+/// Serves until the server stops, then what had already arrived.
+pub(crate) fn run(shared: &Shared, worker: usize, sockets: &[WorkerSocket]) {
+    let mut poll = PollSet::new(sockets.iter().map(|socket| socket.socket.as_fd()));
+    let mut batch = Batch::new();
+    let mut scratch = Scratch::default();
+    let mut plan = arc_swap::Cache::new(&shared.plan);
+    let mut last_turns = LAST_TURNS_MAX;
+    loop {
+        let stopping = shared.stopping.load(Ordering::Relaxed);
+        let mut received = 0;
+        for socket in sockets {
+            let plan = plan.load();
+            let Some(listener) = plan.listeners.get(socket.listener) else {
+                continue;
+            };
+            let count = match batch.receive(socket.socket.as_fd()) {
+                Ok(count) => count,
+                Err(error) => {
+                    tracing::error!(address = %socket.address, %error, "cannot receive");
+                    std::thread::sleep(IDLE);
+                    continue;
+                }
+            };
+            if count == 0 {
+                continue;
+            }
+            received += count;
+            let now = Instant::now();
+            for slot in 0..count {
+                let Some((datagram, room)) = batch.slot(slot) else {
+                    continue;
+                };
+                let local = datagram.local.map_or(socket.address, |ip| {
+                    SocketAddr::new(ip, socket.address.port())
+                });
+                let peer = Peer {
+                    remote: datagram.remote,
+                    local,
+                    stream: false,
+                    received: now,
+                };
+                let response = respond(
+                    datagram.message,
+                    peer,
+                    listener,
+                    &plan.log,
+                    &mut scratch,
+                    room,
+                );
+                if let Response::Reply(len) = response {
+                    batch.queue(slot, len);
+                }
+                if !batch.has_room() {
+                    scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
+                }
+            }
+            scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
+        }
+        if received > 0 {
+            shared.counters[worker].publish(&scratch.tally);
+        }
+        if stopping {
+            // Clients may go on sending for ever; what counts is what was there before.
+            last_turns -= 1;
+            if received == 0 || last_turns == 0 {
+                return;
+            }
+        } else if received > 0 {
+            continue;
+        } else if let Err(error) = poll.wait(IDLE) {
+            tracing::error!(%error, "cannot wait for sockets");
+            std::thread::sleep(IDLE);
+        }
+    }
+}
+
+/// Starts the thread of a worker on its core.
+pub(crate) fn spawn(
+    shared: Arc<Shared>,
+    worker: usize,
+    core: Option<core_affinity::CoreId>,
+    sockets: Vec<WorkerSocket>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(format!("worker-{worker}"))
+        .spawn(move || {
+            if let Some(core) = core
+                && !core_affinity::set_for_current(core)
+            {
+                tracing::warn!(core = core.id, "cannot pin a worker to its core");
+            }
+            run(&shared, worker, &sockets);
+        })
+}

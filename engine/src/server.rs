@@ -1,0 +1,159 @@
+//! The running server: sockets, workers, the current plan.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::chain::Plan;
+use crate::counters::Counters;
+use crate::net::socket::{self, ListenError};
+use crate::net::{tcp, udp};
+use crate::respond::Tally;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket could not be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A thread could not be started, or a socket not be handed to the runtime.
+    #[error("cannot start a worker: {0}")]
+    Worker(#[from] std::io::Error),
+}
+
+/// What workers, TCP tasks and control share.
+pub(crate) struct Shared {
+    pub(crate) plan: ArcSwap<Plan>,
+    pub(crate) stopping: AtomicBool,
+    /// One for each worker, then one for TCP.
+    pub(crate) counters: Box<[Counters]>,
+}
+
+impl Shared {
+    pub(crate) fn tcp_counters(&self) -> &Counters {
+        self.counters
+            .last()
+            .expect("one more than there are workers")
+    }
+}
+
+/// A server that answers.
+pub struct Server {
+    shared: Arc<Shared>,
+    workers: Vec<std::thread::JoinHandle<()>>,
+    acceptors: Vec<tokio::task::JoinHandle<()>>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Server {
+    /// Opens every socket of the plan, then starts one pinned thread a worker and the TCP tasks on
+    /// the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// If a socket cannot be opened; nothing is served then.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn start(plan: Plan, workers: NonZeroUsize) -> Result<Self, StartError> {
+        let workers = workers.get();
+        let mut of_worker = (0..workers).map(|_| Vec::new()).collect::<Vec<_>>();
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for (index, listener) in plan.listeners.iter().enumerate() {
+            for &address in &listener.addresses {
+                // A machine without IPv6 still serves IPv4 on all addresses.
+                let optional = address.ip().is_unspecified() && address.is_ipv6();
+                let open = || -> Result<_, ListenError> {
+                    let stream = socket::tcp(address)?;
+                    let datagrams = (0..workers)
+                        .map(|_| socket::udp(address))
+                        .collect::<Result<Vec<_>, _>>()?;
+                    Ok((stream, datagrams))
+                };
+                let (stream, datagrams) = match open() {
+                    Ok(opened) => opened,
+                    Err(error) if optional && !has_ipv6() => {
+                        tracing::info!(%error, "serving IPv4 only");
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                for (sockets, socket) in of_worker.iter_mut().zip(datagrams) {
+                    sockets.push(udp::WorkerSocket {
+                        socket,
+                        address,
+                        listener: index,
+                    });
+                }
+                listeners.push((index, stream));
+                addresses.push(address);
+            }
+        }
+        let shared = Arc::new(Shared {
+            plan: ArcSwap::from_pointee(plan),
+            stopping: AtomicBool::new(false),
+            counters: (0..=workers).map(|_| Counters::default()).collect(),
+        });
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let mut threads = Vec::with_capacity(workers);
+        for (worker, sockets) in of_worker.into_iter().enumerate() {
+            // With fewer cores than workers the scheduler places them better than we would.
+            let core = cores
+                .get(worker)
+                .filter(|_| cores.len() >= workers)
+                .copied();
+            threads.push(udp::spawn(Arc::clone(&shared), worker, core, sockets)?);
+        }
+        let mut acceptors = Vec::with_capacity(listeners.len());
+        for (index, stream) in listeners {
+            let stream = tokio::net::TcpListener::from_std(stream)?;
+            acceptors.push(tokio::spawn(tcp::accept(
+                Arc::clone(&shared),
+                stream,
+                index,
+            )));
+        }
+        Ok(Self {
+            shared,
+            workers: threads,
+            acceptors,
+            addresses,
+        })
+    }
+
+    /// The addresses served.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The counts of all workers since the start.
+    pub fn tally(&self) -> Tally {
+        let mut sum = [0; Tally::LEN];
+        for counters in &self.shared.counters {
+            counters.sum_into(&mut sum);
+        }
+        Tally::from_values(&sum)
+    }
+
+    /// Stops accepting, answers what has arrived, and returns when the workers are done.
+    pub fn stop(self) {
+        for acceptor in &self.acceptors {
+            acceptor.abort();
+        }
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        for worker in self.workers {
+            if worker.join().is_err() {
+                tracing::error!("a worker had panicked");
+            }
+        }
+    }
+}
+
+fn has_ipv6() -> bool {
+    std::net::UdpSocket::bind("[::1]:0").is_ok()
+}

@@ -1,0 +1,274 @@
+//! A batch of datagrams: received by one `recvmmsg`, answered in place, sent by one `sendmmsg`.
+//!
+//! ```text
+//! rx  headers ─► iovecs ─► octets (a slot of QUERY_LEN_MAX each)
+//!        └─────► names, control           ▲ reply n points to the name and
+//! tx  headers ─► iovecs ─► arena ─────────┘ control of the slot that it answers
+//! ```
+//!
+//! All memory is claimed at start. The arrays are boxed and never grow, so the pointers between
+//! them are set once (receive side) or once a reply (send side). Replies are packed one behind the
+//! other, which keeps a whole batch of them in a few pages.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use super::address::{CONTROL_LEN, ControlBuf, socket_address};
+use crate::limits::{BATCH_MAX, MESSAGE_LEN_MAX, QUERY_LEN_MAX};
+
+/// Room for the replies of a batch: most are below 512 octets, and one of any size must fit when
+/// the rest is full.
+const ARENA_LEN: usize = BATCH_MAX * 1_024 + MESSAGE_LEN_MAX;
+const ADDRESS_LEN: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+
+/// One received datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'b> {
+    /// The message; cut at `QUERY_LEN_MAX`.
+    pub message: &'b [u8],
+    /// The sender.
+    pub remote: SocketAddr,
+    /// The address it was sent to, where the socket tells.
+    pub local: Option<IpAddr>,
+}
+
+/// Buffers of one worker.
+pub struct Batch {
+    rx_headers: Box<[libc::mmsghdr]>,
+    /// Only reached through the pointers in `rx_headers`.
+    _rx_iovecs: Box<[libc::iovec]>,
+    rx_octets: Box<[u8]>,
+    names: Box<[libc::sockaddr_storage]>,
+    control: Box<[ControlBuf]>,
+    tx_headers: Box<[libc::mmsghdr]>,
+    tx_iovecs: Box<[libc::iovec]>,
+    arena: Box<[u8]>,
+    arena_used: usize,
+    queued: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Batch {
+    /// Claims the memory.
+    pub fn new() -> Self {
+        let mut rx_octets = vec![0; BATCH_MAX * QUERY_LEN_MAX].into_boxed_slice();
+        // SAFETY: zero is a valid value of this plain C struct.
+        let name = unsafe { std::mem::zeroed::<libc::sockaddr_storage>() };
+        let mut names = vec![name; BATCH_MAX].into_boxed_slice();
+        let mut control = vec![ControlBuf::EMPTY; BATCH_MAX].into_boxed_slice();
+        let empty = libc::iovec {
+            iov_base: ptr::null_mut(),
+            iov_len: 0,
+        };
+        let mut rx_iovecs = vec![empty; BATCH_MAX].into_boxed_slice();
+        let tx_iovecs = vec![empty; BATCH_MAX].into_boxed_slice();
+        // SAFETY: zero (null pointers, no lengths) is a valid value of this plain C struct.
+        let header = unsafe { std::mem::zeroed::<libc::mmsghdr>() };
+        let mut rx_headers = vec![header; BATCH_MAX].into_boxed_slice();
+        for (slot, header) in rx_headers.iter_mut().enumerate() {
+            let octets = &mut rx_octets[slot * QUERY_LEN_MAX..][..QUERY_LEN_MAX];
+            rx_iovecs[slot] = libc::iovec {
+                iov_base: octets.as_mut_ptr().cast(),
+                iov_len: QUERY_LEN_MAX,
+            };
+            header.msg_hdr.msg_iov = &raw mut rx_iovecs[slot];
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_name = (&raw mut names[slot]).cast();
+            header.msg_hdr.msg_control = control[slot].as_mut_ptr();
+        }
+        Self {
+            rx_headers,
+            _rx_iovecs: rx_iovecs,
+            rx_octets,
+            names,
+            control,
+            tx_headers: vec![header; BATCH_MAX].into_boxed_slice(),
+            tx_iovecs,
+            arena: vec![0; ARENA_LEN].into_boxed_slice(),
+            arena_used: 0,
+            queued: 0,
+        }
+    }
+
+    /// Receives waiting datagrams; an empty socket is `Ok(0)`, not an error.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        for header in &mut self.rx_headers {
+            header.msg_hdr.msg_namelen = ADDRESS_LEN;
+            header.msg_hdr.msg_controllen = CONTROL_LEN;
+        }
+        let headers = self.rx_headers.as_mut_ptr();
+        // SAFETY: `headers` starts BATCH_MAX initialised headers. Their iovec, name and control
+        // pointers lead into boxed arrays of this batch, with the lengths just set, which our
+        // exclusive borrow keeps alive and in place until the call returns. The descriptor is open
+        // because `socket` borrows it; a null time-out is allowed.
+        let received = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers,
+                BATCH_MAX as libc::c_uint,
+                libc::MSG_DONTWAIT,
+                ptr::null_mut(),
+            )
+        };
+        usize::try_from(received).or_else(|_| match io::Error::last_os_error() {
+            error if is_nothing(&error) => Ok(0),
+            error => Err(error),
+        })
+    }
+
+    /// Datagram `slot` of the last [`Self::receive`], and the room for its reply. `None` if its
+    /// sender has no address that can be answered.
+    pub fn slot(&mut self, slot: usize) -> Option<(Datagram<'_>, &mut [u8])> {
+        let header = &self.rx_headers[slot];
+        let len = (header.msg_len as usize).min(QUERY_LEN_MAX);
+        let remote = socket_address(&self.names[slot])?;
+        let local = self.control[slot].local_address(header.msg_hdr.msg_controllen);
+        let message = &self.rx_octets[slot * QUERY_LEN_MAX..][..len];
+        Some((
+            Datagram {
+                message,
+                remote,
+                local,
+            },
+            &mut self.arena[self.arena_used..],
+        ))
+    }
+
+    /// Queues the first `len` octets of the room given out last as the reply to datagram `slot`.
+    pub fn queue(&mut self, slot: usize, len: usize) {
+        let reply = &mut self.arena[self.arena_used..][..len];
+        self.tx_iovecs[self.queued] = libc::iovec {
+            iov_base: reply.as_mut_ptr().cast(),
+            iov_len: len,
+        };
+        let received = &self.rx_headers[slot].msg_hdr;
+        let header = &mut self.tx_headers[self.queued].msg_hdr;
+        header.msg_name = received.msg_name;
+        header.msg_namelen = received.msg_namelen;
+        header.msg_iov = &raw mut self.tx_iovecs[self.queued];
+        header.msg_iovlen = 1;
+        header.msg_controllen = received.msg_controllen;
+        // A socket bound to one address tells no PKTINFO, and then none may be sent.
+        header.msg_control = if received.msg_controllen > 0 {
+            received.msg_control
+        } else {
+            ptr::null_mut()
+        };
+        self.arena_used += len;
+        self.queued += 1;
+    }
+
+    /// Whether the largest reply still fits. If not, [`Self::send`] first.
+    pub const fn has_room(&self) -> bool {
+        ARENA_LEN - self.arena_used >= MESSAGE_LEN_MAX && self.queued < BATCH_MAX
+    }
+
+    /// Sends the queued replies; returns how many could not be sent. One that the kernel refuses
+    /// (no route, too large for the path) must not hold up the others.
+    pub fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
+        let mut next = 0;
+        let mut failed = 0;
+        while next < self.queued {
+            let headers = &mut self.tx_headers[next..self.queued];
+            // SAFETY: `headers` are initialised headers. Their name and control pointers lead into
+            // the boxed arrays of the receive side, their iovecs into the arena, with the lengths
+            // that `queue` set; none of it moves or is written while our exclusive borrow lasts.
+            // The descriptor is open because `socket` borrows it.
+            let sent = unsafe {
+                libc::sendmmsg(
+                    socket.as_raw_fd(),
+                    headers.as_mut_ptr(),
+                    headers.len() as libc::c_uint,
+                    0,
+                )
+            };
+            match usize::try_from(sent) {
+                Ok(sent @ 1..) => next += sent,
+                _ => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() == io::ErrorKind::Interrupted {
+                        continue;
+                    }
+                    if error.kind() == io::ErrorKind::WouldBlock {
+                        // The send buffer is full: wait for the kernel instead of losing replies.
+                        let _ = super::poll::wait_writable(socket);
+                        continue;
+                    }
+                    next += 1;
+                    failed += 1;
+                }
+            }
+        }
+        self.queued = 0;
+        self.arena_used = 0;
+        failed
+    }
+}
+
+/// Errors of a receive that mean "nothing there": an empty queue, a signal, or an ICMP error that
+/// belongs to an earlier reply.
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    #[test]
+    fn a_batch_is_received_and_answered() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        server.set_nonblocking(true).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        let mut batch = Batch::new();
+        assert_eq!(
+            batch.receive(server.as_fd()).unwrap(),
+            0,
+            "an empty socket is no error"
+        );
+        for round in 0..3_u8 {
+            for number in 0..10 {
+                client
+                    .send_to(&[round, number], server.local_addr().unwrap())
+                    .unwrap();
+            }
+            let received = batch.receive(server.as_fd()).unwrap();
+            assert_eq!(received, 10);
+            for slot in 0..received {
+                let (datagram, reply) = batch.slot(slot).unwrap();
+                assert_eq!(datagram.remote, client.local_addr().unwrap());
+                assert_eq!(datagram.message, [round, slot as u8]);
+                reply[..2].copy_from_slice(datagram.message);
+                reply[2] = 0xff;
+                batch.queue(slot, 3);
+            }
+            assert!(batch.has_room());
+            assert_eq!(batch.send(server.as_fd()), 0);
+            for number in 0..10 {
+                let mut buf = [0; 16];
+                let len = client.recv(&mut buf).unwrap();
+                assert_eq!(buf[..len], [round, number, 0xff]);
+            }
+        }
+    }
+}
