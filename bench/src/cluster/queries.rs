@@ -72,13 +72,15 @@ impl fmt::Display for Question {
     }
 }
 
-/// The endless stream of one list.
+/// The stream of one list: endless, but for a cluster without a single name.
 #[derive(Debug)]
 pub struct Questions<'c> {
     cluster: &'c Cluster,
     list: List,
     rng: Pcg64Mcg,
-    /// Indexes of the headless Services that have endpoints: the others do not exist to DNS.
+    /// Indexes of the Services that have an answer: headless ones do not without endpoints.
+    answering: Vec<u32>,
+    /// Those of them that are headless.
     headless: Vec<u32>,
     popularity: Zipf<f64>,
     /// The rest of a search list, already decided.
@@ -88,16 +90,19 @@ pub struct Questions<'c> {
 impl<'c> Questions<'c> {
     /// The questions of `list` about `cluster`.
     pub fn new(cluster: &'c Cluster, list: List) -> Self {
-        let headless = cluster
-            .workloads()
-            .filter(|workload| workload.headless && !workload.endpoints.is_empty())
-            .map(|workload| workload.index)
-            .collect();
+        let (mut answering, mut headless) = (Vec::new(), Vec::new());
+        for workload in cluster.workloads() {
+            if !workload.headless || !workload.endpoints.is_empty() {
+                answering.push(workload.index);
+                headless.extend(workload.headless.then_some(workload.index));
+            }
+        }
         Self {
             cluster,
             list,
             // Not the seed itself, which lays out the cluster, and another one for each list.
             rng: Pcg64Mcg::seed_from_u64(!cluster.shape().seed ^ (list as u64) << 56),
+            answering,
             headless,
             popularity: Zipf::new(f64::from(EXTERNAL_NAMES), ZIPF_EXPONENT)
                 .expect("constants in range"),
@@ -124,15 +129,13 @@ impl<'c> Questions<'c> {
         }
     }
 
-    /// A Service that has an answer: any with a cluster IP, headless ones only with endpoints.
+    /// A Service that has an answer.
     fn any_service(&mut self) -> Workload {
-        loop {
-            let index = self.rng.random_range(0..self.cluster.shape().services);
-            let workload = self.cluster.workload(index);
-            if !workload.headless || !workload.endpoints.is_empty() {
-                return workload;
-            }
-        }
+        let index = self
+            .answering
+            .choose(&mut self.rng)
+            .expect("`next` saw one");
+        self.cluster.workload(*index)
     }
 
     fn headless_or_any(&mut self) -> Workload {
@@ -258,6 +261,10 @@ impl Iterator for Questions<'_> {
     type Item = Question;
 
     fn next(&mut self) -> Option<Question> {
+        // Only headless Services and no endpoints: nothing to ask for.
+        if self.answering.is_empty() {
+            return None;
+        }
         Some(match self.list {
             List::InCluster => self.in_cluster(),
             List::SearchMix => self.search(),

@@ -8,6 +8,8 @@ use hickory_proto::ProtoError;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 
+use crate::cluster::queries::Question;
+
 /// A line of a question list that is no question.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
@@ -90,6 +92,30 @@ impl QuerySet {
         }
     }
 
+    /// Encodes generated questions; the "line" of an error is a question's position.
+    pub fn collect(
+        questions: impl IntoIterator<Item = Question>,
+        payload_size: Option<u16>,
+    ) -> Result<Self, ListError> {
+        let mut set = Self {
+            bytes: Vec::new(),
+            entries: Vec::new(),
+        };
+        for (line, question) in (1..).zip(questions) {
+            set.push(&question.name, question.qtype, payload_size)
+                .map_err(|source| ListError::Question {
+                    line,
+                    text: question.to_string().into(),
+                    source,
+                })?;
+        }
+        if set.entries.is_empty() {
+            Err(ListError::Empty)
+        } else {
+            Ok(set)
+        }
+    }
+
     /// Reads and [`parse`](Self::parse)s a file.
     pub fn read(path: &Path, payload_size: Option<u16>) -> Result<Self, ListError> {
         let text = std::fs::read_to_string(path).map_err(|source| ListError::Read {
@@ -148,6 +174,8 @@ pub(super) const HEADER_LEN: usize = 12;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::queries::{List, Questions};
+    use crate::cluster::{Cluster, Shape};
 
     #[test]
     fn lines_become_queries() {
@@ -168,6 +196,28 @@ mod tests {
                 assert_eq!(question.len(), name.len() + 1 + 4);
                 assert!(set.datagram(at)[HEADER_LEN..].starts_with(question));
             }
+        }
+    }
+
+    #[test]
+    fn generated_questions_encode_like_their_lines() {
+        let cluster = Cluster::new(Shape {
+            services: 50,
+            ..Shape::default()
+        })
+        .unwrap();
+        for list in List::ALL {
+            let questions: Vec<_> = Questions::new(&cluster, list).take(100).collect();
+            let lines: String = questions
+                .iter()
+                .map(|question| format!("{question}\n"))
+                .collect();
+            let collected = QuerySet::collect(questions, None).unwrap();
+            assert_eq!(
+                collected.bytes,
+                QuerySet::parse(&lines, None).unwrap().bytes,
+                "{list:?}"
+            );
         }
     }
 
