@@ -1,3 +1,5 @@
 //! The way of a Kubernetes event: source, store, index.
 
+mod convert;
 pub mod object;
+pub mod store;

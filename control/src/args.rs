@@ -1,0 +1,132 @@
+//! The command line: CoreDNS's flags, spelled with one dash or two, and martlet's own commands.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command, value_parser};
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Args {
+    /// Serve.
+    Serve(ServeArgs),
+    /// `-version`.
+    Version,
+    /// `-plugins`.
+    Plugins,
+    /// `check COREFILE`: read it, say what is wrong.
+    Check(PathBuf),
+}
+
+/// How to serve.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServeArgs {
+    /// `-conf`: the Corefile; `None` for `Corefile` in the working directory, or the built-in one
+    /// where there is none.
+    pub corefile: Option<PathBuf>,
+    /// `-dns.port`: the port of server blocks that name none.
+    pub port: u16,
+    /// `-pidfile`: where to write the process ID.
+    pub pid_file: Option<PathBuf>,
+    /// `-quiet`: nothing is printed at the start.
+    pub quiet: bool,
+}
+
+/// The port of DNS (RFC 1035 §4.2).
+const DNS_PORT: &str = "53";
+
+impl Args {
+    /// Reads the arguments of the process, the program's name first.
+    ///
+    /// # Errors
+    ///
+    /// clap's error, which knows how to print itself and its exit code; also for `--help`.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = command().try_get_matches_from(arguments.into_iter().map(two_dashes))?;
+        if let Some(("check", check)) = matches.subcommand() {
+            let corefile = check.get_one::<PathBuf>("corefile").expect("clap requires it");
+            return Ok(Self::Check(corefile.clone()));
+        }
+        if matches.get_flag("version") {
+            return Ok(Self::Version);
+        }
+        if matches.get_flag("plugins") {
+            return Ok(Self::Plugins);
+        }
+        Ok(Self::Serve(ServeArgs {
+            corefile: matches.get_one::<PathBuf>("conf").cloned(),
+            port: *matches.get_one::<u16>("dns.port").expect("it has a default"),
+            pid_file: matches.get_one::<PathBuf>("pidfile").cloned(),
+            quiet: matches.get_flag("quiet"),
+        }))
+    }
+}
+
+fn command() -> Command {
+    let path = || value_parser!(PathBuf);
+    let flag = |name, help| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    Command::new("martlet")
+        .about("A Kubernetes cluster DNS server")
+        .disable_version_flag(true)
+        .args_conflicts_with_subcommands(true)
+        .arg(Arg::new("conf").long("conf").value_name("FILE").value_parser(path()).help("Corefile to load (default: ./Corefile)"))
+        .arg(
+            Arg::new("dns.port")
+                .long("dns.port")
+                .visible_alias("p")
+                .value_name("PORT")
+                .default_value(DNS_PORT)
+                .value_parser(value_parser!(u16))
+                .help("Port of server blocks that name none"),
+        )
+        .arg(Arg::new("pidfile").long("pidfile").value_name("FILE").value_parser(path()).help("File to write the process ID to"))
+        .arg(flag("plugins", "List the plugins and exit"))
+        .arg(flag("quiet", "Print nothing at the start"))
+        .arg(flag("version", "Show the version and exit"))
+        .subcommand(
+            Command::new("check").about("Read a Corefile and say what is wrong with it").arg(
+                Arg::new("corefile").value_name("COREFILE").required(true).value_parser(path()),
+            ),
+        )
+}
+
+/// CoreDNS's flags have one dash (Go's flag package takes one or two): `-conf` becomes `--conf`.
+fn two_dashes(argument: OsString) -> OsString {
+    match argument.to_str() {
+        Some(text) if text.len() > 1 && text.starts_with('-') && !text.starts_with("--") && text != "-h" => {
+            format!("-{text}").into()
+        }
+        _ => argument,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn flags_take_one_dash_or_two() {
+        let plain = ServeArgs { corefile: None, port: 53, pid_file: None, quiet: false };
+        let cases = [
+            ("martlet", Args::Serve(plain.clone())),
+            ("martlet -conf /etc/Corefile", Args::Serve(ServeArgs { corefile: Some("/etc/Corefile".into()), ..plain.clone() })),
+            ("martlet --conf=a", Args::Serve(ServeArgs { corefile: Some("a".into()), ..plain.clone() })),
+            ("martlet -dns.port=1053 -quiet", Args::Serve(ServeArgs { port: 1053, quiet: true, ..plain.clone() })),
+            ("martlet -p 54", Args::Serve(ServeArgs { port: 54, ..plain.clone() })),
+            ("martlet -pidfile /run/pid", Args::Serve(ServeArgs { pid_file: Some("/run/pid".into()), ..plain })),
+            ("martlet -version", Args::Version),
+            ("martlet -plugins", Args::Plugins),
+            ("martlet check Corefile", Args::Check("Corefile".into())),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(parse(line).unwrap(), expected, "{line}");
+        }
+        for line in ["martlet Corefile", "martlet -dns.port 70000", "martlet -nope", "martlet check"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,517 @@
+//! What is known of a cluster, folded from a source's events and published to the index.
+//!
+//! The store keeps what it takes to rebuild one Service's entry and nothing else. An event marks
+//! the Services that it concerns; [`Store::publish`] rebuilds those, so a change costs what it
+//! touches. A relist only stamps what it names: nothing is taken away until the list is whole, and
+//! no second copy of the cluster is ever made.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use martlet_engine::index::{
+    AddressNode, ClusterIndex, EndpointName, EndpointSlice, Namespace, ServiceName, ServiceNode,
+    ServiceParts,
+};
+
+use super::convert;
+use super::object::{self, Event, Key, Kind, Object};
+
+/// Settings of a `kubernetes` plugin that decide what is published.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// TTL of records, in seconds.
+    pub ttl: u32,
+    /// `ignore empty_service`.
+    pub ignore_empty: bool,
+    /// `namespaces`: only these are exposed; empty for all.
+    pub namespaces: HashSet<Box<str>>,
+    /// The kinds that have to be listed once before a missing name means anything.
+    pub kinds: Vec<Kind>,
+}
+
+/// The single writer of one [`ClusterIndex`].
+pub struct Store {
+    index: Arc<ClusterIndex>,
+    settings: StoreSettings,
+    namespaces: HashMap<Box<str>, NamespaceEntry>,
+    services: HashMap<Key, ServiceEntry>,
+    /// To which Service a slice belongs.
+    slices: HashMap<Key, SliceEntry>,
+    pods: HashMap<Key, PodEntry>,
+    /// How many pods of a namespace share an address (those on the host network do).
+    pod_addresses: HashMap<(Box<str>, IpAddr), usize>,
+    epochs: HashMap<Kind, Epoch>,
+    /// Services whose entry has to be rebuilt.
+    dirty: HashSet<Key>,
+    changed: bool,
+}
+
+#[derive(Default)]
+struct Epoch {
+    number: u32,
+    listed: bool,
+}
+
+struct NamespaceEntry {
+    namespace: Arc<Namespace>,
+    /// Services and pods in it that the store knows.
+    users: usize,
+    exists: bool,
+    seen: u32,
+}
+
+struct ServiceEntry {
+    name: Arc<ServiceName>,
+    /// Absent while only slices name the Service.
+    service: Option<object::Service>,
+    seen: u32,
+    /// By the slices' names, so that answers keep their order from change to change.
+    slices: Vec<(Box<str>, Arc<[Arc<EndpointSlice>]>)>,
+}
+
+struct SliceEntry {
+    service: Box<str>,
+    seen: u32,
+}
+
+struct PodEntry {
+    address: IpAddr,
+    seen: u32,
+}
+
+impl Store {
+    /// An empty store that publishes to `index`.
+    pub fn new(index: Arc<ClusterIndex>, settings: StoreSettings) -> Self {
+        Self {
+            index,
+            settings,
+            namespaces: HashMap::new(),
+            services: HashMap::new(),
+            slices: HashMap::new(),
+            pods: HashMap::new(),
+            pod_addresses: HashMap::new(),
+            epochs: HashMap::new(),
+            dirty: HashSet::new(),
+            changed: false,
+        }
+    }
+
+    /// Folds one event in. What it changes for Services shows after [`Self::publish`].
+    pub fn apply(&mut self, event: Event) {
+        match event {
+            Event::Applied(Object::Namespace(key)) => self.apply_namespace(&key),
+            Event::Applied(Object::Service(service)) => self.apply_service(service),
+            Event::Applied(Object::EndpointSlice(slice)) => self.apply_slice(&slice),
+            Event::Applied(Object::Pod(pod)) => self.apply_pod(pod),
+            Event::Deleted(Kind::Namespace, key) => self.delete_namespace(&key.name),
+            Event::Deleted(Kind::Service, key) => self.delete_service(&key),
+            Event::Deleted(Kind::EndpointSlice, key) => self.delete_slice(&key),
+            Event::Deleted(Kind::Pod, key) => self.delete_pod(&key),
+            Event::RelistStarted(kind) => self.epochs.entry(kind).or_default().number += 1,
+            Event::RelistDone(kind) => self.finish_relist(kind),
+        }
+    }
+
+    /// Rebuilds and publishes what the events since the last call concerned.
+    pub fn publish(&mut self) {
+        for key in std::mem::take(&mut self.dirty) {
+            self.publish_service(&key);
+        }
+        if std::mem::take(&mut self.changed) {
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            // Serials are 32 bits wide and go round (RFC 1982).
+            self.index.set_serial(now.as_secs() as u32);
+        }
+        let listed = |kind| self.epochs.get(kind).is_some_and(|epoch| epoch.listed);
+        if !self.index.is_synced() && self.settings.kinds.iter().all(listed) {
+            self.index.set_synced();
+        }
+    }
+
+    fn epoch(&self, kind: Kind) -> u32 {
+        self.epochs.get(&kind).map_or(0, |epoch| epoch.number)
+    }
+
+    /// The list is whole: what it did not name was deleted while nobody told us.
+    fn finish_relist(&mut self, kind: Kind) {
+        let epoch = self.epochs.entry(kind).or_default();
+        epoch.listed = true;
+        let number = epoch.number;
+        match kind {
+            Kind::Namespace => {
+                let gone = self
+                    .namespaces
+                    .iter()
+                    .filter(|(_, e)| e.exists && e.seen != number);
+                let gone = gone.map(|(name, _)| name.clone()).collect::<Vec<_>>();
+                gone.iter().for_each(|name| self.delete_namespace(name));
+            }
+            Kind::Service => {
+                let gone = self
+                    .services
+                    .iter()
+                    .filter(|(_, e)| e.service.is_some() && e.seen != number);
+                let gone = gone.map(|(key, _)| key.clone()).collect::<Vec<_>>();
+                gone.iter().for_each(|key| self.delete_service(key));
+            }
+            Kind::EndpointSlice => {
+                let gone = stale(&self.slices, |entry| entry.seen != number);
+                gone.iter().for_each(|key| self.delete_slice(key));
+            }
+            Kind::Pod => {
+                let gone = stale(&self.pods, |entry| entry.seen != number);
+                gone.iter().for_each(|key| self.delete_pod(key));
+            }
+        }
+    }
+
+    fn apply_namespace(&mut self, key: &Key) {
+        let seen = self.epoch(Kind::Namespace);
+        let exposed =
+            self.settings.namespaces.is_empty() || self.settings.namespaces.contains(&key.name);
+        let entry = namespace_entry(&mut self.namespaces, &key.name);
+        entry.seen = seen;
+        if entry.exists {
+            return;
+        }
+        entry.exists = true;
+        entry.namespace.set_exposed(exposed);
+        self.index.put_namespace(Arc::clone(&entry.namespace));
+        self.changed = true;
+    }
+
+    fn delete_namespace(&mut self, name: &str) {
+        let Some(entry) = self.namespaces.get_mut(name).filter(|entry| entry.exists) else {
+            return;
+        };
+        entry.exists = false;
+        entry.namespace.set_exposed(false);
+        self.index.remove_namespace(&entry.namespace);
+        self.changed = true;
+        self.forget_namespace(name);
+    }
+
+    /// One user of a namespace less.
+    fn release_namespace(&mut self, name: &str) {
+        if let Some(entry) = self.namespaces.get_mut(name) {
+            entry.users -= 1;
+        }
+        self.forget_namespace(name);
+    }
+
+    fn forget_namespace(&mut self, name: &str) {
+        if self
+            .namespaces
+            .get(name)
+            .is_some_and(|entry| !entry.exists && entry.users == 0)
+        {
+            self.namespaces.remove(name);
+        }
+    }
+
+    fn apply_service(&mut self, service: object::Service) {
+        let seen = self.epoch(Kind::Service);
+        let entry = service_entry(&mut self.services, &mut self.namespaces, &service.key);
+        entry.seen = seen;
+        if entry.service.as_ref() == Some(&service) {
+            return;
+        }
+        self.changed = true;
+        self.dirty.insert(service.key.clone());
+        let name = Arc::clone(&entry.name);
+        let old = entry.service.replace(service.clone());
+        let (old, new) = (
+            old.as_ref().map_or(&[][..], cluster_ips),
+            cluster_ips(&service),
+        );
+        for &address in old.iter().filter(|address| !new.contains(address)) {
+            self.change_address(address, |services, _| {
+                services.retain(|known| !Arc::ptr_eq(known, &name))
+            });
+        }
+        for &address in new.iter().filter(|address| !old.contains(address)) {
+            self.change_address(address, |services, _| services.push(Arc::clone(&name)));
+        }
+    }
+
+    fn delete_service(&mut self, key: &Key) {
+        let Some(entry) = self.services.get_mut(key) else {
+            return;
+        };
+        let Some(old) = entry.service.take() else {
+            return;
+        };
+        let name = Arc::clone(&entry.name);
+        for &address in cluster_ips(&old) {
+            self.change_address(address, |services, _| {
+                services.retain(|known| !Arc::ptr_eq(known, &name))
+            });
+        }
+        self.changed = true;
+        self.dirty.insert(key.clone());
+    }
+
+    fn apply_slice(&mut self, slice: &object::EndpointSlice) {
+        let seen = self.epoch(Kind::EndpointSlice);
+        if let Some(known) = self.slices.get_mut(&slice.key) {
+            if known.service == slice.service {
+                known.seen = seen;
+            } else {
+                // Relabelled: it leaves one Service and joins another.
+                self.delete_slice(&slice.key);
+            }
+        }
+        // A slice of no Service has no names. CoreDNS makes PTR records of it that cannot be
+        // packed, and the client gets no reply.
+        if slice.service.is_empty() {
+            return;
+        }
+        let service = Key {
+            namespace: slice.key.namespace.clone(),
+            name: slice.service.clone(),
+        };
+        let new = convert::endpoint_slices(slice);
+        let entry = service_entry(&mut self.services, &mut self.namespaces, &service);
+        let name = Arc::clone(&entry.name);
+        let old = match entry
+            .slices
+            .binary_search_by(|(known, _)| known.cmp(&slice.key.name))
+        {
+            Ok(place) if entry.slices[place].1 == new => return,
+            Ok(place) => std::mem::replace(&mut entry.slices[place].1, Arc::clone(&new)),
+            Err(place) => {
+                entry
+                    .slices
+                    .insert(place, (slice.key.name.clone(), Arc::clone(&new)));
+                self.slices.insert(
+                    slice.key.clone(),
+                    SliceEntry {
+                        service: slice.service.clone(),
+                        seen,
+                    },
+                );
+                Arc::default()
+            }
+        };
+        self.changed = true;
+        self.dirty.insert(service);
+        self.change_endpoints(&name, &old, &new);
+    }
+
+    fn delete_slice(&mut self, key: &Key) {
+        let Some(SliceEntry { service, .. }) = self.slices.remove(key) else {
+            return;
+        };
+        let service = Key {
+            namespace: key.namespace.clone(),
+            name: service,
+        };
+        let Some(entry) = self.services.get_mut(&service) else {
+            return;
+        };
+        let Ok(place) = entry
+            .slices
+            .binary_search_by(|(known, _)| known.cmp(&key.name))
+        else {
+            return;
+        };
+        let (_, old) = entry.slices.remove(place);
+        let name = Arc::clone(&entry.name);
+        self.changed = true;
+        self.dirty.insert(service);
+        self.change_endpoints(&name, &old, &[]);
+    }
+
+    fn apply_pod(&mut self, pod: object::Pod) {
+        let seen = self.epoch(Kind::Pod);
+        if let Some(known) = self.pods.get_mut(&pod.key) {
+            if known.address == pod.address {
+                known.seen = seen;
+                return;
+            }
+            self.delete_pod(&pod.key);
+        }
+        self.changed = true;
+        let entry = namespace_entry(&mut self.namespaces, &pod.key.namespace);
+        entry.users += 1;
+        let namespace = Arc::clone(&entry.namespace);
+        let count = self
+            .pod_addresses
+            .entry((pod.key.namespace.clone(), pod.address))
+            .or_default();
+        *count += 1;
+        if *count == 1 {
+            self.index.put_pod(namespace, pod.address);
+        }
+        self.pods.insert(
+            pod.key,
+            PodEntry {
+                address: pod.address,
+                seen,
+            },
+        );
+    }
+
+    fn delete_pod(&mut self, key: &Key) {
+        let Some(PodEntry { address, .. }) = self.pods.remove(key) else {
+            return;
+        };
+        self.changed = true;
+        let place = (key.namespace.clone(), address);
+        if let Some(count) = self.pod_addresses.get_mut(&place) {
+            *count -= 1;
+            if *count == 0 {
+                self.pod_addresses.remove(&place);
+                if let Some(entry) = self.namespaces.get(&key.namespace) {
+                    self.index.remove_pod(&entry.namespace, address);
+                }
+            }
+        }
+        self.release_namespace(&key.namespace);
+    }
+
+    /// Moves PTR entries from a slice's old endpoints to its new ones.
+    fn change_endpoints(
+        &self,
+        name: &Arc<ServiceName>,
+        old: &[Arc<EndpointSlice>],
+        new: &[Arc<EndpointSlice>],
+    ) {
+        let (old, new) = (
+            convert::endpoint_names(name, old),
+            convert::endpoint_names(name, new),
+        );
+        let mut left = HashMap::<(IpAddr, Option<&[u8]>), isize>::new();
+        for (address, endpoint) in &old {
+            *left
+                .entry((*address, endpoint.name.as_deref()))
+                .or_default() -= 1;
+        }
+        for (address, endpoint) in &new {
+            *left
+                .entry((*address, endpoint.name.as_deref()))
+                .or_default() += 1;
+        }
+        for ((address, label), count) in left {
+            let endpoint = EndpointName {
+                service: Arc::clone(name),
+                name: label.map(Into::into),
+            };
+            self.change_address(address, |_, endpoints| {
+                for _ in count..0 {
+                    if let Some(place) = endpoints.iter().position(|known| *known == endpoint) {
+                        endpoints.remove(place);
+                    }
+                }
+                endpoints.extend((0..count).map(|_| endpoint.clone()));
+            });
+        }
+    }
+
+    /// Publishes an address with its owners changed.
+    fn change_address(
+        &self,
+        address: IpAddr,
+        change: impl FnOnce(&mut Vec<Arc<ServiceName>>, &mut Vec<EndpointName>),
+    ) {
+        let known = self.index.address(address, |node| {
+            let (services, endpoints) = node.parts();
+            (services.to_vec(), endpoints.to_vec())
+        });
+        let existed = known.is_some();
+        let (mut services, mut endpoints) = known.unwrap_or_default();
+        change(&mut services, &mut endpoints);
+        match AddressNode::from_parts(services, endpoints) {
+            Some(node) => self.index.put_address(address, node),
+            None if existed => self.index.remove_address(address),
+            None => {}
+        }
+    }
+
+    fn publish_service(&mut self, key: &Key) {
+        let Some(entry) = self.services.get(key) else {
+            return;
+        };
+        let Some(service) = &entry.service else {
+            self.index.remove_service(&entry.name);
+            if entry.slices.is_empty() {
+                self.services.remove(key);
+                self.release_namespace(&key.namespace);
+            }
+            return;
+        };
+        let slices = entry
+            .slices
+            .iter()
+            .flat_map(|(_, parts)| parts.iter().cloned())
+            .collect();
+        let node = ServiceNode::build(ServiceParts {
+            kind: convert::service_kind(&service.service_type),
+            ports: convert::ports(&service.ports),
+            slices,
+            ttl: self.settings.ttl,
+            ignore_empty: self.settings.ignore_empty,
+        });
+        self.index.put_service(Arc::clone(&entry.name), node);
+    }
+}
+
+fn stale<E>(entries: &HashMap<Key, E>, is_stale: impl Fn(&E) -> bool) -> Vec<Key> {
+    entries
+        .iter()
+        .filter(|(_, entry)| is_stale(entry))
+        .map(|(key, _)| key.clone())
+        .collect()
+}
+
+fn cluster_ips(service: &object::Service) -> &[IpAddr] {
+    match &service.service_type {
+        object::ServiceType::ClusterIp(addresses) => addresses,
+        _ => &[],
+    }
+}
+
+fn namespace_entry<'a>(
+    namespaces: &'a mut HashMap<Box<str>, NamespaceEntry>,
+    name: &str,
+) -> &'a mut NamespaceEntry {
+    namespaces
+        .entry(name.into())
+        .or_insert_with(|| NamespaceEntry {
+            namespace: Arc::new(Namespace::new(name)),
+            users: 0,
+            exists: false,
+            seen: 0,
+        })
+}
+
+fn service_entry<'a>(
+    services: &'a mut HashMap<Key, ServiceEntry>,
+    namespaces: &mut HashMap<Box<str>, NamespaceEntry>,
+    key: &Key,
+) -> &'a mut ServiceEntry {
+    if !services.contains_key(key) {
+        let namespace = namespace_entry(namespaces, &key.namespace);
+        namespace.users += 1;
+        let name = Arc::new(ServiceName::new(
+            Arc::clone(&namespace.namespace),
+            &key.name,
+        ));
+        services.insert(
+            key.clone(),
+            ServiceEntry {
+                name,
+                service: None,
+                seen: 0,
+                slices: Vec::new(),
+            },
+        );
+    }
+    services
+        .get_mut(key)
+        .expect("inserted above if it was not there")
+}
