@@ -1,5 +1,8 @@
 //! The way of a Kubernetes event: source, store, index.
 
 mod convert;
+pub mod decode;
 pub mod object;
+pub mod selector;
+pub mod source;
 pub mod store;

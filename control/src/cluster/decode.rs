@@ -1,0 +1,468 @@
+//! From the API's JSON (or a manifest's YAML) to the trimmed objects of [`super::object`].
+//!
+//! Both sources deserialize into the *wire* types below, which name only the fields an answer can
+//! depend on. Everything else, above all `managedFields` and annotations, is skipped by serde
+//! without being stored. Decoding is lenient on purpose: a value that cannot be used, such as a
+//! malformed address, drops that value alone, because one odd object must not cost the cluster its
+//! whole list.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use k8s_openapi::jiff::Timestamp;
+use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::object::{
+    Endpoint, EndpointAddress, EndpointSlice, Key, Kind, Object, Pod, Port, Service, ServiceType,
+};
+
+/// A kind's wire type: what is read of it, and how it becomes an [`Object`].
+pub trait Wire: DeserializeOwned + Clone + fmt::Debug + Send + 'static {
+    /// The kind it is read from.
+    const KIND: Kind;
+
+    /// The object's metadata.
+    fn metadata(&self) -> &Metadata;
+
+    /// What is left of the object, or `None` when it cannot be asked for, so that whoever knew it
+    /// must forget it.
+    fn trim(self, keep_pod_names: bool) -> Option<Object>;
+
+    /// What names the object.
+    fn key(&self) -> Key {
+        let metadata = self.metadata();
+        match Self::KIND {
+            Kind::Namespace => Key::new("", &metadata.name),
+            _ => Key::new(&metadata.namespace, &metadata.name),
+        }
+    }
+}
+
+/// The part of `ObjectMeta` that is read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    /// The object's name; empty when the object has none.
+    #[serde(default, deserialize_with = "text")]
+    pub name: Box<str>,
+    /// The object's namespace; empty when it has none.
+    #[serde(default, deserialize_with = "text")]
+    pub namespace: Box<str>,
+    /// The version a watch resumes from.
+    #[serde(default)]
+    pub resource_version: Option<String>,
+    /// Whether the object is being deleted.
+    #[serde(default)]
+    deletion_timestamp: Option<IgnoredAny>,
+    /// The label that ties a slice to its Service.
+    #[serde(default)]
+    labels: Picked<ServiceName>,
+    /// When the change behind a slice's last update happened.
+    #[serde(default)]
+    annotations: Picked<LastChangeTrigger>,
+}
+
+/// `v1/Namespace`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WireNamespace {
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+impl Wire for WireNamespace {
+    const KIND: Kind = Kind::Namespace;
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    // A terminating namespace still exists, and so do the Services in it.
+    fn trim(self, _: bool) -> Option<Object> {
+        Some(Object::Namespace(self.key()))
+    }
+}
+
+/// `v1/Service`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WireService {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Option<WireServiceSpec>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireServiceSpec {
+    #[serde(default, rename = "type")]
+    service_type: Option<Box<str>>,
+    #[serde(default, rename = "clusterIP")]
+    cluster_ip: Option<ClusterIp>,
+    #[serde(default, rename = "clusterIPs")]
+    cluster_ips: Option<Vec<ClusterIp>>,
+    #[serde(default)]
+    external_name: Option<Box<str>>,
+    #[serde(default)]
+    ports: Option<Vec<WirePort>>,
+}
+
+impl Wire for WireService {
+    const KIND: Kind = Kind::Service;
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn trim(self, _: bool) -> Option<Object> {
+        let key = self.key();
+        let spec = self.spec.unwrap_or_default();
+        // `clusterIPs` holds the primary address too; `clusterIP` is for objects that predate it.
+        let cluster_ips = match spec.cluster_ips {
+            Some(list) if !list.is_empty() => list,
+            _ => spec.cluster_ip.into_iter().collect(),
+        };
+        let service_type = if spec.service_type.as_deref() == Some("ExternalName") {
+            ServiceType::ExternalName(spec.external_name.unwrap_or_default())
+        } else if cluster_ips.first() == Some(&ClusterIp::None) {
+            ServiceType::Headless
+        } else {
+            ServiceType::ClusterIp(cluster_ips.into_iter().filter_map(ClusterIp::ip).collect())
+        };
+        Some(Object::Service(Service { key, service_type, ports: trim_ports(spec.ports) }))
+    }
+}
+
+/// `discovery.k8s.io/v1/EndpointSlice`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WireEndpointSlice {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    address_type: Option<Box<str>>,
+    #[serde(default)]
+    endpoints: Option<Vec<WireEndpoint>>,
+    #[serde(default)]
+    ports: Option<Vec<WirePort>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireEndpoint {
+    #[serde(default)]
+    addresses: Option<Vec<WireAddress>>,
+    #[serde(default)]
+    conditions: Option<WireConditions>,
+    #[serde(default)]
+    hostname: Option<Box<str>>,
+    #[serde(default)]
+    target_ref: Option<WireTargetRef>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct WireConditions {
+    #[serde(default)]
+    ready: Option<bool>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct WireTargetRef {
+    #[serde(default)]
+    name: Option<Box<str>>,
+}
+
+impl WireEndpoint {
+    fn is_ready(&self) -> bool {
+        // Unknown readiness counts as ready, as the API's own description asks.
+        self.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
+    }
+}
+
+impl Wire for WireEndpointSlice {
+    const KIND: Kind = Kind::EndpointSlice;
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn trim(self, keep_pod_names: bool) -> Option<Object> {
+        let key = self.key();
+        let fqdn = self.address_type.as_deref() == Some("FQDN");
+        let mut endpoints = Vec::new();
+        for endpoint in self.endpoints.unwrap_or_default() {
+            if !endpoint.is_ready() {
+                continue;
+            }
+            let hostname = endpoint.hostname.filter(|name| !name.is_empty());
+            // A longer name cannot be a label, so it cannot name the endpoint either.
+            let pod_name = endpoint
+                .target_ref
+                .filter(|_| keep_pod_names)
+                .and_then(|target| target.name)
+                .filter(|name| (1..=LABEL_LEN_MAX).contains(&name.len()));
+            for WireAddress(address) in endpoint.addresses.unwrap_or_default() {
+                if fqdn || matches!(address, EndpointAddress::Ip(_)) {
+                    let (hostname, pod_name) = (hostname.clone(), pod_name.clone());
+                    endpoints.push(Endpoint { address, hostname, pod_name });
+                }
+            }
+        }
+        Some(Object::EndpointSlice(EndpointSlice {
+            key,
+            service: self.metadata.labels.value.unwrap_or_default(),
+            endpoints: endpoints.into(),
+            ports: trim_ports(self.ports),
+            last_change_trigger: self
+                .metadata
+                .annotations
+                .value
+                .and_then(|text| text.parse::<Timestamp>().ok())
+                .map(SystemTime::from),
+        }))
+    }
+}
+
+/// `v1/Pod`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WirePod {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    status: Option<WirePodStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct WirePodStatus {
+    #[serde(default)]
+    phase: Option<Box<str>>,
+    #[serde(default, rename = "podIP")]
+    pod_ip: Option<WireAddress>,
+}
+
+impl Wire for WirePod {
+    const KIND: Kind = Kind::Pod;
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn trim(self, _: bool) -> Option<Object> {
+        let key = self.key();
+        let status = self.status.unwrap_or_default();
+        let is_over =
+            matches!(status.phase.as_deref(), Some("Succeeded" | "Failed" | "Unknown"));
+        if is_over || self.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        match status.pod_ip {
+            Some(WireAddress(EndpointAddress::Ip(address))) => {
+                Some(Object::Pod(Pod { key, address }))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A port of a Service (`port` always set) or of a slice.
+#[derive(Clone, Debug, Deserialize)]
+struct WirePort {
+    #[serde(default)]
+    name: Option<Box<str>>,
+    #[serde(default)]
+    protocol: Option<Box<str>>,
+    #[serde(default)]
+    port: Option<i64>,
+}
+
+fn trim_ports(ports: Option<Vec<WirePort>>) -> Box<[Port]> {
+    let trim = |port: WirePort| Port {
+        name: port.name.unwrap_or_default(),
+        protocol: match port.protocol {
+            Some(protocol) if !protocol.is_empty() => protocol,
+            _ => "TCP".into(),
+        },
+        number: port.port.and_then(|number| u16::try_from(number).ok()),
+    };
+    ports.unwrap_or_default().into_iter().map(trim).collect()
+}
+
+/// An entry of `clusterIPs`, read without keeping its text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum ClusterIp {
+    /// The word `None`: headless.
+    None,
+    Ip(IpAddr),
+    /// Empty (not assigned yet) or malformed.
+    Unusable,
+}
+
+impl ClusterIp {
+    fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address),
+            Self::None | Self::Unusable => None,
+        }
+    }
+}
+
+impl From<&str> for ClusterIp {
+    fn from(text: &str) -> Self {
+        if text == "None" { Self::None } else { parse_ip(text).map_or(Self::Unusable, Self::Ip) }
+    }
+}
+
+impl<'de> Deserialize<'de> for ClusterIp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor(PhantomData))
+    }
+}
+
+/// An address of a slice or a pod, read without keeping the text of an IP address.
+#[derive(Clone, Debug)]
+struct WireAddress(EndpointAddress);
+
+impl From<&str> for WireAddress {
+    fn from(text: &str) -> Self {
+        Self(match parse_ip(text) {
+            Some(address) => EndpointAddress::Ip(address),
+            None => EndpointAddress::Fqdn(text.into()),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for WireAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor(PhantomData))
+    }
+}
+
+/// An IPv4 address written as an IPv6 one is answered with A records, not AAAA.
+fn parse_ip(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+/// Hands borrowed text to `T::from`, so that only what is kept is allocated.
+struct TextVisitor<T>(PhantomData<T>);
+
+impl<T: for<'t> From<&'t str>> Visitor<'_> for TextVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok(T::from(text))
+    }
+
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::from(""))
+    }
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<str>, D::Error> {
+    Ok(Option::<Box<str>>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Names the one entry that is kept of a map.
+trait Pick {
+    const KEY: &'static str;
+}
+
+/// The label `kubernetes.io/service-name`.
+#[derive(Clone, Debug)]
+struct ServiceName;
+
+impl Pick for ServiceName {
+    const KEY: &'static str = "kubernetes.io/service-name";
+}
+
+/// The annotation `endpoints.kubernetes.io/last-change-trigger-time`.
+#[derive(Clone, Debug)]
+struct LastChangeTrigger;
+
+impl Pick for LastChangeTrigger {
+    const KEY: &'static str = "endpoints.kubernetes.io/last-change-trigger-time";
+}
+
+/// One entry of a map of strings; the others are skipped without storing key or value.
+#[derive(Clone, Debug)]
+struct Picked<P> {
+    value: Option<Box<str>>,
+    which: PhantomData<P>,
+}
+
+impl<P> Default for Picked<P> {
+    fn default() -> Self {
+        Self { value: None, which: PhantomData }
+    }
+}
+
+impl<'de, P: Pick> Deserialize<'de> for Picked<P> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_option(Self::default())
+    }
+}
+
+impl<'de, P: Pick> Visitor<'de> for Picked<P> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of strings")
+    }
+
+    fn visit_none<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some(wanted) = map.next_key_seed(KeyIs(P::KEY))? {
+            if wanted {
+                self.value = map.next_value()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Compares a map's key in place.
+struct KeyIs(&'static str);
+
+impl<'de> DeserializeSeed<'de> for KeyIs {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KeyIs {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
+        Ok(text == self.0)
+    }
+}
+
+/// The longest DNS label, in bytes (RFC 1035 §2.3.4).
+const LABEL_LEN_MAX: usize = 63;
+
+#[cfg(test)]
+mod tests;
