@@ -6,15 +6,17 @@
 //! malformed address, drops that value alone, because one odd object must not cost the cluster its
 //! whole list.
 
+mod field;
+
 use std::fmt;
-use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
 use k8s_openapi::jiff::Timestamp;
-use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
+use self::field::{LastChangeTrigger, Picked, ServiceName, TextVisitor, text};
 use super::object::{
     Endpoint, EndpointAddress, EndpointSlice, Key, Kind, Object, Pod, Port, Service, ServiceType,
 };
@@ -26,6 +28,9 @@ pub trait Wire: DeserializeOwned + Clone + fmt::Debug + Send + 'static {
 
     /// The object's metadata.
     fn metadata(&self) -> &Metadata;
+
+    /// The object's metadata, to be completed.
+    fn metadata_mut(&mut self) -> &mut Metadata;
 
     /// What is left of the object, or `None` when it cannot be asked for, so that whoever knew it
     /// must forget it.
@@ -79,6 +84,10 @@ impl Wire for WireNamespace {
         &self.metadata
     }
 
+    fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
+    }
+
     // A terminating namespace still exists, and so do the Services in it.
     fn trim(self, _: bool) -> Option<Object> {
         Some(Object::Namespace(self.key()))
@@ -116,6 +125,10 @@ impl Wire for WireService {
         &self.metadata
     }
 
+    fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
+    }
+
     fn trim(self, _: bool) -> Option<Object> {
         let key = self.key();
         let spec = self.spec.unwrap_or_default();
@@ -131,7 +144,11 @@ impl Wire for WireService {
         } else {
             ServiceType::ClusterIp(cluster_ips.into_iter().filter_map(ClusterIp::ip).collect())
         };
-        Some(Object::Service(Service { key, service_type, ports: trim_ports(spec.ports) }))
+        Some(Object::Service(Service {
+            key,
+            service_type,
+            ports: trim_ports(spec.ports),
+        }))
     }
 }
 
@@ -177,7 +194,10 @@ struct WireTargetRef {
 impl WireEndpoint {
     fn is_ready(&self) -> bool {
         // Unknown readiness counts as ready, as the API's own description asks.
-        self.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
+        self.conditions
+            .as_ref()
+            .and_then(|conditions| conditions.ready)
+            .unwrap_or(true)
     }
 }
 
@@ -186,6 +206,10 @@ impl Wire for WireEndpointSlice {
 
     fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
     }
 
     fn trim(self, keep_pod_names: bool) -> Option<Object> {
@@ -206,7 +230,11 @@ impl Wire for WireEndpointSlice {
             for WireAddress(address) in endpoint.addresses.unwrap_or_default() {
                 if fqdn || matches!(address, EndpointAddress::Ip(_)) {
                     let (hostname, pod_name) = (hostname.clone(), pod_name.clone());
-                    endpoints.push(Endpoint { address, hostname, pod_name });
+                    endpoints.push(Endpoint {
+                        address,
+                        hostname,
+                        pod_name,
+                    });
                 }
             }
         }
@@ -249,11 +277,17 @@ impl Wire for WirePod {
         &self.metadata
     }
 
+    fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
+    }
+
     fn trim(self, _: bool) -> Option<Object> {
         let key = self.key();
         let status = self.status.unwrap_or_default();
-        let is_over =
-            matches!(status.phase.as_deref(), Some("Succeeded" | "Failed" | "Unknown"));
+        let is_over = matches!(
+            status.phase.as_deref(),
+            Some("Succeeded" | "Failed" | "Unknown")
+        );
         if is_over || self.metadata.deletion_timestamp.is_some() {
             return None;
         }
@@ -310,13 +344,17 @@ impl ClusterIp {
 
 impl From<&str> for ClusterIp {
     fn from(text: &str) -> Self {
-        if text == "None" { Self::None } else { parse_ip(text).map_or(Self::Unusable, Self::Ip) }
+        if text == "None" {
+            Self::None
+        } else {
+            parse_ip(text).map_or(Self::Unusable, Self::Ip)
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for ClusterIp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor(PhantomData))
+        deserializer.deserialize_str(TextVisitor::default())
     }
 }
 
@@ -335,130 +373,15 @@ impl From<&str> for WireAddress {
 
 impl<'de> Deserialize<'de> for WireAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TextVisitor(PhantomData))
+        deserializer.deserialize_str(TextVisitor::default())
     }
 }
 
 /// An IPv4 address written as an IPv6 one is answered with A records, not AAAA.
 fn parse_ip(text: &str) -> Option<IpAddr> {
-    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
-}
-
-/// Hands borrowed text to `T::from`, so that only what is kept is allocated.
-struct TextVisitor<T>(PhantomData<T>);
-
-impl<T: for<'t> From<&'t str>> Visitor<'_> for TextVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<T, E> {
-        Ok(T::from(text))
-    }
-
-    fn visit_unit<E>(self) -> Result<T, E> {
-        Ok(T::from(""))
-    }
-}
-
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<str>, D::Error> {
-    Ok(Option::<Box<str>>::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// Names the one entry that is kept of a map.
-trait Pick {
-    const KEY: &'static str;
-}
-
-/// The label `kubernetes.io/service-name`.
-#[derive(Clone, Debug)]
-struct ServiceName;
-
-impl Pick for ServiceName {
-    const KEY: &'static str = "kubernetes.io/service-name";
-}
-
-/// The annotation `endpoints.kubernetes.io/last-change-trigger-time`.
-#[derive(Clone, Debug)]
-struct LastChangeTrigger;
-
-impl Pick for LastChangeTrigger {
-    const KEY: &'static str = "endpoints.kubernetes.io/last-change-trigger-time";
-}
-
-/// One entry of a map of strings; the others are skipped without storing key or value.
-#[derive(Clone, Debug)]
-struct Picked<P> {
-    value: Option<Box<str>>,
-    which: PhantomData<P>,
-}
-
-impl<P> Default for Picked<P> {
-    fn default() -> Self {
-        Self { value: None, which: PhantomData }
-    }
-}
-
-impl<'de, P: Pick> Deserialize<'de> for Picked<P> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_option(Self::default())
-    }
-}
-
-impl<'de, P: Pick> Visitor<'de> for Picked<P> {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map of strings")
-    }
-
-    fn visit_none<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
-        while let Some(wanted) = map.next_key_seed(KeyIs(P::KEY))? {
-            if wanted {
-                self.value = map.next_value()?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(self)
-    }
-}
-
-/// Compares a map's key in place.
-struct KeyIs(&'static str);
-
-impl<'de> DeserializeSeed<'de> for KeyIs {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for KeyIs {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
-        Ok(text == self.0)
-    }
+    text.parse::<IpAddr>()
+        .ok()
+        .map(|address| address.to_canonical())
 }
 
 /// The longest DNS label, in bytes (RFC 1035 §2.3.4).

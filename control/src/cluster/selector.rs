@@ -130,7 +130,9 @@ impl FromStr for Selector {
                 }
             }
         }
-        Ok(Self { requirements: requirements.into() })
+        Ok(Self {
+            requirements: requirements.into(),
+        })
     }
 }
 
@@ -156,7 +158,10 @@ impl<'t> Parser<'t> {
     fn requirement(&mut self) -> Result<Requirement, SelectorError> {
         if self.peek() == Token::Not {
             self.next();
-            return Ok(Requirement { key: self.key("a label key")?, test: Test::Absent });
+            return Ok(Requirement {
+                key: self.key("a label key")?,
+                test: Test::Absent,
+            });
         }
         let key = self.key("a label key or `!`")?;
         let test = match self.peek() {
@@ -176,9 +181,10 @@ impl<'t> Parser<'t> {
     fn key(&mut self, expected: &'static str) -> Result<Box<str>, SelectorError> {
         match self.next() {
             (_, Token::Word(key)) if is_key(key) => Ok(key.into()),
-            (_, Token::Word(key)) => {
-                Err(SelectorError::Key { text: self.text.into(), key: key.into() })
-            }
+            (_, Token::Word(key)) => Err(SelectorError::Key {
+                text: self.text.into(),
+                key: key.into(),
+            }),
             (at, token) => Err(self.unexpected(expected, at, token)),
         }
     }
@@ -214,7 +220,10 @@ impl<'t> Parser<'t> {
                 if is_value(value) {
                     Ok(value.into())
                 } else {
-                    Err(SelectorError::Value { text: self.text.into(), value: value.into() })
+                    Err(SelectorError::Value {
+                        text: self.text.into(),
+                        value: value.into(),
+                    })
                 }
             }
             _ => Ok("".into()),
@@ -222,7 +231,12 @@ impl<'t> Parser<'t> {
     }
 
     fn peek(&self) -> Token<'t> {
-        Parser { text: self.text, rest: self.rest }.next().1
+        Parser {
+            text: self.text,
+            rest: self.rest,
+        }
+        .next()
+        .1
     }
 
     /// The next token and the byte it starts at.
@@ -282,7 +296,9 @@ fn is_prefix(prefix: &str) -> bool {
     prefix.len() <= PREFIX_LEN_MAX
         && prefix.split('.').all(|label| {
             is_framed(label)
-                && label.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+                && label
+                    .bytes()
+                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
         })
 }
 
@@ -291,7 +307,9 @@ fn is_value(value: &str) -> bool {
     value.is_empty()
         || (value.len() <= NAME_LEN_MAX
             && is_framed(value)
-            && value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')))
+            && value
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')))
 }
 
 fn is_framed(text: &str) -> bool {
@@ -323,17 +341,29 @@ mod tests {
         ("! a,b", "!a,b", &["b=1"], &["a=1,b=1", ""]),
         ("a in (b,c)", "a in (b,c)", &["a=b", "a=c"], &["", "a=d"]),
         ("a in(b)", "a in (b)", &["a=b"], &["a=bb"]),
-        ("a notin ( b , c )", "a notin (b,c)", &["", "a=d"], &["a=b", "a=c"]),
+        (
+            "a notin ( b , c )",
+            "a notin (b,c)",
+            &["", "a=d"],
+            &["a=b", "a=c"],
+        ),
         ("a in ()", "a in ()", &["a="], &["", "a=b"]),
         ("a in (b,)", "a in (b,)", &["a=b", "a="], &[""]),
         ("in in (in)", "in in (in)", &["in=in"], &["in=out"]),
         ("notin", "notin", &["notin=1"], &[""]),
-        ("k8s.io/app=x.y_z-1", "k8s.io/app=x.y_z-1", &["k8s.io/app=x.y_z-1"], &["app=x.y_z-1"]),
+        (
+            "k8s.io/app=x.y_z-1",
+            "k8s.io/app=x.y_z-1",
+            &["k8s.io/app=x.y_z-1"],
+            &["app=x.y_z-1"],
+        ),
     ];
 
     fn labels(text: &str) -> BTreeMap<String, String> {
         let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
-        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+        pairs
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
     }
 
     #[test]
@@ -341,12 +371,22 @@ mod tests {
         for (text, printed, matching, others) in CASES {
             let selector: Selector = text.parse().unwrap_or_else(|e| panic!("{text:?}: {e}"));
             assert_eq!(selector.to_string(), *printed, "{text:?}");
-            assert_eq!(printed.parse().as_ref(), Ok(&selector), "{text:?} printed and parsed");
+            assert_eq!(
+                printed.parse().as_ref(),
+                Ok(&selector),
+                "{text:?} printed and parsed"
+            );
             for set in *matching {
-                assert!(selector.matches(&labels(set)), "{text:?} must match {set:?}");
+                assert!(
+                    selector.matches(&labels(set)),
+                    "{text:?} must match {set:?}"
+                );
             }
             for set in *others {
-                assert!(!selector.matches(&labels(set)), "{text:?} must not match {set:?}");
+                assert!(
+                    !selector.matches(&labels(set)),
+                    "{text:?} must not match {set:?}"
+                );
             }
         }
     }
@@ -355,12 +395,21 @@ mod tests {
     fn faults_name_their_place() {
         let long = "a".repeat(64);
         for (text, part) in [
-            ("a,", "expected a label key or `!` at column 3, found the end"),
+            (
+                "a,",
+                "expected a label key or `!` at column 3, found the end",
+            ),
             (",a", "expected a label key or `!` at column 1, found `,`"),
             ("=b", "expected a label key or `!` at column 1, found `=`"),
             ("!", "expected a label key at column 2, found the end"),
-            ("a b", "expected `=`, `!=`, `in` or `notin` at column 3, found `b`"),
-            ("a>1", "expected `=`, `!=`, `in` or `notin` at column 2, found `>`"),
+            (
+                "a b",
+                "expected `=`, `!=`, `in` or `notin` at column 3, found `b`",
+            ),
+            (
+                "a>1",
+                "expected `=`, `!=`, `in` or `notin` at column 2, found `>`",
+            ),
             ("a=b=c", "expected `,` or the end at column 4, found `=`"),
             ("a in b", "expected `(` at column 6, found `b`"),
             ("a in (b", "expected `,` or `)` at column 8, found the end"),

@@ -150,7 +150,10 @@ pub async fn run(
 
 /// Lists and watches one kind until nobody listens.
 async fn watch<W: Resource>(client: Client, settings: SourceSettings, events: Sender<Event>) {
-    let mut stream = pin!(watcher(Api::<Partial<W>>::all(client), config::<W>(&settings)));
+    let mut stream = pin!(watcher(
+        Api::<Partial<W>>::all(client),
+        config::<W>(&settings)
+    ));
     let mut outage = Outage::new(W::KIND);
     let mut listing = false;
     loop {

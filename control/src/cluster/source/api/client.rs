@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::header::{HeaderValue, USER_AGENT};
+use kube::Client;
 use kube::client::ClientBuilder;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use kube::Client;
 use tower::limit::{ConcurrencyLimitLayer, RateLimitLayer};
 use tower::util::option_layer;
 
@@ -18,8 +18,10 @@ pub(super) async fn connect(access: Access, limits: ApiLimits) -> Result<Client,
     let agent = HeaderValue::from_static(concat!("martlet/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));
     let url = config.cluster_url.to_string();
-    let builder = ClientBuilder::try_from(config)
-        .map_err(|source| SourceError::Client { url, source: Box::new(source) })?;
+    let builder = ClientBuilder::try_from(config).map_err(|source| SourceError::Client {
+        url,
+        source: Box::new(source),
+    })?;
     let rate = rate_limit(limits).map(|(requests, per)| RateLimitLayer::new(requests, per));
     let in_flight = limits.max_inflight.filter(|&max| max > 0);
     let in_flight = in_flight.and_then(|max| usize::try_from(max).ok());
@@ -33,12 +35,18 @@ async fn configure(access: Access) -> Result<Config, SourceError> {
     match access {
         Access::InCluster => Config::incluster().map_err(SourceError::InCluster),
         Access::Kubeconfig { path, context } => {
-            let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+            let options = KubeConfigOptions {
+                context,
+                ..KubeConfigOptions::default()
+            };
             let loaded = match Kubeconfig::read_from(&path) {
                 Ok(file) => Config::from_custom_kubeconfig(file, &options).await,
                 Err(error) => Err(error),
             };
-            loaded.map_err(|source| SourceError::Kubeconfig { path, source: Box::new(source) })
+            loaded.map_err(|source| SourceError::Kubeconfig {
+                path,
+                source: Box::new(source),
+            })
         }
         Access::Endpoint { url, tls } => {
             let uri = match url.parse::<http::Uri>() {
@@ -60,9 +68,14 @@ async fn configure(access: Access) -> Result<Config, SourceError> {
 /// The path as text, once it is known that it can be read: the client's own error does not always
 /// name the file.
 fn readable(path: &Path) -> Result<String, SourceError> {
-    let fault = |source| SourceError::Unreadable { path: path.to_owned(), source };
+    let fault = |source| SourceError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
     std::fs::File::open(path).map_err(fault)?;
-    path.to_str().map(str::to_owned).ok_or_else(|| fault(std::io::ErrorKind::InvalidFilename.into()))
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| fault(std::io::ErrorKind::InvalidFilename.into()))
 }
 
 /// So many requests in so much time: a burst, and as long as `qps` takes to allow for another.
@@ -104,7 +117,11 @@ mod tests {
             (Some(f32::INFINITY), Some(5), Some((5, 1))),
             (Some(1e-30), Some(5), Some((5, 3_600_000))),
         ] {
-            let limits = ApiLimits { qps, burst, max_inflight: None };
+            let limits = ApiLimits {
+                qps,
+                burst,
+                max_inflight: None,
+            };
             let expected = expected.map(|(n, ms)| (n, Duration::from_millis(ms)));
             assert_eq!(rate_limit(limits), expected, "{qps:?} {burst:?}");
         }
@@ -113,17 +130,45 @@ mod tests {
     #[tokio::test]
     async fn faults_of_configuration_name_their_file() {
         let missing = Path::new("/nonexistent/file");
-        let tls = ClientTls { cert: missing.into(), key: missing.into(), ca: missing.into() };
+        let tls = ClientTls {
+            cert: missing.into(),
+            key: missing.into(),
+            ca: missing.into(),
+        };
         for (access, part) in [
-            (Access::Kubeconfig { path: missing.into(), context: None }, "/nonexistent/file"),
             (
-                Access::Endpoint { url: "https://[::1]:6443".to_owned(), tls: Some(tls) },
+                Access::Kubeconfig {
+                    path: missing.into(),
+                    context: None,
+                },
                 "/nonexistent/file",
             ),
-            (Access::Endpoint { url: "no url".to_owned(), tls: None }, "`no url`"),
-            (Access::Endpoint { url: "ftp://host".to_owned(), tls: None }, "`ftp://host`"),
+            (
+                Access::Endpoint {
+                    url: "https://[::1]:6443".to_owned(),
+                    tls: Some(tls),
+                },
+                "/nonexistent/file",
+            ),
+            (
+                Access::Endpoint {
+                    url: "no url".to_owned(),
+                    tls: None,
+                },
+                "`no url`",
+            ),
+            (
+                Access::Endpoint {
+                    url: "ftp://host".to_owned(),
+                    tls: None,
+                },
+                "`ftp://host`",
+            ),
         ] {
-            let error = connect(access, ApiLimits::default()).await.err().expect("must fail");
+            let error = connect(access, ApiLimits::default())
+                .await
+                .err()
+                .expect("must fail");
             assert!(error.to_string().contains(part), "{error}");
         }
     }

@@ -27,14 +27,21 @@ struct Current {
 impl Outage {
     /// No outage yet.
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, backoff: DefaultBackoff::default(), current: None }
+        Self {
+            kind,
+            backoff: DefaultBackoff::default(),
+            current: None,
+        }
     }
 
     /// Logs the error, unless that was done recently, and sleeps until the next attempt.
     pub(super) async fn pause(&mut self, error: &watcher::Error) {
         let pause = self.backoff.next().unwrap_or(PAUSE_MAX);
         let now = Instant::now();
-        let is_due = self.current.as_ref().is_none_or(|it| now - it.logged >= LOG_INTERVAL);
+        let is_due = self
+            .current
+            .as_ref()
+            .is_none_or(|it| now - it.logged >= LOG_INTERVAL);
         let current = self.current.get_or_insert(Current {
             since: now,
             logged: now,

@@ -6,7 +6,7 @@ use kube::core::DynamicResourceScope;
 use kube::core::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 
-use crate::cluster::decode::{WireEndpointSlice, WireNamespace, WirePod, WireService, Wire};
+use crate::cluster::decode::{Wire, WireEndpointSlice, WireNamespace, WirePod, WireService};
 use crate::cluster::object::{Event, Key};
 
 /// How a kind is asked for.
@@ -80,7 +80,13 @@ impl<'de, W: Wire> Deserialize<'de> for Partial<W> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = W::deserialize(deserializer)?;
         let resource_version = wire.metadata().resource_version.clone();
-        Ok(Self { metadata: ObjectMeta { resource_version, ..ObjectMeta::default() }, wire })
+        Ok(Self {
+            metadata: ObjectMeta {
+                resource_version,
+                ..ObjectMeta::default()
+            },
+            wire,
+        })
     }
 }
 
