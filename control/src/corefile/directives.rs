@@ -1,0 +1,374 @@
+//! The directives of a server block, one file each, and the list of those that are not there yet.
+//!
+//! To add one: a file with its type and its [`Directive::parse`], a field in [`Directives`], an arm
+//! in [`Directives::read`], and its name moves from unsupported to supported.
+
+use super::args::{Args, Context};
+use super::error::{Problem, Reason};
+use super::nearest;
+use super::parse::RawDirective;
+
+use self::any::Any;
+pub use self::bind::Bind;
+use self::cache::Cache;
+use self::debug::Debug;
+use self::errors::Errors;
+use self::forward::Forward;
+use self::health::Health;
+use self::kubernetes::Kubernetes;
+use self::loadbalance::LoadBalance;
+use self::local::Local;
+use self::log::Log;
+use self::loop_::Loop;
+use self::prometheus::Prometheus;
+use self::ready::Ready;
+use self::reload::Reload;
+use self::root::Root;
+use self::tls::Tls;
+use self::whoami::Whoami;
+
+pub mod any;
+pub mod bind;
+pub mod cache;
+pub mod debug;
+pub mod errors;
+pub mod forward;
+pub mod health;
+pub mod kubernetes;
+pub mod loadbalance;
+pub mod local;
+pub mod log;
+pub mod loop_;
+pub mod prometheus;
+mod proxy;
+pub mod ready;
+pub mod reload;
+pub mod root;
+#[cfg(test)]
+mod testing;
+pub mod tls;
+pub mod whoami;
+
+/// A directive that has a type.
+pub(super) trait Directive: Sized {
+    /// Its name in Corefiles.
+    const NAME: &'static str;
+
+    /// What a second one in the same server block means. Not used for those that may repeat.
+    const SECOND: Second = Second::Refused;
+
+    /// Reads its arguments and its block.
+    fn parse(args: &mut Args<'_>) -> Result<Self, Problem>;
+}
+
+/// What a second directive of one name means, for those that a server block has once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Second {
+    /// It is an error.
+    Refused,
+    /// It is ignored, with a warning.
+    Ignored,
+    /// It replaces the first one, with a warning.
+    Replaces,
+}
+
+/// The directives of a server block. Between directives the order is CoreDNS's fixed one, wherever
+/// they stand; those that may repeat keep their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Directives {
+    /// `root`: where relative paths start; already applied to the other directives.
+    pub root: Option<Root>,
+    /// `reload`: whether the Corefile is watched.
+    pub reload: Option<Reload>,
+    /// `bind`: where to listen; empty means all addresses.
+    pub bind: Vec<Bind>,
+    /// `debug`.
+    pub debug: Option<Debug>,
+    /// `ready`: the readiness endpoint.
+    pub ready: Option<Ready>,
+    /// `health`: the liveness endpoint.
+    pub health: Option<Health>,
+    /// `prometheus`: the metrics endpoint.
+    pub prometheus: Option<Prometheus>,
+    /// `errors`: whether errors are logged.
+    pub errors: Option<Errors>,
+    /// `log`: which queries are logged, first match wins.
+    pub log: Vec<Log>,
+    /// `local`: answers for localhost.
+    pub local: Option<Local>,
+    /// `any`: minimal answers to ANY.
+    pub any: Option<Any>,
+    /// `loadbalance`: the order of addresses in answers.
+    pub loadbalance: Option<LoadBalance>,
+    /// `cache`.
+    pub cache: Option<Cache>,
+    /// `tls`: the certificate of this server.
+    pub tls: Option<Tls>,
+    /// `kubernetes`.
+    pub kubernetes: Option<Kubernetes>,
+    /// `loop`: detection of forwarding loops.
+    pub loop_: Option<Loop>,
+    /// `forward`, tried in this order.
+    pub forward: Vec<Forward>,
+    /// `whoami`.
+    pub whoami: Option<Whoami>,
+}
+
+impl Directives {
+    /// Types the directives of one server block. Each is read even if others have problems.
+    pub(super) fn read(raw: &[RawDirective], context: Context<'_>) -> Self {
+        let mut directives = Self::default();
+        // First, because its path matters to directives above it, too.
+        for directive in raw
+            .iter()
+            .filter(|directive| &*directive.name.text == Root::NAME)
+        {
+            once(&mut directives.root, directive, raw, &context);
+        }
+        let root = directives.root.clone();
+        let context = Context {
+            root: root.as_ref().map(|root| &*root.path),
+            ..context
+        };
+        for directive in raw {
+            directives.read_one(directive, raw, &context);
+        }
+        directives
+    }
+
+    fn read_one(&mut self, directive: &RawDirective, all: &[RawDirective], context: &Context<'_>) {
+        match &*directive.name.text {
+            Root::NAME => {}
+            Reload::NAME => once(&mut self.reload, directive, all, context),
+            Bind::NAME => many(&mut self.bind, directive, context),
+            Debug::NAME => once(&mut self.debug, directive, all, context),
+            Ready::NAME => once(&mut self.ready, directive, all, context),
+            Health::NAME => once(&mut self.health, directive, all, context),
+            Prometheus::NAME => once(&mut self.prometheus, directive, all, context),
+            Errors::NAME => once(&mut self.errors, directive, all, context),
+            Log::NAME => many(&mut self.log, directive, context),
+            Local::NAME => once(&mut self.local, directive, all, context),
+            Any::NAME => once(&mut self.any, directive, all, context),
+            LoadBalance::NAME => once(&mut self.loadbalance, directive, all, context),
+            Cache::NAME => once(&mut self.cache, directive, all, context),
+            Tls::NAME => once(&mut self.tls, directive, all, context),
+            Kubernetes::NAME => once(&mut self.kubernetes, directive, all, context),
+            Loop::NAME => once(&mut self.loop_, directive, all, context),
+            Forward::NAME => many(&mut self.forward, directive, context),
+            Whoami::NAME => once(&mut self.whoami, directive, all, context),
+            proxy::NAME => self.forward.extend(read(directive, context, proxy::parse)),
+            other => {
+                let problem = Problem::at(&directive.name, refusal(other));
+                context.findings.problem(problem);
+            }
+        }
+    }
+
+    /// The names of the directives that are there and see queries, in CoreDNS's order, each once.
+    pub fn names(&self) -> Vec<&'static str> {
+        let there = [
+            (Prometheus::NAME, self.prometheus.is_some()),
+            (Errors::NAME, self.errors.is_some()),
+            (Log::NAME, !self.log.is_empty()),
+            (Local::NAME, self.local.is_some()),
+            (Any::NAME, self.any.is_some()),
+            (LoadBalance::NAME, self.loadbalance.is_some()),
+            (Cache::NAME, self.cache.is_some()),
+            (Kubernetes::NAME, self.kubernetes.is_some()),
+            (Loop::NAME, self.loop_.is_some()),
+            (Forward::NAME, !self.forward.is_empty()),
+            (Whoami::NAME, self.whoami.is_some()),
+        ];
+        there
+            .into_iter()
+            .filter(|(_, there)| *there)
+            .map(|(name, _)| name)
+            .collect()
+    }
+}
+
+/// The supported directives, in CoreDNS's order (what `-plugins` lists).
+pub fn supported() -> impl Iterator<Item = &'static str> {
+    ORDER
+        .iter()
+        .filter(|(_, supported)| *supported)
+        .map(|(name, _)| *name)
+}
+
+/// Reads a directive that a server block has once.
+fn once<D: Directive>(
+    slot: &mut Option<D>,
+    directive: &RawDirective,
+    all: &[RawDirective],
+    context: &Context<'_>,
+) {
+    let name = &directive.name;
+    let first = all
+        .iter()
+        .map(|raw| &raw.name)
+        .find(|first| *first.text == *name.text);
+    let repeated = first.filter(|first| slot.is_some() && !std::ptr::eq(*first, name));
+    match (repeated, D::SECOND) {
+        (Some(first), Second::Refused) => {
+            let reason = Reason::Repeated {
+                directive: D::NAME,
+                first: first.position(),
+            };
+            context.findings.problem(Problem::at(name, reason));
+            return;
+        }
+        (Some(first), second) => {
+            let outcome = if second == Second::Ignored {
+                "is ignored"
+            } else {
+                "replaces it"
+            };
+            let first = first.position();
+            let text = format!("`{}` is already at {first}; this one {outcome}", D::NAME);
+            context.findings.warn(name, text);
+            if second == Second::Ignored {
+                return;
+            }
+        }
+        (None, _) => {}
+    }
+    if let Some(parsed) = read(directive, context, D::parse) {
+        *slot = Some(parsed);
+    }
+}
+
+/// Reads a directive that may repeat.
+fn many<D: Directive>(list: &mut Vec<D>, directive: &RawDirective, context: &Context<'_>) {
+    list.extend(read(directive, context, D::parse));
+}
+
+/// Reads a directive and notes what is wrong with it.
+fn read<D>(
+    directive: &RawDirective,
+    context: &Context<'_>,
+    parse: fn(&mut Args<'_>) -> Result<D, Problem>,
+) -> Option<D> {
+    let RawDirective {
+        name,
+        args,
+        block,
+        nested,
+    } = directive;
+    if let Some(nested) = nested {
+        let reason = Reason::NestedBlock {
+            directive: (&*name.text).into(),
+        };
+        context.findings.problem(Problem::at(nested, reason));
+        return None;
+    }
+    let mut args = Args::new(name, args, block.as_deref(), context);
+    let parsed = parse(&mut args).and_then(|parsed| args.finish().map(|()| parsed));
+    parsed
+        .map_err(|problem| context.findings.problem(problem))
+        .ok()
+}
+
+/// Why a name is not a directive of martlet.
+fn refusal(name: &str) -> Reason {
+    if let Some((name, release, instead)) = REMOVED.iter().find(|(removed, ..)| *removed == name) {
+        return Reason::Removed {
+            name,
+            release,
+            instead,
+        };
+    }
+    if name == "on" {
+        return Reason::Never {
+            name: "on",
+            because: "a DNS server of a cluster runs no commands; use the pod's lifecycle hooks",
+        };
+    }
+    if name == "snapshot" || ORDER.iter().any(|(known, _)| *known == name) {
+        return Reason::NotSupported { name: name.into() };
+    }
+    let nearest = nearest(name, ORDER.iter().map(|(known, _)| *known));
+    Reason::UnknownDirective {
+        name: name.into(),
+        nearest,
+    }
+}
+
+/// Directives of old releases, the release that removed them, and what to write today.
+const REMOVED: [(&str, &str, &str); 4] = [
+    (
+        "federation",
+        "1.7.0",
+        "cluster federation is gone from Kubernetes; remove the directive",
+    ),
+    ("startup", "1.1.0", "use the pod's postStart hook"),
+    ("shutdown", "1.1.0", "use the pod's preStop hook"),
+    (
+        "reverse",
+        "1.1.4",
+        "use `template` for synthesized PTR records",
+    ),
+];
+
+/// Every directive of CoreDNS 1.14.7 in its fixed order, and whether martlet has it.
+const ORDER: [(&str, bool); 60] = [
+    ("root", true),
+    ("metadata", false),
+    ("geoip", false),
+    ("cancel", false),
+    ("proxyproto", false),
+    ("quic", false),
+    ("grpc_server", false),
+    ("https", false),
+    ("https3", false),
+    ("timeouts", false),
+    ("multisocket", false),
+    ("reload", true),
+    ("nsid", false),
+    ("bufsize", false),
+    ("bind", true),
+    ("debug", true),
+    ("trace", false),
+    ("ready", true),
+    ("health", true),
+    ("pprof", false),
+    ("shed", false),
+    ("prometheus", true),
+    ("errors", true),
+    ("log", true),
+    ("dnstap", false),
+    ("local", true),
+    ("dns64", false),
+    ("any", true),
+    ("chaos", false),
+    ("loadbalance", true),
+    ("tsig", false),
+    ("rewrite", false),
+    ("autopath", false),
+    ("acl", false),
+    ("cache", true),
+    ("header", false),
+    ("dnssec", false),
+    ("tls", true),
+    ("minimal", false),
+    ("template", false),
+    ("transfer", false),
+    ("hosts", false),
+    ("route53", false),
+    ("azure", false),
+    ("clouddns", false),
+    ("k8s_external", false),
+    ("kubernetes", true),
+    ("file", false),
+    ("auto", false),
+    ("secondary", false),
+    ("etcd", false),
+    ("loop", true),
+    ("forward", true),
+    ("grpc", false),
+    ("erratic", false),
+    ("whoami", true),
+    ("on", false),
+    ("sign", false),
+    ("view", false),
+    ("nomad", false),
+];
