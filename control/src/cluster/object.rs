@@ -178,7 +178,8 @@ pub enum Event {
     /// The object is gone. Also sent for an object that no longer passes the source's filters; may
     /// name an object that was never applied.
     Deleted(Kind, Key),
-    /// A complete list of this kind begins. What is known stays in force until `RelistDone`.
+    /// A complete list of this kind begins. What is known stays in force until `RelistDone`. Comes
+    /// again without a `RelistDone` when the list broke off and starts anew.
     RelistStarted(Kind),
     /// The list is whole: objects of this kind that it did not name are gone.
     RelistDone(Kind),

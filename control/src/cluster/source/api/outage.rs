@@ -80,7 +80,7 @@ impl Outage {
     }
 }
 
-/// The error with its causes, leaving out those that the text before already ends with.
+/// The error with its causes, leaving out those that the text before already holds.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

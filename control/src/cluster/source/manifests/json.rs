@@ -129,13 +129,8 @@ impl<'de, F: FnMut(Found<'_>) -> Result<(), Stop>> Visitor<'de> for Document<'_,
                 _ => {}
             }
             let separator = if text.len() > 1 { "," } else { "" };
-            text.extend([
-                separator,
-                "\"",
-                &key.escape_default().to_string(),
-                "\":",
-                value.get(),
-            ]);
+            let key = serde_json::Value::from(key).to_string();
+            text.extend([separator, &key, ":", value.get()]);
         }
         if is_list {
             return Ok(());

@@ -148,6 +148,11 @@ fn files_are_cut_into_objects() {
             "Namespace:a",
         ),
         (
+            "JSON keys that need escapes",
+            r#"{"a\"\u0000é":{},"kind":"Namespace","apiVersion":"v1","metadata":{"name":"a"}}"#,
+            "Namespace:a",
+        ),
+        (
             "JSON list, then an object",
             "\n{\"apiVersion\": \"v1\",\n \"items\": [{\"kind\":\"Namespace\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"a\"}},\n\
              {\"kind\":\"Other\",\"apiVersion\":\"v1\",\"spec\":[1]}],\n \"kind\": \"List\"}\n\
@@ -239,7 +244,7 @@ fn faults_name_file_line_object_and_cause() {
         ),
         (
             "e.yaml",
-            &format!("items:\n  - {{kind: X, apiVersion: y}}\n - {{}}\n"),
+            "items:\n  - {kind: X, apiVersion: y}\n - {}\n",
             &["e.yaml:3: line: neither an item"],
         ),
         (

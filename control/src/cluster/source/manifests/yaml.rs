@@ -3,7 +3,8 @@
 //! Documents end at `---` or `...` in the first column, which no scalar may contain. Within a
 //! document, `items:` in the first column opens a list whose items begin with a `-` in one and the
 //! same column; whatever belongs to an item stands to the right of that column. So lines suffice to
-//! tell items apart: a `- ` in a block scalar or in a list inside the item is further right.
+//! tell items apart: a `- ` in a block scalar or in a list inside the item is further right. The
+//! price is that an alias cannot refer to an anchor in another item; no tool writes such lists.
 
 use std::io::BufRead;
 
