@@ -200,7 +200,12 @@ pub fn parse_with(name: &str, text: &str, options: &Options) -> Result<Corefile,
         blocks.push(server_block(block, directory, &findings));
     }
     address::check_listeners(&blocks, options.dns_port, &findings);
-    let warnings = findings.finish()?;
+    let mut warnings = findings.finish()?;
+    if blocks.is_empty() {
+        let position = source.position(Span::default());
+        let text = "the Corefile has no server block, so nothing is served".into();
+        warnings.push(Warning { position, text });
+    }
     let blocks = blocks.into_iter().map(|(block, _)| block).collect();
     Ok(Corefile {
         blocks,

@@ -195,6 +195,11 @@ pub fn supported() -> impl Iterator<Item = &'static str> {
         .map(|(name, _)| *name)
 }
 
+/// Whether CoreDNS has a directive of this name.
+pub(super) fn is_known(name: &str) -> bool {
+    ORDER.iter().any(|(known, _)| *known == name)
+}
+
 /// Reads a directive that a server block has once.
 fn once<D: Directive>(
     slot: &mut Option<D>,
@@ -283,8 +288,10 @@ fn refusal(name: &str) -> Reason {
             because: "a DNS server of a cluster runs no commands; use the pod's lifecycle hooks",
         };
     }
-    if name == "snapshot" || ORDER.iter().any(|(known, _)| *known == name) {
-        return Reason::NotSupported { name: name.into() };
+    if name == "snapshot" || is_known(name) {
+        return Reason::NotSupported {
+            name: format!("`{name}`").into(),
+        };
     }
     let nearest = nearest(name, ORDER.iter().map(|(known, _)| *known));
     Reason::UnknownDirective {
@@ -310,7 +317,7 @@ const REMOVED: [(&str, &str, &str); 4] = [
 ];
 
 /// Every directive of CoreDNS 1.14.7 in its fixed order, and whether martlet has it.
-const ORDER: [(&str, bool); 60] = [
+pub(super) const ORDER: [(&str, bool); 60] = [
     ("root", true),
     ("metadata", false),
     ("geoip", false),

@@ -46,7 +46,7 @@ pub(super) fn parse(source: &Arc<Source>, options: &Options, findings: &Findings
         pending: Vec::new(),
         previous: None,
         snippets: HashMap::new(),
-        imports: Imports::new(source),
+        imports: Imports::new(source, options),
     };
     let outcome = lexer::lex(source).and_then(|tokens| {
         parser.pending = tokens;
@@ -89,7 +89,7 @@ impl Parser<'_> {
             match (&*keys, snippet) {
                 ([key], Some(name)) => self.snippet(key, name)?,
                 _ => {
-                    if let Some(block) = self.server_block(keys)? {
+                    if let Some(block) = self.server_block(keys, blocks.is_empty())? {
                         blocks.push(block);
                     }
                 }
@@ -111,6 +111,10 @@ impl Parser<'_> {
             let token = self.substituted(token.clone());
             if &*token.text == "import" && starts_line {
                 self.import()?;
+                continue;
+            }
+            if first && &*token.text == "}" {
+                self.stray_brace()?;
                 continue;
             }
             if &*token.text == "{" {
@@ -140,8 +144,19 @@ impl Parser<'_> {
     }
 
     /// Reads what belongs to a server block after its addresses.
-    fn server_block(&mut self, keys: Vec<Token>) -> Result<Option<RawBlock>, Problem> {
+    ///
+    /// Only the first may leave its braces out. CoreDNS allows that for the last one, too, and so
+    /// takes what follows a `}` too many for a zone, in silence.
+    fn server_block(
+        &mut self,
+        keys: Vec<Token>,
+        is_first: bool,
+    ) -> Result<Option<RawBlock>, Problem> {
         let open = self.take_brace();
+        if let (Some(key), None, false) = (keys.first(), &open, is_first) {
+            let zone = (&*key.text).into();
+            return Err(Problem::at(key, Reason::BlockWithoutBrace { zone }));
+        }
         if keys.is_empty() {
             return match open {
                 Some(open) => Err(Problem::at(&open, Reason::BlockWithoutAddress)),
@@ -161,7 +176,8 @@ impl Parser<'_> {
             match &*token.text {
                 "}" => {
                     if open.is_none() {
-                        self.findings.warn(token, "this `}` closes nothing");
+                        self.stray_brace()?;
+                        break;
                     }
                     self.advance();
                     break;
@@ -328,6 +344,18 @@ impl Parser<'_> {
             }
         };
         self.pending.extend(imported.into_iter().rev());
+        Ok(())
+    }
+
+    /// Takes a `}` that closes nothing. At the very end it does no harm, and CoreDNS allows it.
+    fn stray_brace(&mut self) -> Result<(), Problem> {
+        let Some(token) = self.advance() else {
+            return Ok(());
+        };
+        if !self.pending.is_empty() {
+            return Err(Problem::at(&token, Reason::StrayBrace));
+        }
+        self.findings.warn(&token, "this `}` closes nothing");
         Ok(())
     }
 

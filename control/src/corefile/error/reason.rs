@@ -1,6 +1,7 @@
 //! The reasons for which a Corefile is refused, with the remedy where there is one.
 
 use super::Position;
+use crate::corefile::directives;
 
 /// Why a Corefile is refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -17,6 +18,15 @@ pub enum Reason {
     /// A `{` without its `}`.
     #[error("this block is never closed")]
     UnclosedBlock,
+    /// A `}` without its `{`.
+    #[error("this `}}` closes nothing")]
+    StrayBrace,
+    /// A second server block without braces.
+    #[error("expected `{{` after the zone `{zone}`")]
+    BlockWithoutBrace {
+        /// The zone.
+        zone: Box<str>,
+    },
     /// A `}` on the line of a directive, without a `{` of its own.
     #[error("unexpected `}}` on the line of `{directive}`")]
     BraceAfterDirective {
@@ -337,6 +347,9 @@ impl Reason {
                 Some("give both a `bind`, or other zones or ports".to_owned())
             }
             Self::OnlyReverseZones => Some("add the cluster domain: cluster.local".to_owned()),
+            Self::BlockWithoutBrace { zone } if directives::is_known(zone) => Some(format!(
+                "if `{zone}` is meant as a directive: a `}}` above closes too early"
+            )),
             Self::SnippetWithoutBlock { name } => Some(format!("write `({name}) {{`")),
             _ => None,
         }

@@ -27,11 +27,14 @@ struct Expansion {
 
 impl Imports {
     /// For the reading of one Corefile.
-    pub(super) fn new(corefile: &Source) -> Self {
-        let root = Expansion {
-            what: Arc::clone(corefile.name()),
-            parent: None,
-        };
+    pub(super) fn new(corefile: &Source, options: &Options) -> Self {
+        let name = corefile.name();
+        let path = options
+            .files
+            .then(|| fs::canonicalize(&**name).ok())
+            .flatten();
+        let what = path.map_or_else(|| Arc::clone(name), |path| path.to_string_lossy().into());
+        let root = Expansion { what, parent: None };
         Self {
             expansions: vec![root],
             files: HashMap::new(),
@@ -124,7 +127,9 @@ impl Imports {
                 tokens
             }
         };
-        self.expand(import, &name, &tokens)
+        // By its real path, so that no detour (`./x`, a link) hides that a file imports itself.
+        let identity = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        self.expand(import, &identity.to_string_lossy(), &tokens)
     }
 
     /// Marks words as coming from a new expansion, unless that would never end.
@@ -166,8 +171,9 @@ fn limit(import: &Token, limit: usize, what: &'static str) -> Problem {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    if path.is_dir() {
-        return Err("it is a directory".to_owned());
+    // Reading a device or a pipe might never end.
+    if !path.is_file() {
+        return Err("it is not a regular file".to_owned());
     }
     fs::read(path).map_err(|error| error.to_string())
 }
