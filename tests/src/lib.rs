@@ -1,1 +1,23 @@
-//! Test harness.
+//! Everything that the tests share.
+//!
+//! [`Martlet`] is the server as a child process, [`Client`] asks it over real sockets, [`dns`] reads
+//! what comes back. [`FakeApi`] plays the API server. [`conformance`] asks thousands of questions
+//! and compares with the answers that CoreDNS gave; [`netns`] gives it a network of its own.
+//!
+//! The harness may panic: it runs in tests only, and a panic that says what went wrong is a failed
+//! test. It reads the clock and starts processes as it likes.
+
+pub mod conformance;
+pub mod dns;
+pub mod netns;
+pub mod tools;
+
+mod client;
+mod fake_api;
+mod martlet;
+mod process;
+
+pub use client::{Client, TcpSession};
+pub use fake_api::{FakeApi, Gone, Recorded};
+pub use martlet::{Finished, Martlet, Setup, binary, run_binary};
+pub use process::{Process, wait_until};

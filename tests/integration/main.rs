@@ -1,0 +1,3 @@
+//! Tests of the whole server over real sockets: the binary as a child process.
+
+mod selftest;

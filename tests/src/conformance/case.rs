@@ -1,0 +1,273 @@
+//! One Corefile over one cluster: run in namespaces of its own, asked, compared.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::ask::ask_all;
+use super::corpus::{Question, parse_corpus};
+use super::deviations::Deviations;
+use super::report::Report;
+use super::template::{Template, placeholders};
+use super::vectors::{Answers, objects, read, root, stems};
+use crate::client::Client;
+use crate::dns::{Answer, Query};
+use crate::fake_api::FakeApi;
+use crate::martlet::binary;
+use crate::netns;
+use crate::process::{Process, wait_until};
+
+/// Where the server gets the cluster from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// The cluster's file.
+    Manifests,
+    /// The fixture API server.
+    Api,
+}
+
+/// A Corefile template over a cluster, or the case of a single plugin.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// `cluster-1`, …, or `plugins`.
+    pub set: String,
+    /// Name of the template, or of the plugin's case.
+    pub template: String,
+    /// Where the cluster comes from.
+    pub source: Source,
+}
+
+impl Case {
+    /// All cases: every cluster with every template that was recorded, some through the API server
+    /// too, and the plugins' own.
+    pub fn all() -> Vec<Self> {
+        let case = |set: &str, template: &str, source| Self {
+            set: set.to_owned(),
+            template: template.to_owned(),
+            source,
+        };
+        let mut cases = Vec::new();
+        for cluster in stems(&root(), "")
+            .into_iter()
+            .filter(|name| name.starts_with("cluster-"))
+        {
+            for template in stems(&root().join(&cluster).join("golden"), ".json.gz") {
+                cases.push(case(&cluster, &template, Source::Manifests));
+            }
+        }
+        for plugin in stems(&root().join("plugins"), "") {
+            cases.push(case("plugins", &plugin, Source::Manifests));
+        }
+        cases.extend(THROUGH_API.map(|template| case("cluster-1", template, Source::Api)));
+        cases
+    }
+
+    /// The case with this label.
+    pub fn find(label: &str) -> Option<Self> {
+        Self::all().into_iter().find(|case| case.label() == label)
+    }
+
+    /// How it is called on the command line and in reports.
+    pub fn label(&self) -> String {
+        let prefix = if self.source == Source::Api {
+            "api/"
+        } else {
+            ""
+        };
+        format!("{prefix}{}/{}", self.set, self.template)
+    }
+
+    /// The questions that it asks, in the corpus's order.
+    pub fn questions(&self) -> Vec<Question> {
+        let corpus = if self.is_plugin() {
+            "queries.txt"
+        } else {
+            "main.txt.gz"
+        };
+        self.template()
+            .select(parse_corpus(&read(&self.dir().join(corpus))))
+    }
+
+    /// What CoreDNS answered.
+    pub fn recorded(&self) -> Answers {
+        Answers::read(&match self.is_plugin() {
+            true => self.dir().join("golden.json.gz"),
+            false => self
+                .dir()
+                .join("golden")
+                .join(format!("{}.json.gz", self.template)),
+        })
+    }
+
+    /// Runs the case. `outer` is the command that [`netns::command`] made; the test binary that it
+    /// starts must pass its arguments, `--inner LABEL DIR`, on to [`Case::run_inside`].
+    ///
+    /// # Errors
+    ///
+    /// The server did not start, or died; with its last lines.
+    pub fn run(
+        &self,
+        mut outer: Command,
+        deviations: &Mutex<Deviations>,
+    ) -> Result<Report, String> {
+        let dir = TempDir::with_prefix("martlet-case-").map_err(|error| error.to_string())?;
+        outer
+            .arg("--inner")
+            .arg(self.label())
+            .arg(dir.path())
+            .env("MARTLET_BIN", binary());
+        let output = outer
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let ours = Answers::read(&dir.path().join(ANSWERS));
+        let questions = self.questions();
+        let recorded = self.recorded();
+        let mut deviations = deviations.lock().expect("nobody panicked");
+        Ok(Report::compare(
+            &self.label(),
+            &questions,
+            &recorded,
+            &ours.answers,
+            &mut deviations,
+        ))
+    }
+
+    /// The part inside the namespaces: writes the answers into `dir`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Case::run`].
+    pub fn run_inside(&self, dir: &Path) -> Result<(), String> {
+        let template = self.template();
+        let mut values = vec![
+            ("PORT", PORT.to_string()),
+            ("DIR", dir.to_string_lossy().into_owned()),
+        ];
+        let mut source = String::new();
+        let mut cluster = Vec::new();
+        if !self.is_plugin() {
+            let yaml = read(&self.dir().join("cluster.yaml.gz"));
+            let file = dir.join("cluster.yaml");
+            fs::write(&file, &yaml).map_err(|error| error.to_string())?;
+            source = format!("manifests {}", file.display());
+            cluster = objects(&yaml);
+            values.extend(placeholders(&cluster));
+        }
+        let search = template.meta.search.as_deref();
+        let search = search
+            .map(|list| format!("search {list}\n"))
+            .unwrap_or_default();
+        let resolv_conf = format!("nameserver 127.0.0.1\n{search}");
+        netns::prepare(
+            dir,
+            &template.addresses(&values),
+            "conformance-host",
+            &resolv_conf,
+        );
+        let api = (self.source == Source::Api).then(|| FakeApi::start(cluster));
+        if let Some(api) = &api {
+            source = format!("kubeconfig {}", api.write_kubeconfig(dir).display());
+        }
+        let corefile = dir.join("Corefile");
+        fs::write(&corefile, template.corefile(&values, &source))
+            .map_err(|error| error.to_string())?;
+        let mut command = Command::new(binary());
+        command.current_dir(dir).arg("-conf").arg(corefile);
+        let answers = self.ask(&template, &mut Process::start(&mut command))?;
+        let text =
+            serde_json::to_string(&Answers { answers }).map_err(|error| error.to_string())?;
+        fs::write(dir.join(ANSWERS), text).map_err(|error| error.to_string())
+    }
+
+    fn ask(
+        &self,
+        template: &Template,
+        server: &mut Process,
+    ) -> Result<BTreeMap<String, Answer>, String> {
+        let failed = |what: &str, server: &Process| {
+            let log = server.output();
+            let tail = log.len().saturating_sub(1500);
+            format!("{what}; it said:\n{}", &log[log.ceil_char_boundary(tail)..])
+        };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+        let probe = match &template.meta.probe {
+            Some(probe) => Some(probe.as_str()),
+            None if self.is_plugin() => None,
+            None => Some("conformance-probe.default.svc.cluster.local."),
+        };
+        let client = Client {
+            patience: Duration::from_millis(300),
+            ..Client::new(address)
+        };
+        let up = wait_until(Duration::from_secs(20), || {
+            if server.ended().is_some() {
+                return Some(false);
+            }
+            TcpStream::connect(address).ok()?;
+            let Some(probe) = probe else {
+                return Some(true);
+            };
+            (client.send(&Query::new(probe, "A"))?.rcode != "SERVFAIL").then_some(true)
+        });
+        if up != Some(true) {
+            return Err(failed("the server did not come up", server));
+        }
+        let answers = ask_all(address, &self.questions(), template.is_stateful());
+        if let Some(status) = server.ended() {
+            return Err(failed(&format!("the server died ({status})"), server));
+        }
+        match server.terminate(Duration::from_secs(8)) {
+            Some(status) if status.success() => Ok(answers),
+            Some(status) => Err(failed(&format!("after SIGTERM: {status}"), server)),
+            None => Err(failed("the server did not end on SIGTERM", server)),
+        }
+    }
+
+    fn is_plugin(&self) -> bool {
+        self.set == "plugins"
+    }
+
+    fn dir(&self) -> PathBuf {
+        let dir = root().join(&self.set);
+        if self.is_plugin() {
+            dir.join(&self.template)
+        } else {
+            dir
+        }
+    }
+
+    fn template(&self) -> Template {
+        let path = match self.is_plugin() {
+            true => self.dir().join("Corefile"),
+            false => root()
+                .join("templates")
+                .join(format!("{}.corefile", self.template)),
+        };
+        Template::new(&self.template, &read(&path))
+    }
+}
+
+/// The templates that are asked through the API server too: what they select there is selected by
+/// the API server, or by other code than with manifests.
+const THROUGH_API: [&str; 5] = [
+    "kubeadm",
+    "pods-verified",
+    "namespaces",
+    "labels",
+    "namespace-labels",
+];
+
+/// The port of the server in its own network.
+const PORT: u16 = 1053;
+
+const ANSWERS: &str = "answers.json";
