@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::martlet::binary;
 use crate::tools;
 
 /// The running test binary, to be started again inside new namespaces. None, after saying so, where
@@ -49,6 +50,7 @@ pub fn isolated(test: &str, body: impl FnOnce()) {
     let output = command
         .args(arguments)
         .env(INSIDE, "1")
+        .env("MARTLET_BIN", binary())
         .output()
         .expect("unshare is installed");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
