@@ -44,7 +44,9 @@ impl Args {
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let matches = command().try_get_matches_from(arguments.into_iter().map(two_dashes))?;
         if let Some(("check", check)) = matches.subcommand() {
-            let corefile = check.get_one::<PathBuf>("corefile").expect("clap requires it");
+            let corefile = check
+                .get_one::<PathBuf>("corefile")
+                .expect("clap requires it");
             return Ok(Self::Check(corefile.clone()));
         }
         if matches.get_flag("version") {
@@ -55,7 +57,9 @@ impl Args {
         }
         Ok(Self::Serve(ServeArgs {
             corefile: matches.get_one::<PathBuf>("conf").cloned(),
-            port: *matches.get_one::<u16>("dns.port").expect("it has a default"),
+            port: *matches
+                .get_one::<u16>("dns.port")
+                .expect("it has a default"),
             pid_file: matches.get_one::<PathBuf>("pidfile").cloned(),
             quiet: matches.get_flag("quiet"),
         }))
@@ -64,12 +68,23 @@ impl Args {
 
 fn command() -> Command {
     let path = || value_parser!(PathBuf);
-    let flag = |name, help| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    let flag = |name, help| {
+        Arg::new(name)
+            .long(name)
+            .action(ArgAction::SetTrue)
+            .help(help)
+    };
     Command::new("martlet")
         .about("A Kubernetes cluster DNS server")
         .disable_version_flag(true)
         .args_conflicts_with_subcommands(true)
-        .arg(Arg::new("conf").long("conf").value_name("FILE").value_parser(path()).help("Corefile to load (default: ./Corefile)"))
+        .arg(
+            Arg::new("conf")
+                .long("conf")
+                .value_name("FILE")
+                .value_parser(path())
+                .help("Corefile to load (default: ./Corefile)"),
+        )
         .arg(
             Arg::new("dns.port")
                 .long("dns.port")
@@ -79,21 +94,37 @@ fn command() -> Command {
                 .value_parser(value_parser!(u16))
                 .help("Port of server blocks that name none"),
         )
-        .arg(Arg::new("pidfile").long("pidfile").value_name("FILE").value_parser(path()).help("File to write the process ID to"))
+        .arg(
+            Arg::new("pidfile")
+                .long("pidfile")
+                .value_name("FILE")
+                .value_parser(path())
+                .help("File to write the process ID to"),
+        )
         .arg(flag("plugins", "List the plugins and exit"))
         .arg(flag("quiet", "Print nothing at the start"))
         .arg(flag("version", "Show the version and exit"))
         .subcommand(
-            Command::new("check").about("Read a Corefile and say what is wrong with it").arg(
-                Arg::new("corefile").value_name("COREFILE").required(true).value_parser(path()),
-            ),
+            Command::new("check")
+                .about("Read a Corefile and say what is wrong with it")
+                .arg(
+                    Arg::new("corefile")
+                        .value_name("COREFILE")
+                        .required(true)
+                        .value_parser(path()),
+                ),
         )
 }
 
 /// CoreDNS's flags have one dash (Go's flag package takes one or two): `-conf` becomes `--conf`.
 fn two_dashes(argument: OsString) -> OsString {
     match argument.to_str() {
-        Some(text) if text.len() > 1 && text.starts_with('-') && !text.starts_with("--") && text != "-h" => {
+        Some(text)
+            if text.len() > 1
+                && text.starts_with('-')
+                && !text.starts_with("--")
+                && text != "-h" =>
+        {
             format!("-{text}").into()
         }
         _ => argument,
@@ -110,14 +141,50 @@ mod tests {
 
     #[test]
     fn flags_take_one_dash_or_two() {
-        let plain = ServeArgs { corefile: None, port: 53, pid_file: None, quiet: false };
+        let plain = ServeArgs {
+            corefile: None,
+            port: 53,
+            pid_file: None,
+            quiet: false,
+        };
         let cases = [
             ("martlet", Args::Serve(plain.clone())),
-            ("martlet -conf /etc/Corefile", Args::Serve(ServeArgs { corefile: Some("/etc/Corefile".into()), ..plain.clone() })),
-            ("martlet --conf=a", Args::Serve(ServeArgs { corefile: Some("a".into()), ..plain.clone() })),
-            ("martlet -dns.port=1053 -quiet", Args::Serve(ServeArgs { port: 1053, quiet: true, ..plain.clone() })),
-            ("martlet -p 54", Args::Serve(ServeArgs { port: 54, ..plain.clone() })),
-            ("martlet -pidfile /run/pid", Args::Serve(ServeArgs { pid_file: Some("/run/pid".into()), ..plain })),
+            (
+                "martlet -conf /etc/Corefile",
+                Args::Serve(ServeArgs {
+                    corefile: Some("/etc/Corefile".into()),
+                    ..plain.clone()
+                }),
+            ),
+            (
+                "martlet --conf=a",
+                Args::Serve(ServeArgs {
+                    corefile: Some("a".into()),
+                    ..plain.clone()
+                }),
+            ),
+            (
+                "martlet -dns.port=1053 -quiet",
+                Args::Serve(ServeArgs {
+                    port: 1053,
+                    quiet: true,
+                    ..plain.clone()
+                }),
+            ),
+            (
+                "martlet -p 54",
+                Args::Serve(ServeArgs {
+                    port: 54,
+                    ..plain.clone()
+                }),
+            ),
+            (
+                "martlet -pidfile /run/pid",
+                Args::Serve(ServeArgs {
+                    pid_file: Some("/run/pid".into()),
+                    ..plain
+                }),
+            ),
             ("martlet -version", Args::Version),
             ("martlet -plugins", Args::Plugins),
             ("martlet check Corefile", Args::Check("Corefile".into())),
@@ -125,7 +192,12 @@ mod tests {
         for (line, expected) in cases {
             assert_eq!(parse(line).unwrap(), expected, "{line}");
         }
-        for line in ["martlet Corefile", "martlet -dns.port 70000", "martlet -nope", "martlet check"] {
+        for line in [
+            "martlet Corefile",
+            "martlet -dns.port 70000",
+            "martlet -nope",
+            "martlet check",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
     }

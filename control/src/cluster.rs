@@ -2,6 +2,7 @@
 
 mod convert;
 pub mod decode;
+pub mod feed;
 pub mod object;
 pub mod selector;
 pub mod source;

@@ -27,13 +27,15 @@ pub struct Readiness {
     leaving: Arc<AtomicBool>,
     /// Once ready, ready for ever (`monitor until-ready`).
     was_ready: Arc<AtomicBool>,
-    continuous: bool,
 }
 
 impl Readiness {
     /// Ready as soon as each index is synced.
-    pub fn new(indexes: Vec<Arc<ClusterIndex>>, continuous: bool) -> Self {
-        Self { indexes, continuous, ..Self::default() }
+    pub fn new(indexes: Vec<Arc<ClusterIndex>>) -> Self {
+        Self {
+            indexes,
+            ..Self::default()
+        }
     }
 
     /// Turns unready for good.
@@ -41,11 +43,11 @@ impl Readiness {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
-    fn is_ready(&self) -> bool {
+    fn is_ready(&self, continuous: bool) -> bool {
         if self.leaving.load(Ordering::Relaxed) {
             return false;
         }
-        if self.was_ready.load(Ordering::Relaxed) && !self.continuous {
+        if self.was_ready.load(Ordering::Relaxed) && !continuous {
             return true;
         }
         let ready = self.indexes.iter().all(|index| index.is_synced());
@@ -65,24 +67,37 @@ pub async fn serve_health(address: &str) -> Result<(), HttpError> {
 }
 
 /// Serves `/ready` on `address` until the runtime ends: 200, or 503 with the names of the plugins
-/// that are not ready.
+/// that are not ready. `continuous` tells the truth each time, otherwise the first 200 is for ever.
 ///
 /// # Errors
 ///
 /// If the address cannot be listened on.
-pub async fn serve_ready(address: &str, readiness: Readiness) -> Result<(), HttpError> {
+pub async fn serve_ready(
+    address: &str,
+    readiness: Readiness,
+    continuous: bool,
+) -> Result<(), HttpError> {
     let handler = move || async move {
-        if readiness.is_ready() {
+        if readiness.is_ready(continuous) {
             (StatusCode::OK, "OK")
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "kubernetes")
         }
     };
-    serve("ready", address, Router::new().route("/ready", get(handler))).await
+    serve(
+        "ready",
+        address,
+        Router::new().route("/ready", get(handler)),
+    )
+    .await
 }
 
 async fn serve(plugin: &'static str, address: &str, router: Router) -> Result<(), HttpError> {
-    let failed = |source| HttpError { plugin, address: address.into(), source };
+    let failed = |source| HttpError {
+        plugin,
+        address: address.into(),
+        source,
+    };
     let listener = listen(address).await.map_err(failed)?;
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {

@@ -1,5 +1,15 @@
 //! The half of martlet that knows Kubernetes, the Corefile and the operator.
+//!
+//! The way of an event: a source ([`cluster::source`]) sends what changed, the store
+//! ([`cluster::store`]) folds it in and publishes the entries that it concerns to the engine's
+//! index. The way of a Corefile: [`corefile`] makes typed directives of it, [`assemble`] the
+//! engine's plan; nothing is opened before the plan is whole.
 #![forbid(unsafe_code)]
 
+pub mod args;
+pub mod assemble;
 pub mod cluster;
 pub mod corefile;
+pub mod http;
+pub mod run;
+pub mod telemetry;

@@ -1,2 +1,30 @@
-//! The binary.
-fn main() {}
+//! The binary `martlet`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use martlet_control::args::Args;
+use martlet_control::run;
+
+/// Small, fast, and it gives memory back; see ARCHITECTURE.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args_os()) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help goes to standard output with code 0, a wrong command line to standard error
+            // with 2; that nobody reads it is no reason to fail otherwise.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    match run::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("martlet: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -23,21 +23,23 @@ pub fn init() {
 
 /// Starts the thread that prints the lines of the workers.
 pub fn print_lines(lines: Receiver<Line>) -> io::Result<()> {
-    std::thread::Builder::new().name("log".into()).spawn(move || {
-        while let Ok(first) = lines.recv() {
-            let mut text = String::new();
-            for line in std::iter::once(first).chain(lines.try_iter().take(1_024)) {
-                let level = match line.level {
-                    Level::Info => "INFO",
-                    Level::Error => "ERROR",
-                };
-                // Writing to a string cannot fail.
-                let _ = writeln!(text, "[{level}] {}", line.text);
+    std::thread::Builder::new()
+        .name("log".into())
+        .spawn(move || {
+            while let Ok(first) = lines.recv() {
+                let mut text = String::new();
+                for line in std::iter::once(first).chain(lines.try_iter().take(1_024)) {
+                    let level = match line.level {
+                        Level::Info => "INFO",
+                        Level::Error => "ERROR",
+                    };
+                    // Writing to a string cannot fail.
+                    let _ = writeln!(text, "[{level}] {}", line.text);
+                }
+                // With standard output gone there is nobody left to tell.
+                let _ = io::stdout().lock().write_all(text.as_bytes());
             }
-            // With standard output gone there is nobody left to tell.
-            let _ = io::stdout().lock().write_all(text.as_bytes());
-        }
-    })?;
+        })?;
     Ok(())
 }
 
@@ -49,7 +51,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let level = match *event.metadata().level() {
             tracing::Level::WARN => "WARNING",
             level => level.as_str(),

@@ -35,7 +35,8 @@ pub struct ClusterIndex {
     services: Map<ServiceKey, ServiceNode>,
     namespaces: Map<LabelKey, Arc<Namespace>>,
     addresses: Map<AddressKey, AddressNode>,
-    pods: Map<PodKey, ()>,
+    /// How many pods share the address.
+    pods: Map<PodKey, u32>,
     serial: AtomicU32,
     synced: AtomicBool,
 }
@@ -80,9 +81,12 @@ impl ClusterIndex {
         self.addresses.pin().get(&AddressKey(address)).map(read)
     }
 
-    /// Whether a pod of this namespace has this as its primary address.
-    pub fn has_pod(&self, namespace: LabelRef<'_>, address: IpAddr) -> bool {
-        self.pods.pin().contains_key(&PodRef { namespace, address })
+    /// How many pods of this namespace have this as their primary address.
+    pub fn pods(&self, namespace: LabelRef<'_>, address: IpAddr) -> u32 {
+        let pods = self.pods.pin();
+        pods.get(&PodRef { namespace, address })
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The zone's serial: Unix seconds of the last change that DNS shows.
@@ -136,17 +140,17 @@ impl ClusterIndex {
         self.addresses.pin().remove(&AddressKey(address));
     }
 
-    /// Publishes a pod's address.
-    pub fn put_pod(&self, namespace: Arc<Namespace>, address: IpAddr) {
-        self.pods.pin().insert(PodKey { namespace, address }, ());
-    }
-
-    /// Withdraws a pod's address.
-    pub fn remove_pod(&self, namespace: &Namespace, address: IpAddr) {
-        self.pods.pin().remove(&PodRef {
-            namespace: namespace.label(),
-            address,
-        });
+    /// Publishes how many pods of a namespace share an address; 0 withdraws it.
+    pub fn put_pods(&self, namespace: Arc<Namespace>, address: IpAddr, count: u32) {
+        let pods = self.pods.pin();
+        if count == 0 {
+            pods.remove(&PodRef {
+                namespace: namespace.label(),
+                address,
+            });
+        } else {
+            pods.insert(PodKey { namespace, address }, count);
+        }
     }
 
     /// Sets the serial.

@@ -41,7 +41,7 @@ pub struct Store {
     slices: HashMap<Key, SliceEntry>,
     pods: HashMap<Key, PodEntry>,
     /// How many pods of a namespace share an address (those on the host network do).
-    pod_addresses: HashMap<(Box<str>, IpAddr), usize>,
+    pod_addresses: HashMap<(Box<str>, IpAddr), u32>,
     epochs: HashMap<Kind, Epoch>,
     /// Services whose entry has to be rebuilt.
     dirty: HashSet<Key>,
@@ -344,9 +344,7 @@ impl Store {
             .entry((pod.key.namespace.clone(), pod.address))
             .or_default();
         *count += 1;
-        if *count == 1 {
-            self.index.put_pod(namespace, pod.address);
-        }
+        self.index.put_pods(namespace, pod.address, *count);
         self.pods.insert(
             pod.key,
             PodEntry {
@@ -362,14 +360,15 @@ impl Store {
         };
         self.changed = true;
         let place = (key.namespace.clone(), address);
-        if let Some(count) = self.pod_addresses.get_mut(&place) {
-            *count -= 1;
-            if *count == 0 {
-                self.pod_addresses.remove(&place);
-                if let Some(entry) = self.namespaces.get(&key.namespace) {
-                    self.index.remove_pod(&entry.namespace, address);
-                }
-            }
+        let count = self.pod_addresses.get(&place).map_or(0, |count| count - 1);
+        if count == 0 {
+            self.pod_addresses.remove(&place);
+        } else {
+            self.pod_addresses.insert(place, count);
+        }
+        if let Some(entry) = self.namespaces.get(&key.namespace) {
+            self.index
+                .put_pods(Arc::clone(&entry.namespace), address, count);
         }
         self.release_namespace(&key.namespace);
     }
@@ -515,3 +514,6 @@ fn service_entry<'a>(
         .get_mut(key)
         .expect("inserted above if it was not there")
 }
+
+#[cfg(test)]
+mod tests;

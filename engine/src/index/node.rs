@@ -156,25 +156,52 @@ impl LabelBuf {
     /// `10.1.2.3` as `10-1-2-3`, `fd00::` as `fd00--0`: CoreDNS appends the zero because a label
     /// must not end with a dash.
     pub fn dashed(&mut self, address: IpAddr) -> &[u8] {
-        self.len = 0;
-        let written = match address {
-            IpAddr::V4(v4) => {
-                let [a, b, c, d] = v4.octets();
-                write!(self, "{a}-{b}-{c}-{d}")
-            }
-            IpAddr::V6(v6) => write!(self, "{v6}"),
-        };
-        written.expect("an address is shorter than a label");
-        for octet in &mut self.octets[..self.len] {
-            if matches!(*octet, b':' | b'.') {
-                *octet = b'-';
-            }
-        }
+        self.spelled(address);
         if self.octets[..self.len].ends_with(b"-") {
             self.octets[self.len] = b'0';
             self.len += 1;
         }
         &self.octets[..self.len]
+    }
+
+    /// The address in its canonical form (RFC 5952), with a dash for each dot or colon.
+    pub fn spelled(&mut self, address: IpAddr) -> &[u8] {
+        self.len = 0;
+        match address {
+            IpAddr::V4(v4) => {
+                for (place, octet) in v4.octets().into_iter().enumerate() {
+                    if place > 0 {
+                        self.push(b'-');
+                    }
+                    self.push_decimal(octet);
+                }
+            }
+            IpAddr::V6(v6) => {
+                write!(self, "{v6}").expect("an address is shorter than a label");
+                for octet in &mut self.octets[..self.len] {
+                    if matches!(*octet, b':' | b'.') {
+                        *octet = b'-';
+                    }
+                }
+            }
+        }
+        &self.octets[..self.len]
+    }
+
+    fn push(&mut self, octet: u8) {
+        self.octets[self.len] = octet;
+        self.len += 1;
+    }
+
+    /// The formatting machinery would cost more than the rest of an endpoint's answer.
+    fn push_decimal(&mut self, number: u8) {
+        if number >= 100 {
+            self.push(b'0' + number / 100);
+        }
+        if number >= 10 {
+            self.push(b'0' + number / 10 % 10);
+        }
+        self.push(b'0' + number % 10);
     }
 }
 
@@ -241,8 +268,10 @@ pub struct Item<'a> {
     pub endpoint: Option<(&'a EndpointSlice, usize)>,
     /// An earlier item has the same owner and port: no second SRV record.
     pub repeats_port: bool,
-    /// An earlier item has the same owner and address: no second glue record.
+    /// An earlier item has the same owner and address: no second address record.
     pub repeats_address: bool,
+    /// An earlier item has the same owner and address, and a port to show: no second glue record.
+    pub repeats_glue: bool,
 }
 
 /// The size of an encoded A record whose owner is a pointer.
@@ -378,6 +407,7 @@ impl ServiceNode {
                     endpoint: None,
                     repeats_port: false,
                     repeats_address: false,
+                    repeats_glue: false,
                 });
                 Some(1)
             }
@@ -418,6 +448,7 @@ impl ServiceNode {
                     endpoint: None,
                     repeats_port: repeats_port || index > 0,
                     repeats_address: nth > 0 || addresses[..index].contains(&address),
+                    repeats_glue: nth > 0 || addresses[..index].contains(&address),
                 });
             }
         }
@@ -443,6 +474,10 @@ impl ServiceNode {
                 .take(nth)
                 .any(|earlier| earlier == port);
             let mut repeats_address = nth > 0;
+            let mut repeats_glue = selector
+                .numbers(&slice.ports)
+                .take(nth)
+                .any(|port| port.is_some());
             if self.names_repeat(slice, index) {
                 let mut buf = LabelBuf::default();
                 let name = slice.name(index, &mut buf);
@@ -454,8 +489,12 @@ impl ServiceNode {
                     if other < number {
                         let mut ports = selector.numbers(&other_slice.ports);
                         repeats_port |= ports.any(|earlier| earlier == port);
-                        repeats_address |= selector.numbers(&other_slice.ports).next().is_some()
-                            && other_slice.addresses.host(other_index) == host;
+                        if other_slice.addresses.host(other_index) == host {
+                            let mut ports = selector.numbers(&other_slice.ports);
+                            repeats_address |= ports.next().is_some();
+                            let mut ports = selector.numbers(&other_slice.ports);
+                            repeats_glue |= ports.any(|port| port.is_some());
+                        }
                     }
                 });
             }
@@ -465,6 +504,7 @@ impl ServiceNode {
                 endpoint: Some((slice, index)),
                 repeats_port,
                 repeats_address,
+                repeats_glue,
             });
         }
         count

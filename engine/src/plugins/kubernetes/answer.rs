@@ -8,7 +8,7 @@ use crate::index::{
     EndpointSlice, Host, Item, LabelBuf, LabelRef, PortSelector, ServiceKind, ServiceName,
     ServiceNode,
 };
-use crate::limits::NAME_LEN_MAX;
+use crate::limits::{LABEL_LEN_MAX, NAME_LEN_MAX};
 use crate::wire::reply::Owner;
 use crate::wire::walk::records;
 use crate::wire::{Class, RType, Reply, Section};
@@ -80,27 +80,35 @@ const fn address_type(host: IpAddr) -> RType {
     }
 }
 
-/// The address that a pod's name spells, if the plugin answers for it. Three single dashes make an
-/// IPv4 address, anything else is tried as IPv6.
+/// The address that a pod's name spells, if the plugin answers for it, and how many pods that is.
+/// Three single dashes make an IPv4 address, anything else is tried as IPv6.
 pub(super) fn pod_address(
     kubernetes: &Kubernetes,
     label: &[u8],
     namespace: LabelRef<'_>,
-) -> Option<IpAddr> {
+) -> Option<(IpAddr, u32)> {
     let text = std::str::from_utf8(label).ok()?;
     let v4 = text.matches('-').count() == 3 && !text.contains("--");
-    let text = text.replace('-', if v4 { "." } else { ":" });
-    let host = text.parse::<IpAddr>().ok()?;
-    // An IPv4-mapped address counts as IPv4, as in Go's library.
-    let canonical = host.to_canonical();
-    match kubernetes.pods {
-        PodMode::Disabled => None,
-        PodMode::Insecure => Some(canonical),
-        // A pod's address is matched as text: only the form that the API shows finds it.
-        PodMode::Verified => (host.to_string() == text
-            && kubernetes.index.has_pod(namespace, host))
-        .then_some(canonical),
+    let mut spelled = [0; LABEL_LEN_MAX];
+    let spelled = spelled.get_mut(..label.len())?;
+    spelled.copy_from_slice(label);
+    for octet in &mut *spelled {
+        if *octet == b'-' {
+            *octet = if v4 { b'.' } else { b':' };
+        }
     }
+    let host = std::str::from_utf8(spelled).ok()?.parse::<IpAddr>().ok()?;
+    let pods = match kubernetes.pods {
+        PodMode::Disabled => 0,
+        PodMode::Insecure => 1,
+        // A pod's address is matched as text: only the form that the API shows finds it.
+        PodMode::Verified if LabelBuf::default().spelled(host) == label => {
+            kubernetes.index.pods(namespace, host)
+        }
+        PodMode::Verified => 0,
+    };
+    // An IPv4-mapped address counts as IPv4, as in Go's library.
+    (pods > 0).then(|| (host.to_canonical(), pods))
 }
 
 /// Answers a pod's name.
@@ -112,7 +120,7 @@ pub(super) fn pod(
     reply: &mut Reply<'_>,
 ) -> Result<(), Missing> {
     let kubernetes = question.kubernetes;
-    let host = pod_address(kubernetes, label, namespace).ok_or(Missing::Name)?;
+    let (host, pods) = pod_address(kubernetes, label, namespace).ok_or(Missing::Name)?;
     match context.query.qtype {
         RType::SRV => {
             let begun = reply.begin(
@@ -122,8 +130,10 @@ pub(super) fn pod(
                 Class::IN,
                 kubernetes.ttl,
             );
-            // CoreDNS shows pods with port 0 and the whole weight.
-            reply.put(&[0, 0, 0, WEIGHT_TOTAL as u8, 0, 0]);
+            // CoreDNS shows pods with port 0; those on the host network share their weight.
+            reply.put(&[0, 0]);
+            reply.put(&weight(pods as usize).to_be_bytes());
+            reply.put(&[0, 0]);
             let target = reply.len();
             put_label(label, reply);
             put_label(namespace.octets, reply);
@@ -289,7 +299,7 @@ fn services(
             next = record.end;
             target = record.rdata_at + SRV_FIXED_LEN;
         }
-        if !item.repeats_address {
+        if !item.repeats_glue {
             address(
                 Owner::At(target),
                 address_type(host),
@@ -410,10 +420,11 @@ pub(super) fn pointers(
             pointer(service, None);
             return;
         }
-        for endpoint in endpoints
-            .iter()
-            .filter(|endpoint| visible(&endpoint.service))
-        {
+        for (place, endpoint) in endpoints.iter().enumerate() {
+            // Two slices may hold the same endpoint: one record.
+            if !visible(&endpoint.service) || endpoints[..place].contains(endpoint) {
+                continue;
+            }
             let mut buf = LabelBuf::default();
             let name = endpoint
                 .name

@@ -143,7 +143,8 @@ impl Chase<'_, '_> {
             match Parts::split(&question, folded) {
                 Err(_) => {}
                 Ok(Parts::Pod { label, namespace }) => {
-                    hosts.extend(answer::pod_address(kubernetes, label, namespace));
+                    let pod = answer::pod_address(kubernetes, label, namespace);
+                    hosts.extend(pod.map(|(host, _)| host));
                 }
                 Ok(Parts::Service {
                     service,

@@ -1,0 +1,172 @@
+//! A cluster's data on its way: a source sends events, a thread of its own folds them into the
+//! store and publishes.
+//!
+//! Serving begins when every cluster is synced, or when its `startup_timeout` is over: then names
+//! that are not known yet are SERVFAIL, as in CoreDNS.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use martlet_engine::index::ClusterIndex;
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio::time::{Instant, sleep};
+
+use super::object::Event;
+use super::source::SourceSettings;
+use super::source::api::{self, Access, ApiLimits, SourceError};
+use super::source::manifests::{self, ManifestError};
+use super::store::{Store, StoreSettings};
+
+/// Events that may wait for the store. A source that is faster waits; a list is never kept whole.
+const WAITING_MAX: usize = 1_024;
+/// Events folded in before what they changed is published.
+const BATCH_MAX: usize = 1_024;
+/// How often the start looks whether the clusters are synced.
+const SYNC_CHECK: Duration = Duration::from_millis(10);
+/// How often the start says that it waits, as CoreDNS.
+const SYNC_LOG: Duration = Duration::from_millis(500);
+
+/// Where a cluster's data comes from.
+pub enum Source {
+    /// The API server.
+    Api(Access, ApiLimits),
+    /// Manifest files.
+    Manifests(Vec<PathBuf>),
+}
+
+/// One `kubernetes` plugin's cluster.
+pub struct Cluster {
+    /// Where it is published.
+    pub index: Arc<ClusterIndex>,
+    /// Where it comes from.
+    pub source: Source,
+    /// What is taken from there.
+    pub source_settings: SourceSettings,
+    /// What is made of it.
+    pub store_settings: StoreSettings,
+    /// How long serving may wait for it.
+    pub startup_timeout: Duration,
+}
+
+/// Why a cluster's data cannot be had at all.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The manifests cannot be read.
+    #[error("plugin/kubernetes: {}", chain(.0))]
+    Manifests(#[from] ManifestError),
+    /// How to reach the API server is not known.
+    #[error("plugin/kubernetes: {}", chain(.0))]
+    Source(#[from] SourceError),
+    /// The operating system gives no thread.
+    #[error("plugin/kubernetes: cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Starts every cluster's source and waits until each is synced or its time is over.
+///
+/// # Errors
+///
+/// If a source can never work: an unreadable manifest, a broken kubeconfig. An API server that
+/// does not answer is no error; it may come.
+pub async fn start(clusters: Vec<Cluster>) -> Result<(), FeedError> {
+    let mut waiting = Vec::new();
+    let mut sources = Vec::new();
+    for cluster in clusters {
+        let Cluster {
+            index,
+            source,
+            source_settings,
+            store_settings,
+            startup_timeout,
+        } = cluster;
+        let mut store = Store::new(Arc::clone(&index), store_settings);
+        let (sender, receiver) = channel(WAITING_MAX);
+        match source {
+            Source::Manifests(paths) => {
+                // Straight into the store: when this returns, the cluster is served.
+                manifests::load(&paths, &source_settings, |event| store.apply(event))?;
+                store.publish();
+                spawn_store(store, receiver)?;
+                tokio::spawn(async move {
+                    if let Err(error) = manifests::watch(paths, source_settings, sender).await {
+                        tracing::error!(
+                            "plugin/kubernetes: manifests are not watched: {}",
+                            chain(&error)
+                        );
+                    }
+                });
+            }
+            Source::Api(access, limits) => {
+                spawn_store(store, receiver)?;
+                sources.push(tokio::spawn(api::run(
+                    access,
+                    limits,
+                    source_settings,
+                    sender,
+                )));
+                waiting.push((index, startup_timeout));
+            }
+        }
+    }
+    wait_until_synced(&waiting, &mut sources).await
+}
+
+async fn wait_until_synced(
+    waiting: &[(Arc<ClusterIndex>, Duration)],
+    sources: &mut [tokio::task::JoinHandle<Result<(), SourceError>>],
+) -> Result<(), FeedError> {
+    let start = Instant::now();
+    let mut said = start;
+    let pending = |(index, timeout): &(Arc<ClusterIndex>, Duration)| {
+        !index.is_synced() && start.elapsed() < *timeout
+    };
+    while waiting.iter().any(pending) {
+        // A source ends only for what no waiting mends.
+        for source in sources.iter_mut().filter(|source| source.is_finished()) {
+            if let Ok(Err(error)) = source.await {
+                return Err(error.into());
+            }
+        }
+        if said.elapsed() >= SYNC_LOG {
+            said = Instant::now();
+            tracing::info!("plugin/kubernetes: waiting for Kubernetes API before starting server");
+        }
+        sleep(SYNC_CHECK).await;
+    }
+    if waiting.iter().any(|(index, _)| !index.is_synced()) {
+        tracing::warn!("plugin/kubernetes: starting server with unsynced Kubernetes API");
+    }
+    Ok(())
+}
+
+/// Runs a store on a thread of its own until its source is gone.
+fn spawn_store(mut store: Store, mut events: Receiver<Event>) -> Result<(), FeedError> {
+    let run = move || {
+        while let Some(event) = events.blocking_recv() {
+            store.apply(event);
+            for _ in 1..BATCH_MAX {
+                let Ok(event) = events.try_recv() else { break };
+                store.apply(event);
+            }
+            store.publish();
+        }
+    };
+    std::thread::Builder::new()
+        .name("cluster".into())
+        .spawn(run)
+        .map_err(FeedError::Thread)?;
+    Ok(())
+}

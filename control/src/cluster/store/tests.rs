@@ -1,0 +1,283 @@
+//! The store against a store that was filled at once: whatever the order of events, the same names.
+
+use std::fmt::Write as _;
+
+use martlet_engine::index::{LabelBuf, LabelRef, PortSelector};
+use martlet_engine::wire::RType;
+use martlet_engine::wire::name::label_hash;
+use proptest::prelude::*;
+
+use super::*;
+use crate::cluster::object::{Endpoint, EndpointAddress, Pod, Port, Service, ServiceType};
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+const SPACES: [&str; 2] = ["one", "two"];
+
+fn settings() -> StoreSettings {
+    StoreSettings {
+        ttl: 5,
+        ignore_empty: false,
+        namespaces: HashSet::new(),
+        kinds: vec![
+            Kind::Namespace,
+            Kind::Service,
+            Kind::EndpointSlice,
+            Kind::Pod,
+        ],
+    }
+}
+
+fn address(last: u8) -> IpAddr {
+    [10, 0, 0, last].into()
+}
+
+fn label(text: &str) -> LabelRef<'_> {
+    LabelRef {
+        octets: text.as_bytes(),
+        hash: label_hash(text.as_bytes()),
+    }
+}
+
+fn service(space: &str, name: &str, service_type: ServiceType) -> Object {
+    let port = Port {
+        name: "http".into(),
+        protocol: "TCP".into(),
+        number: Some(80),
+    };
+    Object::Service(Service {
+        key: Key::new(space, name),
+        service_type,
+        ports: Box::new([port]),
+    })
+}
+
+fn slice(space: &str, name: &str, service: &str, endpoints: &[(u8, Option<&str>)]) -> Object {
+    let endpoint = |&(last, hostname): &(u8, Option<&str>)| Endpoint {
+        address: EndpointAddress::Ip(address(last)),
+        hostname: hostname.map(Into::into),
+        pod_name: None,
+    };
+    Object::EndpointSlice(object::EndpointSlice {
+        key: Key::new(space, name),
+        service: service.into(),
+        endpoints: endpoints.iter().map(endpoint).collect(),
+        ports: Box::new([]),
+        last_change_trigger: None,
+    })
+}
+
+/// Everything that the index tells of the names used here.
+fn told(index: &ClusterIndex) -> String {
+    let mut out = String::new();
+    for space in SPACES {
+        writeln!(out, "{space} {}", index.namespace_exposed(label(space))).unwrap();
+        for name in NAMES {
+            index.service(label(name), label(space), |_, node| {
+                write!(
+                    out,
+                    "{name}.{space} {:?} {:?}",
+                    node.kind(),
+                    node.encoded(RType::A)
+                )
+                .unwrap();
+                let mut items = Vec::new();
+                node.items(PortSelector::default(), None, |item| {
+                    let name = item
+                        .endpoint
+                        .map(|(slice, index)| slice.name(index, &mut LabelBuf::default()).to_vec());
+                    items.push(format!("{:?} {:?} {name:?}", item.host, item.port));
+                });
+                writeln!(out, " {items:?}").unwrap();
+            });
+        }
+    }
+    for last in 0..8 {
+        index.address(address(last), |node| {
+            let (services, endpoints) = node.parts();
+            let name = |service: &ServiceName| {
+                let label =
+                    |label: LabelRef<'_>| String::from_utf8_lossy(label.octets).into_owned();
+                format!(
+                    "{}.{}",
+                    label(service.label()),
+                    label(service.namespace().label())
+                )
+            };
+            let mut owners = services
+                .iter()
+                .map(|service| name(service))
+                .collect::<Vec<_>>();
+            owners.extend(
+                endpoints
+                    .iter()
+                    .map(|e| format!("{:?} {}", e.name, name(&e.service))),
+            );
+            owners.sort();
+            writeln!(out, "{last} {owners:?}").unwrap();
+        });
+        for space in SPACES {
+            writeln!(
+                out,
+                "{last} {space} {}",
+                index.pods(label(space), address(last))
+            )
+            .unwrap();
+        }
+    }
+    out
+}
+
+fn fill(objects: impl IntoIterator<Item = Object>) -> String {
+    let index = Arc::new(ClusterIndex::default());
+    let mut store = Store::new(Arc::clone(&index), settings());
+    objects
+        .into_iter()
+        .for_each(|object| store.apply(Event::Applied(object)));
+    store.publish();
+    told(&index)
+}
+
+#[test]
+fn a_relist_takes_away_only_when_it_is_whole() {
+    let index = Arc::new(ClusterIndex::default());
+    let mut store = Store::new(Arc::clone(&index), settings());
+    let objects = [
+        Object::Namespace(Key::new("", "one")),
+        service("one", "a", ServiceType::ClusterIp(Box::new([address(1)]))),
+        service("one", "b", ServiceType::Headless),
+        slice("one", "b-1", "b", &[(2, None), (3, Some("x"))]),
+        Object::Pod(Pod {
+            key: Key::new("one", "p"),
+            address: address(4),
+        }),
+    ];
+    let kinds = settings().kinds;
+    for kind in &kinds {
+        store.apply(Event::RelistStarted(*kind));
+        objects
+            .iter()
+            .filter(|object| object.kind() == *kind)
+            .for_each(|object| {
+                store.apply(Event::Applied(object.clone()));
+            });
+        assert!(!index.is_synced());
+        store.apply(Event::RelistDone(*kind));
+        store.publish();
+    }
+    assert!(index.is_synced());
+    let whole = told(&index);
+    assert_eq!(whole, fill(objects.clone()));
+    for kind in &kinds {
+        store.apply(Event::RelistStarted(*kind));
+        store.publish();
+        assert_eq!(told(&index), whole, "while {kind} is listed");
+        for object in objects
+            .iter()
+            .filter(|object| object.kind() == *kind && object.key().name != "b".into())
+        {
+            store.apply(Event::Applied(object.clone()));
+            store.publish();
+            assert_eq!(told(&index), whole, "while {kind} is listed");
+        }
+        store.apply(Event::RelistDone(*kind));
+        store.publish();
+    }
+    let left = objects
+        .into_iter()
+        .filter(|object| &*object.key().name != "b");
+    assert_eq!(
+        told(&index),
+        fill(left),
+        "the Service that the list left out is gone"
+    );
+}
+
+#[test]
+fn an_unchanged_object_changes_no_serial() {
+    let index = Arc::new(ClusterIndex::default());
+    let mut store = Store::new(Arc::clone(&index), settings());
+    let object = slice("one", "a-1", "a", &[(1, None)]);
+    store.apply(Event::Applied(object.clone()));
+    store.publish();
+    assert!(index.serial() > 1_700_000_000, "Unix seconds");
+    index.set_serial(7);
+    store.apply(Event::Applied(object));
+    store.publish();
+    assert_eq!(index.serial(), 7);
+}
+
+#[test]
+fn only_configured_namespaces_are_exposed() {
+    let index = Arc::new(ClusterIndex::default());
+    let namespaces = HashSet::from(["one".into()]);
+    let mut store = Store::new(
+        Arc::clone(&index),
+        StoreSettings {
+            namespaces,
+            ..settings()
+        },
+    );
+    for space in SPACES {
+        store.apply(Event::Applied(Object::Namespace(Key::new("", space))));
+    }
+    assert_eq!(
+        SPACES.map(|space| index.namespace_exposed(label(space))),
+        [true, false]
+    );
+}
+
+fn objects() -> impl Strategy<Value = Object> {
+    let space = prop::sample::select(SPACES.to_vec());
+    let name = prop::sample::select(NAMES.to_vec());
+    let kind = prop_oneof![
+        prop::collection::hash_set(0_u8..8, 0..3)
+            .prop_map(|ips| ServiceType::ClusterIp(ips.into_iter().map(address).collect())),
+        Just(ServiceType::Headless),
+        Just(ServiceType::ExternalName("example.com".into())),
+    ];
+    let hostname = prop::option::of(prop::sample::select(vec!["x", "y"]));
+    let endpoints = prop::collection::vec((0_u8..8, hostname), 0..4);
+    prop_oneof![
+        space
+            .clone()
+            .prop_map(|space| Object::Namespace(Key::new("", space))),
+        (space.clone(), name.clone(), kind).prop_map(|(s, n, kind)| service(s, n, kind)),
+        (
+            space.clone(),
+            name.clone(),
+            prop::sample::select(vec!["a", "b", ""]),
+            endpoints
+        )
+            .prop_map(|(s, n, of, list)| slice(s, n, of, &list)),
+        (space, name, 0_u8..8).prop_map(|(s, n, ip)| Object::Pod(Pod {
+            key: Key::new(s, n),
+            address: address(ip)
+        })),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_events_ends_in_the_same_names(
+        events in prop::collection::vec((objects(), any::<bool>(), any::<bool>()), 0..60)
+    ) {
+        let index = Arc::new(ClusterIndex::default());
+        let mut store = Store::new(Arc::clone(&index), settings());
+        let mut left = std::collections::BTreeMap::new();
+        for (object, delete, publish) in events {
+            let place = (object.kind(), object.key().clone());
+            if delete {
+                left.remove(&place);
+                store.apply(Event::Deleted(place.0, place.1));
+            } else {
+                left.insert(place, object.clone());
+                store.apply(Event::Applied(object));
+            }
+            if publish {
+                store.publish();
+            }
+        }
+        store.publish();
+        prop_assert_eq!(told(&index), fill(left.into_values()));
+    }
+}

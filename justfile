@@ -1,0 +1,31 @@
+# What CI runs, and what is handy on a laptop. `just --list` shows it all.
+
+# Formatting, lints, documentation: everything that needs no server.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# All tests, over real sockets; installs what they need from Debian.
+test *ARGS:
+    tests/run {{ARGS}}
+
+# Each bench once, so that none rots.
+bench-smoke:
+    cargo bench --workspace --locked -- --test
+
+# The benches.
+bench *ARGS:
+    cargo bench --workspace --locked -- {{ARGS}}
+
+# Licences, sources and banned crates of all dependencies.
+deny:
+    cargo deny check bans licenses sources
+
+# The demo cluster on 127.0.0.1:1053.
+run:
+    cargo run --release --locked --bin martlet -- -conf deploy/demo/Corefile
+
+# A fuzz target (packet, corefile) for some seconds; needs `cargo install cargo-fuzz` and a nightly compiler.
+fuzz TARGET SECONDS="60":
+    cd tests/fuzz && cargo fuzz run {{TARGET}} -- -max_total_time={{SECONDS}}
