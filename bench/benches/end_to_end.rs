@@ -21,8 +21,13 @@ use martlet_engine::chain::Plan;
 use martlet_engine::log::LogSink;
 use martlet_engine::server::Server;
 
-const LISTS: [List; 5] =
-    [List::InCluster, List::NxDomain, List::Ptr, List::Srv, List::SearchMix];
+const LISTS: [List; 5] = [
+    List::InCluster,
+    List::NxDomain,
+    List::Ptr,
+    List::Srv,
+    List::SearchMix,
+];
 
 /// Questions of each list: enough that answers come from memory, not from one cache line.
 const QUESTIONS: usize = 20_000;
@@ -70,7 +75,12 @@ const MEASURE: Effort = Effort {
 
 /// Whether it runs at all.
 const TRY: Effort = Effort {
-    shape: || Shape { services: 500, endpoints: 5_000, namespaces: 10, ..Shape::default() },
+    shape: || Shape {
+        services: 500,
+        endpoints: 5_000,
+        namespaces: 10,
+        ..Shape::default()
+    },
     rounds: 1,
     warm_up: Duration::ZERO,
     duration: Duration::from_millis(200),
@@ -78,17 +88,28 @@ const TRY: Effort = Effort {
 
 fn run(effort: &Effort) -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::new((effort.shape)())?;
-    // The store stays: it is the index's only writer, and its threads would be idle as well.
     let (_store, index) = fixture::publish(&cluster);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     let _entered = runtime.enter();
     let address = free_address()?;
     let (log, _lines) = LogSink::new();
     let listeners = vec![Arc::new(fixture::listener(index, vec![address]))];
     let server = Server::start(Plan { listeners, log }, NonZeroUsize::MIN)?;
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let core = |at: usize| cores.get(at).filter(|_| cores.len() > 1).map(|core| core.id);
-    let echo = Echo::start(SocketAddr::from(([127, 0, 0, 1], 0)), Mode::Batched, core(0))?;
+    let core = |at: usize| {
+        cores
+            .get(at)
+            .filter(|_| cores.len() > 1)
+            .map(|core| core.id)
+    };
+    let echo = Echo::start(
+        SocketAddr::from(([127, 0, 0, 1], 0)),
+        Mode::Batched,
+        core(0),
+    )?;
     let run = |server, queries: &QuerySet| {
         let settings = Settings {
             warm_up: effort.warm_up,
@@ -98,7 +119,10 @@ fn run(effort: &Effort) -> Result<(), Box<dyn Error>> {
         };
         load::run(&settings, queries)
     };
-    println!("{NAME}: one worker, closed loop, {} rounds of {:?}", effort.rounds, effort.duration);
+    println!(
+        "{NAME}: one worker, closed loop, {} rounds of {:?}",
+        effort.rounds, effort.duration
+    );
     for list in LISTS {
         let questions = Questions::new(&cluster, list).take(QUESTIONS);
         let queries = QuerySet::collect(questions, Some(fixture::PAYLOAD_SIZE))?;
@@ -110,7 +134,10 @@ fn run(effort: &Effort) -> Result<(), Box<dyn Error>> {
         rounds.sort_by(|(a, b), (c, d)| (b.rate / a.rate).total_cmp(&(d.rate / c.rate)));
         let (echo, martlet) = &rounds[rounds.len() / 2];
         let name = list.file_name().trim_end_matches(".txt");
-        println!("{NAME}/{name}: ratio {:.3} to the echo", martlet.rate / echo.rate);
+        println!(
+            "{NAME}/{name}: ratio {:.3} to the echo",
+            martlet.rate / echo.rate
+        );
         for (server, report) in [("echo", echo), ("martlet", martlet)] {
             let Latency { p50, p99, p999, .. } = report.latency_us;
             println!(

@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use criterion::{Criterion, criterion_group, criterion_main};
 use hashbrown::{Equivalent, HashMap};
 use martlet_bench::cluster::{Cluster, Shape};
-use martlet_bench::fixture::{self, QueryKind, PAYLOAD_SIZE};
+use martlet_bench::fixture::{self, PAYLOAD_SIZE, QueryKind};
 use martlet_bench::load::QuerySet;
 use martlet_engine::index::{
     ClusterIndex, LabelRef, Namespace, ServiceKind, ServiceName, ServiceNode, ServiceParts,
@@ -69,7 +69,9 @@ fn index<T: Table>(criterion: &mut Criterion, cluster: &Cluster) {
         let found = table.octets(black_box(name.label()), name.namespace().label());
         black_box(found.expect("every name is there"))
     };
-    group.bench_function(format!("service/{}/alone", T::NAME), |bencher| bencher.iter(&mut look_up));
+    group.bench_function(format!("service/{}/alone", T::NAME), |bencher| {
+        bencher.iter(&mut look_up)
+    });
 
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -107,7 +109,12 @@ fn names(cluster: &Cluster) -> Vec<Arc<ServiceName>> {
     let name = |(at, name): (usize, String)| {
         Arc::new(ServiceName::new(Arc::clone(&namespaces[at % step]), &name))
     };
-    cluster.workloads().map(|workload| workload.name).enumerate().map(name).collect()
+    cluster
+        .workloads()
+        .map(|workload| workload.name)
+        .enumerate()
+        .map(name)
+        .collect()
 }
 
 fn node() -> ServiceNode {
@@ -157,7 +164,11 @@ impl Table for Locked {
 
     fn put(&self, name: &Arc<ServiceName>) {
         let node = Arc::new(node());
-        let old = self.0.write().expect("no panic").insert(Key(Arc::clone(name)), node);
+        let old = self
+            .0
+            .write()
+            .expect("no panic")
+            .insert(Key(Arc::clone(name)), node);
         // Freed here, when the lock is free again.
         drop(old);
     }
@@ -204,7 +215,10 @@ struct KeyRef<'a> {
 
 impl Key {
     fn view(&self) -> KeyRef<'_> {
-        KeyRef { service: self.0.label(), namespace: self.0.namespace().label() }
+        KeyRef {
+            service: self.0.label(),
+            namespace: self.0.namespace().label(),
+        }
     }
 }
 
@@ -275,7 +289,9 @@ fn respond_group(criterion: &mut Criterion, cluster: &Cluster) {
         let mut ask = |at: usize| {
             let query = black_box(queries.datagram(at));
             let response = respond(query, peer, &listener, &log, &mut scratch, &mut buf);
-            let Response::Reply(len) = response else { panic!("{kind:?}: no reply") };
+            let Response::Reply(len) = response else {
+                panic!("{kind:?}: no reply")
+            };
             (buf[3] & 0xf, buf[7] > 0 || buf[6] > 0, len)
         };
         for at in 0..queries.len() {

@@ -44,7 +44,9 @@ fn publish(criterion: &mut Criterion) {
 fn changes(cluster: &Cluster) -> Vec<Event> {
     let mut slices = Vec::new();
     for workload in cluster.workloads() {
-        let fitting = workload.slices().filter(|slice| ENDPOINTS.contains(&slice.endpoints.len()));
+        let fitting = workload
+            .slices()
+            .filter(|slice| ENDPOINTS.contains(&slice.endpoints.len()));
         slices.extend(fitting.map(|slice| workload.slice(&slice)));
     }
     slices.truncate(SLICES);
@@ -54,7 +56,8 @@ fn changes(cluster: &Cluster) -> Vec<Event> {
         slice.endpoints = slice.endpoints[1..].into();
     }
     let both = slices.into_iter().chain(full);
-    both.map(|slice| Event::Applied(Object::EndpointSlice(slice))).collect()
+    both.map(|slice| Event::Applied(Object::EndpointSlice(slice)))
+        .collect()
 }
 
 const SLICES: usize = 8;

@@ -1,12 +1,11 @@
 //! The first promise of the fast path: answering allocates nothing.
 
 use martlet_bench::cluster::{Cluster, Shape};
-use martlet_bench::fixture::{self, QueryKind, PAYLOAD_SIZE};
+use martlet_bench::fixture::{self, PAYLOAD_SIZE, QueryKind};
 use martlet_bench::load::QuerySet;
 use martlet_engine::log::LogSink;
 use martlet_engine::respond::{Response, Scratch, respond};
 
-/// Answers every query once and counts those whose answer allocated.
 #[test]
 fn answers_from_the_index_allocate_nothing() {
     let shape = Shape {
