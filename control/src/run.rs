@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::{Args, ServeArgs};
 use crate::assemble::{self, AssembleError, Assembled};
 use crate::cluster::feed::{self, FeedError};
-use crate::corefile::{self, Corefile, Problems};
+use crate::corefile::{self, Corefile, Options, Problems};
 use crate::http::{self, HttpError, Readiness};
 use crate::telemetry;
 
@@ -92,9 +92,13 @@ fn check(path: &Path) -> Result<(), RunError> {
 
 fn load(args: &ServeArgs) -> Result<Corefile, RunError> {
     let default = PathBuf::from("Corefile");
+    let options = Options {
+        dns_port: args.port,
+        ..Options::process()
+    };
     match &args.corefile {
-        Some(path) => corefile::load(path),
-        None if default.exists() => corefile::load(&default),
+        Some(path) => corefile::load_with(path, &options),
+        None if default.exists() => corefile::load_with(&default, &options),
         None => Ok(corefile::default_corefile()),
     }
     .map_err(RunError::Corefile)

@@ -7,17 +7,26 @@ use crossbeam::channel::Receiver;
 use martlet_engine::log::{Level, Line};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Sends what control and the libraries log to standard output.
 pub fn init() {
-    // A second initialisation (in tests) changes nothing.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::INFO)
+    // The kube crates tell each failed attempt; our own sources tell each outage, once.
+    let targets = Targets::new()
+        .with_default(tracing::Level::INFO)
+        .with_target("kube_client", LevelFilter::OFF)
+        .with_target("kube_runtime", LevelFilter::OFF);
+    let layer = tracing_subscriber::fmt::layer()
         .with_writer(io::stdout)
-        .event_format(Bracketed)
+        .event_format(Bracketed);
+    // A second initialisation (in tests) changes nothing.
+    let _ = tracing_subscriber::registry()
+        .with(layer.with_filter(targets))
         .try_init();
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use martlet_engine::index::ClusterIndex;
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::object::Event;
@@ -92,52 +93,45 @@ pub async fn start(clusters: Vec<Cluster>) -> Result<(), FeedError> {
             store_settings,
             startup_timeout,
         } = cluster;
-        let mut store = Store::new(Arc::clone(&index), store_settings);
-        let (sender, receiver) = channel(WAITING_MAX);
-        match source {
-            Source::Manifests(paths) => {
-                // Straight into the store: when this returns, the cluster is served.
-                manifests::load(&paths, &source_settings, |event| store.apply(event))?;
-                store.publish();
-                spawn_store(store, receiver)?;
-                tokio::spawn(async move {
-                    if let Err(error) = manifests::watch(paths, source_settings, sender).await {
-                        tracing::error!(
-                            "plugin/kubernetes: manifests are not watched: {}",
-                            chain(&error)
-                        );
-                    }
-                });
-            }
-            Source::Api(access, limits) => {
-                spawn_store(store, receiver)?;
-                sources.push(tokio::spawn(api::run(
-                    access,
-                    limits,
-                    source_settings,
-                    sender,
-                )));
-                waiting.push((index, startup_timeout));
-            }
-        }
+        let (events, receiver) = channel(WAITING_MAX);
+        spawn_store(Store::new(Arc::clone(&index), store_settings), receiver)?;
+        // Files are read to their end or not at all; only a server may keep us waiting.
+        let patience = match source {
+            Source::Api(..) => startup_timeout,
+            Source::Manifests(_) => Duration::MAX,
+        };
+        waiting.push((index, patience));
+        sources.push(tokio::spawn(run(source, source_settings, events)));
     }
     wait_until_synced(&waiting, &mut sources).await
 }
 
+async fn run(
+    source: Source,
+    settings: SourceSettings,
+    events: Sender<Event>,
+) -> Result<(), FeedError> {
+    match source {
+        Source::Api(access, limits) => api::run(access, limits, settings, events).await?,
+        Source::Manifests(paths) => manifests::watch(paths, settings, events).await?,
+    }
+    Ok(())
+}
+
 async fn wait_until_synced(
     waiting: &[(Arc<ClusterIndex>, Duration)],
-    sources: &mut [tokio::task::JoinHandle<Result<(), SourceError>>],
+    sources: &mut [JoinHandle<Result<(), FeedError>>],
 ) -> Result<(), FeedError> {
     let start = Instant::now();
     let mut said = start;
-    let pending = |(index, timeout): &(Arc<ClusterIndex>, Duration)| {
-        !index.is_synced() && start.elapsed() < *timeout
+    let pending = |(index, patience): &(Arc<ClusterIndex>, Duration)| {
+        !index.is_synced() && start.elapsed() < *patience
     };
     while waiting.iter().any(pending) {
         // A source ends only for what no waiting mends.
         for source in sources.iter_mut().filter(|source| source.is_finished()) {
             if let Ok(Err(error)) = source.await {
-                return Err(error.into());
+                return Err(error);
             }
         }
         if said.elapsed() >= SYNC_LOG {

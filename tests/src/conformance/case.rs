@@ -196,8 +196,9 @@ impl Case {
     ) -> Result<BTreeMap<String, Answer>, String> {
         let failed = |what: &str, server: &Process| {
             let log = server.output();
-            let tail = log.len().saturating_sub(1500);
-            format!("{what}; it said:\n{}", &log[log.ceil_char_boundary(tail)..])
+            let lines: Vec<_> = log.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(15)..];
+            format!("{what}; it said:\n{}", tail.join("\n"))
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
         let probe = match &template.meta.probe {

@@ -61,8 +61,8 @@ pub fn causes(recorded: &Answer, ours: &Answer, full: Option<&Reply>) -> Vec<Str
         _ if recorded == ours => Vec::new(),
         (Answer::Reply(recorded), Answer::Reply(ours)) => reply_causes(recorded, ours, full),
         _ => {
-            let word = |answer| match answer {
-                &Answer::Nothing(ref word) => word.clone(),
+            let word = |answer: &Answer| match answer {
+                Answer::Nothing(word) => word.clone(),
                 Answer::Reply(reply) => reply.rcode.clone(),
             };
             vec![format!("{} -> {}", word(recorded), word(ours))]
