@@ -2,8 +2,9 @@
 //!
 //! `lookup/index` holds the same Services in the index's lock-free map, in a map behind a
 //! reader-writer lock, and in an immutable map that a change copies and swaps as a whole. `alone`
-//! is what a look-up costs, `changes` what it costs while another thread replaces a thousand entries
-//! a second, `put` what one such change costs. Hash functions, keys and entries are the same in all.
+//! is what a look-up costs, `changes` what it costs while another thread replaces a thousand
+//! entries a second, `readers` while another thread looks up without pause; `put` is what a change
+//! costs. Hash functions, keys and entries are the same in all.
 //!
 //! `lookup/respond` is from query bytes to reply bytes, over names in random order: what a worker
 //! does between two system calls.
@@ -73,26 +74,45 @@ fn index<T: Table>(criterion: &mut Criterion, cluster: &Cluster) {
         bencher.iter(&mut look_up)
     });
 
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut turn = names.iter().rev().cycle();
-            while !stop.load(Ordering::Relaxed) {
-                table.put(turn.next().expect("endless"));
-                thread::sleep(CHANGE_EVERY);
-            }
+    let others: [(&str, Other<T>); 2] = [("changes", change), ("readers", read_on)];
+    for (name, other) in others {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| other(&table, &names, &stop));
+            group.bench_function(format!("service/{}/{name}", T::NAME), |bencher| {
+                bencher.iter(&mut look_up);
+            });
+            stop.store(true, Ordering::Relaxed);
         });
-        group.bench_function(format!("service/{}/changes", T::NAME), |bencher| {
-            bencher.iter(&mut look_up);
-        });
-        stop.store(true, Ordering::Relaxed);
-    });
+    }
 
     let mut turn = names.iter().cycle();
     group.bench_function(format!("put/{}", T::NAME), |bencher| {
         bencher.iter(|| table.put(turn.next().expect("endless")));
     });
     group.finish();
+}
+
+/// What another thread does meanwhile, until told to stop.
+type Other<T> = fn(&T, &[Arc<ServiceName>], &AtomicBool);
+
+fn change<T: Table>(table: &T, names: &[Arc<ServiceName>], stop: &AtomicBool) {
+    for name in names.iter().rev().cycle() {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        table.put(name);
+        thread::sleep(CHANGE_EVERY);
+    }
+}
+
+fn read_on<T: Table>(table: &T, names: &[Arc<ServiceName>], stop: &AtomicBool) {
+    for name in names.iter().rev().cycle() {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        black_box(table.octets(name.label(), name.namespace().label()));
+    }
 }
 
 /// The names of all Services, each with octets of its own.
