@@ -36,7 +36,7 @@ fn dig_reads_every_kind_of_answer() {
         ),
         (
             "_http._tcp.web.shop.svc.cluster.local SRV +short",
-            &["0 100 80 web.shop.svc.cluster.local."],
+            &["0 50 80 web.shop.svc.cluster.local."],
         ),
         ("-x 10.96.44.5 +short", &["web.shop.svc.cluster.local."]),
         (

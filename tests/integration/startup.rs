@@ -59,7 +59,7 @@ fn faults_of_the_corefile_have_their_place() {
         ),
         (
             ".:{P} {\n    kubernetes cluster.local {\n        ttl x\n    }\n}\n",
-            &["Corefile:3", "ttl"],
+            &["Corefile:3", "`x`"],
         ),
         (".:{P} {\n    whoami\n", &["Corefile"]),
         (

@@ -149,9 +149,7 @@ impl FakeApi {
     /// Changes the object and nothing else: no watcher hears of it, as if the change had happened
     /// while none was connected and its history had been lost.
     pub fn upsert_silently(&self, object: Value) {
-        let mut store = self.store();
-        store.upsert(object);
-        store.compact();
+        self.store().upsert_silently(object);
     }
 
     /// An object as it is now.

@@ -114,11 +114,13 @@ impl Kubernetes {
             return Step::Failed(Rcode::REFUSED, "");
         }
         let suffix = context.name.offset(above);
+        let zone_as_sent = &context.query.name_as_sent()[suffix..];
         let question = Question {
             kubernetes: self,
             zone,
             above,
             suffix,
+            plain_zone: *zone_as_sent == *zone.apex,
         };
         match question.answer(context, reply) {
             Ok(()) => {
@@ -159,6 +161,9 @@ struct Question<'a> {
     above: usize,
     /// Octets left of the zone.
     suffix: usize,
+    /// The client spelled the zone in lower case. CoreDNS compares its name servers' names with
+    /// regard to case, and what it says of them in other spellings is kept: no resolver asks.
+    plain_zone: bool,
 }
 
 impl Question<'_> {
@@ -173,7 +178,9 @@ impl Question<'_> {
                 answer::soa(self.kubernetes, self.suffix, Section::Answer, reply);
                 Ok(())
             }
-            RType::NS if self.above == 0 => answer::name_servers(self, context, reply),
+            RType::NS if self.above == 0 && self.plain_zone => {
+                answer::name_servers(self, context, reply)
+            }
             RType::PTR => self.pointer(context, reply),
             RType::TXT => self.text(context, reply),
             RType::A | RType::AAAA if self.is_default_name_server(context) => {
@@ -279,7 +286,8 @@ impl Question<'_> {
     }
 
     fn is_default_name_server_name(&self, name: &crate::wire::FoldedName) -> bool {
-        self.above >= 2
+        self.plain_zone
+            && self.above >= 2
             && self.zone.labels > 0
             && name.label(0) == b"ns"
             && name.label(1) == b"dns"

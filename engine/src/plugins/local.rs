@@ -30,8 +30,7 @@ impl Local {
         let zone = ZONES
             .iter()
             .find_map(|(zone, labels)| Some((*zone, name.labels_above(zone, *labels)?)));
-        let below_localhost = matches!(zone, Some((LOCALHOST, 1..)));
-        if below_localhost || (self.localhost_prefix && has_localhost_prefix(name)) {
+        if self.localhost_prefix && has_localhost_prefix(name) {
             if !address(qtype, reply) {
                 soa(Section::Authority, 0, reply);
             }

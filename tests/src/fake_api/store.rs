@@ -52,7 +52,18 @@ struct Watcher {
 
 impl Store {
     /// Creates or replaces an object.
-    pub(super) fn upsert(&mut self, mut object: Value) {
+    pub(super) fn upsert(&mut self, object: Value) {
+        let change = self.put(object);
+        self.record(change);
+    }
+
+    /// Creates or replaces an object as if its event had been forgotten before anybody read it.
+    pub(super) fn upsert_silently(&mut self, object: Value) {
+        self.put(object);
+        self.compact();
+    }
+
+    fn put(&mut self, mut object: Value) -> Change {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let metadata = &object["metadata"];
         let key = (
@@ -68,12 +79,12 @@ impl Store {
         let kind = key.0.clone();
         let after = Arc::new(object);
         let before = self.objects.insert(key, Arc::clone(&after));
-        self.record(Change {
+        Change {
             version: self.version,
             kind,
             before,
             after: Some(after),
-        });
+        }
     }
 
     /// Deletes an object; false when there is none.
