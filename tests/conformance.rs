@@ -36,7 +36,8 @@ fn main() -> ExitCode {
             .for_each(|case| println!("{}: test", case.label()));
         return ExitCode::SUCCESS;
     }
-    if netns::command().is_none() {
+    // A filter that names tests of other binaries; or a skip, which has been explained.
+    if cases.is_empty() || netns::command().is_none() {
         return ExitCode::SUCCESS;
     }
     outer(&cases, wanted.is_empty())
@@ -79,7 +80,7 @@ fn outer(cases: &[Case], all: bool) -> ExitCode {
         "{} passed, {} failed; {seconds} s",
         results.passed, results.failed
     );
-    if results.failed == 0 && results.passed > 0 {
+    if results.failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -71,11 +71,7 @@ fn odd_messages_get_a_sensible_reply_or_none() {
             message(0x1000, one, &question),
             Some("NOTIMP"),
         ),
-        (
-            "no question",
-            message(0x0100, [0; 4], &[]),
-            Some("FORMERR"),
-        ),
+        ("no question", message(0x0100, [0; 4], &[]), Some("FORMERR")),
     ] {
         let reply = client.send_octets(&octets);
         let rcode = reply.as_ref().map(|reply| reply.rcode.as_str());
