@@ -64,7 +64,7 @@ pub enum AssembleError {
         /// The selector.
         text: String,
         /// What is wrong with it.
-        source: SelectorError,
+        source: Box<SelectorError>,
     },
     /// `bind` names an interface that is not there.
     #[error("{position}: bind: this machine has no interface `{name}` with an IP address")]
@@ -413,7 +413,7 @@ fn source_settings(
                     position: position.clone(),
                     option,
                     text: text.clone(),
-                    source,
+                    source: Box::new(source),
                 })
         };
         text.as_ref().map(parse).transpose()

@@ -284,7 +284,7 @@ impl Random {
 
     /// A random number below `bound`, which must not be 0.
     pub const fn below(&mut self, bound: usize) -> usize {
-        (self.next() as u64 * bound as u64 >> 32) as usize
+        ((self.next() as u64 * bound as u64) >> 32) as usize
     }
 }
 

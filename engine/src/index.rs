@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 pub use node::{
-    Addresses, EndpointSlice, Host, Item, LabelBuf, Port, PortSelector, ServiceKind, ServiceNode,
-    ServiceParts,
+    Addresses, EndpointNames, EndpointSlice, Host, Item, LabelBuf, Port, PortSelector, ServiceKind,
+    ServiceNode, ServiceParts,
 };
 use table::{AddressKey, LabelKey, Passthrough, PodKey, PodRef, ServiceKey, ServiceRef};
 pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName};

@@ -229,23 +229,31 @@ fn bookmarks_are_where_a_watch_resumes() {
     }
 }
 
+/// What was missed while the history was lost is found by a list.
+fn lists_anew_after(gone: Gone) {
+    let followed = Followed::start("");
+    followed.watches(3);
+    let silent = "silent.shop.svc.cluster.local.";
+    followed
+        .api
+        .upsert_silently(service("shop", "silent", "10.96.2.1"));
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(followed.client().ask(silent, "A").rcode, "NXDOMAIN");
+    followed.api.expire(gone);
+    becomes(followed.client(), silent, &["10.96.2.1"], AFTER_BACKOFF);
+    followed.watches(3);
+    followed.api.upsert(service("shop", "web", "10.96.2.2"));
+    followed.becomes(WEB, &["10.96.2.2"]);
+}
+
 #[test]
-fn expired_history_is_listed_anew() {
-    for gone in [Gone::Event, Gone::Status] {
-        let followed = Followed::start("");
-        followed.watches(3);
-        followed
-            .api
-            .upsert_silently(service("shop", "silent", "10.96.2.1"));
-        let silent = "silent.shop.svc.cluster.local.";
-        std::thread::sleep(Duration::from_millis(100));
-        assert_eq!(followed.client().ask(silent, "A").rcode, "NXDOMAIN");
-        followed.api.expire(gone);
-        becomes(followed.client(), silent, &["10.96.2.1"], AFTER_BACKOFF);
-        followed.watches(3);
-        followed.api.upsert(service("shop", "web", "10.96.2.2"));
-        followed.becomes(WEB, &["10.96.2.2"]);
-    }
+fn history_that_is_gone_by_an_error_event_is_listed_anew() {
+    lists_anew_after(Gone::Event);
+}
+
+#[test]
+fn history_that_is_gone_by_a_status_is_listed_anew() {
+    lists_anew_after(Gone::Status);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use martlet_engine::index::{
-    Addresses, EndpointName, EndpointSlice, Host, Port, ServiceKind, ServiceName,
+    Addresses, EndpointName, EndpointNames, EndpointSlice, Host, Port, ServiceKind, ServiceName,
 };
 use martlet_engine::limits::{LABEL_LEN_MAX, NAME_LEN_MAX};
 
@@ -66,7 +66,7 @@ pub(super) fn endpoint_slices(slice: &object::EndpointSlice) -> Arc<[Arc<Endpoin
         }
     }
     let mut parts = Vec::with_capacity(1);
-    let mut add = |addresses: Addresses, names: Option<Box<[_]>>| {
+    let mut add = |addresses: Addresses, names: Option<EndpointNames>| {
         if !addresses.is_empty() {
             parts.push(Arc::new(EndpointSlice {
                 ports: ports.clone(),
@@ -107,7 +107,7 @@ impl<A> Part<A> {
     }
 
     /// The addresses, and the names if there is one at all.
-    fn finish(self) -> (Box<[A]>, Option<Box<[Option<Box<[u8]>>]>>) {
+    fn finish(self) -> (Box<[A]>, Option<EndpointNames>) {
         let names = self
             .names
             .iter()

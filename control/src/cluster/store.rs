@@ -68,8 +68,11 @@ struct ServiceEntry {
     service: Option<object::Service>,
     seen: u32,
     /// By the slices' names, so that answers keep their order from change to change.
-    slices: Vec<(Box<str>, Arc<[Arc<EndpointSlice>]>)>,
+    slices: Vec<NamedSlice>,
 }
+
+/// The name of a slice, and its endpoints by family.
+type NamedSlice = (Box<str>, Arc<[Arc<EndpointSlice>]>);
 
 struct SliceEntry {
     service: Box<str>,

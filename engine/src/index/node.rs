@@ -88,6 +88,9 @@ impl Addresses {
     }
 }
 
+/// A name for each endpoint of a slice that has one of its own, in presentation format.
+pub type EndpointNames = Box<[Option<Box<[u8]>>]>;
+
 /// The endpoints of one EndpointSlice.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EndpointSlice {
@@ -97,7 +100,7 @@ pub struct EndpointSlice {
     pub addresses: Addresses,
     /// Names of the endpoints (`hostname`, or the pod's name), where they have one; absent when
     /// none has.
-    pub names: Option<Box<[Option<Box<[u8]>>]>>,
+    pub names: Option<EndpointNames>,
 }
 
 impl EndpointSlice {

@@ -99,6 +99,15 @@ impl ServiceName {
     }
 }
 
+/// All whose address an IP address is.
+#[derive(Clone, Debug)]
+pub struct Owners {
+    /// Services with this cluster IP.
+    services: Box<[Arc<ServiceName>]>,
+    /// Endpoints with this address, one for each place in a slice.
+    endpoints: Box<[EndpointName]>,
+}
+
 /// Whose address an IP address is: what PTR and NS questions ask.
 #[derive(Clone, Debug)]
 pub enum AddressNode {
@@ -107,7 +116,7 @@ pub enum AddressNode {
     /// One ready endpoint.
     Endpoint(EndpointName),
     /// Several of them: Services first, as they go before endpoints in PTR answers.
-    Many(Box<(Box<[Arc<ServiceName>]>, Box<[EndpointName]>)>),
+    Many(Box<Owners>),
 }
 
 impl AddressNode {
@@ -116,7 +125,7 @@ impl AddressNode {
         match self {
             Self::Service(service) => (std::slice::from_ref(service), &[]),
             Self::Endpoint(endpoint) => (&[], std::slice::from_ref(endpoint)),
-            Self::Many(parts) => (&parts.0, &parts.1),
+            Self::Many(parts) => (&parts.services, &parts.endpoints),
         }
     }
 
@@ -129,7 +138,10 @@ impl AddressNode {
             (0, 0) => None,
             (1, 0) => services.pop().map(Self::Service),
             (0, 1) => endpoints.pop().map(Self::Endpoint),
-            _ => Some(Self::Many(Box::new((services.into(), endpoints.into())))),
+            _ => Some(Self::Many(Box::new(Owners {
+                services: services.into(),
+                endpoints: endpoints.into(),
+            }))),
         }
     }
 }

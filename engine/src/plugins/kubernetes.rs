@@ -14,6 +14,7 @@ mod answer;
 mod chase;
 mod name;
 mod reverse;
+mod servers;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -179,12 +180,12 @@ impl Question<'_> {
                 Ok(())
             }
             RType::NS if self.above == 0 && self.plain_zone => {
-                answer::name_servers(self, context, reply)
+                servers::name_servers(self, context, reply)
             }
             RType::PTR => self.pointer(context, reply),
             RType::TXT => self.text(context, reply),
             RType::A | RType::AAAA if self.is_default_name_server(context) => {
-                answer::own_addresses(self, context, reply)
+                servers::own_addresses(self, context, reply)
             }
             _ if self.is_default_name_server(context) => Err(Missing::Data),
             RType::A | RType::AAAA | RType::SRV | RType::CNAME => self.records(context, reply),

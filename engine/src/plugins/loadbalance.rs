@@ -5,7 +5,7 @@
 //! put in order afterwards: CNAMEs, the rest, addresses rotated, MX rotated.
 
 use crate::chain::{Context, Step};
-use crate::wire::walk::{RecordAt, records};
+use crate::wire::walk::record_at;
 use crate::wire::{RType, Rcode, Reply};
 
 pub(crate) const fn query(context: &mut Context<'_>) -> Step {
@@ -26,38 +26,55 @@ pub(crate) fn response(context: &mut Context<'_>, step: Step, reply: &mut Reply<
     }
     let (message, mut at, counts) = reply.message_mut();
     for count in counts {
-        let mut section = records(message, at, usize::from(count));
-        if count < 2 {
-            at = section.next().map_or(at, |record| record.end);
-            continue;
-        }
-        let found = section.collect::<Vec<_>>();
-        at = found.last().map_or(at, |record| record.end);
-        rotate_addresses(message, &found, rotation);
+        at = rotate_section(message, at, usize::from(count), rotation);
     }
 }
 
-/// Rotates each run of address records of one size. Their owners are pointers backwards, so they
-/// may change places freely.
-fn rotate_addresses(message: &mut [u8], found: &[RecordAt], rotation: u32) {
-    let movable = |record: &RecordAt| {
-        matches!(record.rtype, RType::A | RType::AAAA) && message[record.at] >= 0xc0
+/// Rotates each run of address records of one type in the section of `count` records at `at`;
+/// returns where the section ends. Their owners are pointers backwards, so they may change places.
+fn rotate_section(message: &mut [u8], mut at: usize, count: usize, rotation: u32) -> usize {
+    let mut run = Run {
+        start: at,
+        len: 0,
+        rtype: RType::A,
     };
-    let mut start = 0;
-    let mut runs = Vec::new();
-    while start < found.len() {
-        let first = &found[start];
-        let len = found[start..]
-            .iter()
-            .take_while(|record| movable(record) && record.rtype == first.rtype)
-            .count();
-        if len > 1 {
-            runs.push((first.at, found[start + len - 1].end, len));
+    for _ in 0..count {
+        let Some(record) = record_at(message, at) else {
+            break;
+        };
+        let movable = matches!(record.rtype, RType::A | RType::AAAA) && message[record.at] >= 0xc0;
+        if !movable || record.rtype != run.rtype {
+            run.rotate(message, at, rotation);
+            run = Run {
+                start: at,
+                len: 0,
+                rtype: record.rtype,
+            };
         }
-        start += len.max(1);
+        if movable {
+            run.len += 1;
+        }
+        at = record.end;
+        if !movable {
+            run.start = at;
+        }
     }
-    for (from, to, len) in runs {
-        let size = (to - from) / len;
-        message[from..to].rotate_left(rotation as usize % len * size);
+    run.rotate(message, at, rotation);
+    at
+}
+
+/// Address records of one type and so of one size, one behind the other.
+struct Run {
+    start: usize,
+    len: usize,
+    rtype: RType,
+}
+
+impl Run {
+    fn rotate(&self, message: &mut [u8], end: usize, rotation: u32) {
+        if self.len > 1 {
+            let run = &mut message[self.start..end];
+            run.rotate_left(rotation as usize % self.len * (run.len() / self.len));
+        }
     }
 }

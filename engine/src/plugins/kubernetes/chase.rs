@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 
 use super::name::Parts;
-use super::{Missing, Question, answer};
+use super::{Missing, Question, answer, servers};
 use crate::chain::Context;
 use crate::index::Host;
 use crate::limits::{CNAME_CHAIN_MAX, NAME_LEN_MAX};
@@ -70,11 +70,14 @@ pub(super) fn chase(
     if empty { Err(Missing::Data) } else { Ok(()) }
 }
 
+/// Owner and target of a CNAME.
+type Alias = (Box<[u8]>, Box<[u8]>);
+
 struct Chase<'a, 'q> {
     question: &'a Question<'a>,
     context: &'a mut Context<'q>,
     /// Owner and target of each CNAME so far.
-    chain: Vec<(Box<[u8]>, Box<[u8]>)>,
+    chain: Vec<Alias>,
     truncated: bool,
 }
 
@@ -138,7 +141,7 @@ impl Chase<'_, '_> {
         let mut leads = Vec::new();
         let mut hosts = Vec::new();
         if question.is_default_name_server_name(folded) {
-            hosts = answer::own_address_list(kubernetes);
+            hosts = servers::own_address_list(kubernetes);
         } else {
             match Parts::split(&question, folded) {
                 Err(_) => {}
