@@ -69,7 +69,7 @@ impl Cluster {
     }
 
     fn listener(&self, before: Vec<Stage>, pods: PodMode) -> Listener {
-        let wire = |text| wire_from_text(text).unwrap();
+        let wire = |text| wire_from_text(text).expect("a name");
         let kubernetes = Kubernetes {
             index: Arc::clone(&self.index),
             zones: vec![
@@ -154,10 +154,10 @@ fn cluster() -> Cluster {
 }
 
 fn ask_raw(listener: &Listener, message: &[u8], stream: bool) -> Option<Vec<u8>> {
-    let remote = "192.0.2.1:4242".parse().unwrap();
+    let remote = "192.0.2.1:4242".parse().expect("an address");
     let peer = Peer {
         remote,
-        local: "192.0.2.2:53".parse().unwrap(),
+        local: "192.0.2.2:53".parse().expect("an address"),
         stream,
         received: Instant::now(),
     };
