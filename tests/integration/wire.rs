@@ -49,7 +49,7 @@ fn odd_messages_get_a_sensible_reply_or_none() {
         (
             "a promised question",
             message(0x0100, one, &[]),
-            Some("FORMERR"),
+            Some("SERVFAIL"),
         ),
         (
             "a name that breaks off",

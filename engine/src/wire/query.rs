@@ -21,6 +21,8 @@ pub enum QueryError {
     Opcode,
     /// Record counts that no query has.
     Counts,
+    /// The message ends after a header that promises a question.
+    NoQuestion,
     /// The question does not parse.
     Question,
     /// The question is fine; a record after it does not parse.
@@ -33,6 +35,7 @@ impl QueryError {
         match self {
             Self::ShortHeader | Self::IsResponse => None,
             Self::Opcode => Some(Rcode::NOTIMP),
+            Self::NoQuestion => Some(Rcode::SERVFAIL),
             Self::Counts | Self::Question | Self::Record => Some(Rcode::FORMERR),
         }
     }
@@ -123,6 +126,9 @@ impl<'p> Query<'p> {
         name: &mut FoldedName,
     ) -> Result<(Self, &'p [u8]), QueryError> {
         let body = packet.get(HEADER_LEN..).ok_or(QueryError::ShortHeader)?;
+        if body.is_empty() {
+            return Err(QueryError::NoQuestion);
+        }
         let name_len = name.parse(body).map_err(|_| QueryError::Question)?;
         // A question may be cut after its name or its type; what is missing counts as zero and is
         // refused later for its class, as CoreDNS does.
@@ -236,6 +242,11 @@ mod tests {
                 Err(QueryError::Opcode),
             ),
             ("NOTIFY", packet(0x2000, [1, 0, 0, 0], Q), Ok(())),
+            (
+                "a question promised",
+                packet(0, [1, 0, 0, 0], &[]),
+                Err(QueryError::NoQuestion),
+            ),
             (
                 "no question",
                 packet(0, [0; 4], &[]),

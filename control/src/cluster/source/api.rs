@@ -10,7 +10,6 @@ mod outage;
 mod partial;
 
 use std::path::PathBuf;
-use std::pin::pin;
 
 use futures_util::StreamExt;
 use kube::runtime::watcher::{self, watcher};
@@ -150,10 +149,13 @@ pub async fn run(
 
 /// Lists and watches one kind until nobody listens.
 async fn watch<W: Resource>(client: Client, settings: SourceSettings, events: Sender<Event>) {
-    let mut stream = pin!(watcher(
-        Api::<Partial<W>>::all(client),
-        config::<W>(&settings)
-    ));
+    let start = || {
+        watcher(
+            Api::<Partial<W>>::all(client.clone()),
+            config::<W>(&settings),
+        )
+    };
+    let mut stream = Box::pin(start());
     let mut outage = Outage::new(W::KIND);
     let mut listing = false;
     loop {
@@ -169,6 +171,9 @@ async fn watch<W: Resource>(client: Client, settings: SourceSettings, events: Se
             Some(Ok(event)) => event,
             Some(Err(error)) => {
                 outage.pause(&error).await;
+                if is_expired(&error) {
+                    stream = Box::pin(start());
+                }
                 continue;
             }
             // kube's watcher never ends.
@@ -205,6 +210,14 @@ async fn watch<W: Resource>(client: Client, settings: SourceSettings, events: Se
             return;
         }
     }
+}
+
+/// Whether the server no longer knows the version that a watch is to go on from, and says so with
+/// the status of its response. kube's watcher would ask for the same version for ever; only the
+/// same words inside of a running watch make it list again.
+fn is_expired(error: &watcher::Error) -> bool {
+    const GONE: u16 = 410;
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == GONE)
 }
 
 async fn start_list(kind: Kind, listing: &mut bool, events: &Sender<Event>) {
