@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use martlet_control::args::Args;
-use martlet_control::run;
+use martlet_control::run::{self, RunError};
 
 /// Small, fast, and it gives memory back; see ARCHITECTURE.md.
 #[global_allocator]
@@ -22,6 +22,11 @@ fn main() -> ExitCode {
     };
     match run::run(args) {
         Ok(()) => ExitCode::SUCCESS,
+        // With the lines that are wrong, marked.
+        Err(RunError::Corefile(problems)) => {
+            eprintln!("{}", problems.render());
+            ExitCode::FAILURE
+        }
         Err(error) => {
             eprintln!("martlet: {error}");
             ExitCode::FAILURE
