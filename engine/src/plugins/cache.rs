@@ -45,6 +45,11 @@ impl Cache {
             Rcode::NOERROR | Rcode::NXDOMAIN if has_soa(reply) => self.denial,
             _ => return,
         };
+        // The usual case: one TTL throughout, and within bounds.
+        let (smallest, largest) = reply.ttls();
+        if smallest == largest && (range.min..=range.max).contains(&smallest) {
+            return;
+        }
         let (message, at, counts) = reply.message_mut();
         let count = counts.iter().map(|&count| usize::from(count)).sum();
         let ttl = |message: &[u8], ttl_at: usize| {

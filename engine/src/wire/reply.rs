@@ -25,6 +25,8 @@ const OPT_LEN: usize = 11;
 const ECHOED_OPTIONS: [u16; 5] = [3, 9, 10, 11, 12];
 /// The largest payload of a UDP datagram over IPv4.
 const DATAGRAM_LEN_MAX: usize = 65_507;
+/// The TTLs of no record at all.
+const NO_TTLS: (u32, u32) = (u32::MAX, 0);
 /// Names remembered for compression. Beyond them names are written in full, which is legal.
 const REMEMBERED_MAX: usize = 96;
 
@@ -74,6 +76,8 @@ pub struct Reply<'b> {
     flags: u16,
     rcode: Rcode,
     truncated: bool,
+    /// Smallest and largest TTL of the records so far.
+    ttls: (u32, u32),
     /// Starts of labels written in full after the question, for compression.
     remembered: [u16; REMEMBERED_MAX],
     remembered_len: usize,
@@ -115,6 +119,7 @@ impl<'b> Reply<'b> {
             flags: Flags::QR | opcode | (query.flags().0 & copied),
             rcode: Rcode::NOERROR,
             truncated: false,
+            ttls: NO_TTLS,
             remembered: [0; REMEMBERED_MAX],
             remembered_len: 0,
         }
@@ -127,6 +132,7 @@ impl<'b> Reply<'b> {
         self.flags &= !(Flags::AA | Flags::RA | Flags::AD);
         self.rcode = Rcode::NOERROR;
         self.truncated = false;
+        self.ttls = NO_TTLS;
         self.remembered_len = 0;
     }
 
@@ -161,6 +167,16 @@ impl<'b> Reply<'b> {
         Flags(self.flags | tc | (self.rcode.0 & Flags::RCODE))
     }
 
+    /// The smallest and the largest TTL of all records begun, in seconds; the first is the larger
+    /// one if there is no record.
+    pub const fn ttls(&self) -> (u32, u32) {
+        self.ttls
+    }
+
+    fn widen_ttls(&mut self, ttl: u32) {
+        self.ttls = (self.ttls.0.min(ttl), self.ttls.1.max(ttl));
+    }
+
     /// The number of records in `section`.
     pub const fn count(&self, section: Section) -> u16 {
         self.counts[section as usize]
@@ -182,8 +198,8 @@ impl<'b> Reply<'b> {
         (&mut self.buf[..self.len], self.records_at, self.counts)
     }
 
-    /// Appends `count` encoded records of `record_len` octets each, whose owner is
-    /// [`QUESTION_POINTER`], beginning with record `first` and going round. This is how a
+    /// Appends encoded records of `record_len` octets each, whose owner is [`QUESTION_POINTER`] and
+    /// whose TTL is one, beginning with record `first` and going round. This is how a
     /// precomputed RRset is rotated: by the order of two copies.
     pub fn copy_rrset(
         &mut self,
@@ -200,6 +216,9 @@ impl<'b> Reply<'b> {
         let split = first * record_len;
         let head = (records.len() - split).min(fits * record_len);
         let tail = fits * record_len - head;
+        if let Some(ttl) = records.get(6..10) {
+            self.widen_ttls(u32::from_be_bytes([ttl[0], ttl[1], ttl[2], ttl[3]]));
+        }
         let at = self.len;
         self.buf[at..at + head].copy_from_slice(&records[split..split + head]);
         self.buf[at + head..at + head + tail].copy_from_slice(&records[..tail]);
@@ -233,6 +252,7 @@ impl<'b> Reply<'b> {
     ) -> Begun {
         let at = self.len;
         let remembered = self.remembered_len;
+        self.widen_ttls(ttl);
         self.overrun = false;
         match owner {
             Owner::Question => self.put(&QUESTION_POINTER.to_be_bytes()),

@@ -13,6 +13,7 @@ mod yaml;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use thiserror::Error;
 
@@ -75,6 +76,9 @@ pub enum ObjectFault {
     NotText,
 }
 
+/// Files read at once. More would take cores from the workers when manifests change.
+const THREADS_MAX: usize = 2;
+
 /// Sends one complete state: the start of each kind's list, what the files hold, the end of each
 /// list. Where files repeat an object, the last one wins. An error leaves the lists without their
 /// end.
@@ -86,18 +90,36 @@ pub fn load(
     settings
         .kinds()
         .for_each(|kind| sink(Event::RelistStarted(kind)));
+    let mut all = Vec::new();
     for path in paths {
-        for file in files(path)? {
-            load_file(&file, settings, &mut sink).map_err(|stop| match stop {
-                Stop::Io(source) => ManifestError::Unreadable { path: file, source },
-                Stop::Object { line, what, fault } => ManifestError::Object {
-                    path: file,
-                    line,
-                    what,
-                    fault,
-                },
-            })?;
-        }
+        all.extend(files(path)?);
+    }
+    // Parsing is what costs: the files of one round at once, their events in the files' order.
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(THREADS_MAX);
+    for round in all.chunks(threads) {
+        let events = |file: &PathBuf| {
+            let mut events = Vec::new();
+            load_file(file, settings, &mut |event| events.push(event)).map(|()| events)
+        };
+        let [file] = round else {
+            let loaded = thread::scope(|scope| {
+                let started = round.iter().map(|file| scope.spawn(|| events(file)));
+                let started = started.collect::<Vec<_>>();
+                let loaded = started.into_iter().map(|thread| thread.join());
+                loaded.collect::<Vec<_>>()
+            });
+            for (file, events) in round.iter().zip(loaded) {
+                let events = events.expect("reading a file does not panic");
+                events
+                    .map_err(|stop| stop.of(file))?
+                    .into_iter()
+                    .for_each(&mut sink);
+            }
+            continue;
+        };
+        load_file(file, settings, &mut sink).map_err(|stop| stop.of(file))?;
     }
     settings
         .kinds()
@@ -114,6 +136,21 @@ enum Stop {
         what: String,
         fault: ObjectFault,
     },
+}
+
+impl Stop {
+    fn of(self, file: &Path) -> ManifestError {
+        let path = file.to_path_buf();
+        match self {
+            Self::Io(source) => ManifestError::Unreadable { path, source },
+            Self::Object { line, what, fault } => ManifestError::Object {
+                path,
+                line,
+                what,
+                fault,
+            },
+        }
+    }
 }
 
 impl From<io::Error> for Stop {

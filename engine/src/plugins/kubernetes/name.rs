@@ -64,10 +64,12 @@ impl<'n> Parts<'n> {
             return Err(Missing::Name);
         }
         let kubernetes = question.kubernetes;
-        if !kubernetes.index.namespace_exposed(namespace) {
+        if is_pod && kubernetes.pods == PodMode::Disabled {
             return Err(Missing::Name);
         }
-        if is_pod && kubernetes.pods == PodMode::Disabled {
+        // A Service's entry knows itself whether its namespace is exposed.
+        let asks_index = is_pod || service.is_none();
+        if asks_index && !kubernetes.index.namespace_exposed(namespace) {
             return Err(Missing::Name);
         }
         let Some(service) = service else {
