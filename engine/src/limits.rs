@@ -22,12 +22,9 @@ pub const POINTER_MAX: usize = 0x3fff;
 pub const NESTING_MAX: u8 = 8;
 /// CNAMEs followed inside a zone before the chain is taken for a loop, as CoreDNS.
 pub const CNAME_CHAIN_MAX: usize = 11;
-/// TCP connections served at once; the oldest idle ones are not closed for newcomers, who wait in
-/// the listen queue.
+/// TCP connections served at once on a listening address. Newcomers wait in the listen queue until
+/// one ends.
 pub const TCP_CONNECTIONS_MAX: usize = 4_096;
-/// Replies of one TCP connection that wait for a slow reader. A full queue stops the reading of
-/// further queries from that connection alone.
-pub const TCP_REPLIES_WAITING_MAX: usize = 64;
 
 const _: () = assert!(QUERY_LEN_MAX >= 12 + NAME_LEN_MAX + 4 + 11);
 const _: () = assert!(BATCH_MAX <= 1_024, "UIO_MAXIOV bounds one recvmmsg");
