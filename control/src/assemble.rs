@@ -20,8 +20,11 @@ use crate::cluster::source::api::{Access, ApiLimits, ClientTls};
 use crate::cluster::store::StoreSettings;
 use crate::corefile::{
     Address, Bind, Cache, Class, Corefile, Directives, Fallthrough, Kubernetes, KubernetesSource,
-    Log, Monitor, PodMode, Position, Scheme, ServerBlock, Shuffle, Target, ZoneName,
+    Log, Loop, Monitor, PodMode, Position, Refresh, Scheme, ServerBlock, Shuffle, Store, Target,
+    ZoneName,
 };
+use crate::loops::{self, Probe};
+use crate::upstreams::{self, UpstreamError};
 
 /// Everything that a start needs.
 pub struct Assembled {
@@ -39,6 +42,8 @@ pub struct Assembled {
     pub banner: Vec<String>,
     /// What an operator should know about options that have no effect yet.
     pub notes: Vec<String>,
+    /// The detectors of `loop`, and where they ask.
+    pub loops: Vec<Probe>,
     /// The printing end of the workers' log.
     pub lines: Receiver<Line>,
 }
@@ -74,6 +79,9 @@ pub enum AssembleError {
         /// The name.
         name: Box<str>,
     },
+    /// The upstreams of a `forward`.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     /// The interfaces cannot be listed.
     #[error("cannot list the network interfaces: {0}")]
     Interfaces(std::io::Error),
@@ -113,13 +121,19 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
     let (log, lines) = LogSink::new();
     let mut clusters = Vec::new();
     let mut notes = Vec::new();
+    let mut loops = Vec::new();
     // By host and port; `None` is every address.
     let mut listeners = BTreeMap::<(Option<IpAddr>, u16), Listener>::new();
     let (mut health, mut ready, mut lameduck) = (Vec::new(), Vec::new(), Duration::ZERO);
     for block in &corefile.blocks {
         let directives = &block.directives;
         let hosts = hosts(block, &interfaces)?;
-        let stages = stages(block, &hosts, &interfaces, &mut clusters, &mut notes)?;
+        let found = Found {
+            clusters: &mut clusters,
+            notes: &mut notes,
+            loops: &mut loops,
+        };
+        let stages = stages(block, &hosts, port, &interfaces, found)?;
         for Address {
             zone,
             port: own,
@@ -177,8 +191,16 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
         lameduck,
         banner,
         notes,
+        loops,
         lines,
     })
+}
+
+/// What blocks need besides their stages.
+struct Found<'a> {
+    clusters: &'a mut Vec<Cluster>,
+    notes: &'a mut Vec<String>,
+    loops: &'a mut Vec<Probe>,
 }
 
 fn push_once<T: PartialEq>(list: &mut Vec<T>, item: T) {
@@ -281,10 +303,15 @@ fn wire(zone: &ZoneName) -> (Box<[u8]>, usize) {
 fn stages(
     block: &ServerBlock,
     hosts: &[Option<IpAddr>],
+    port: u16,
     interfaces: &[Interface],
-    clusters: &mut Vec<Cluster>,
-    notes: &mut Vec<String>,
+    found: Found<'_>,
 ) -> Result<Arc<[Stage]>, AssembleError> {
+    let Found {
+        clusters,
+        notes,
+        loops,
+    } = found;
     let Directives {
         errors,
         log,
@@ -293,10 +320,12 @@ fn stages(
         loadbalance,
         cache,
         kubernetes,
+        loop_,
         forward,
         whoami,
         ..
     } = &block.directives;
+    let cache = cache.as_ref().map(|cache| Arc::new(cache_stage(cache)));
     let mut note = |text: &str| notes.push(format!("{}: {text}", block.position));
     let mut stages = Vec::new();
     if let Some(errors) = errors {
@@ -324,8 +353,8 @@ fn stages(
         }
         stages.push(Stage::LoadBalance);
     }
-    if let Some(cache) = cache {
-        stages.push(Stage::Cache(clamp(cache)));
+    if let Some(cache) = &cache {
+        stages.push(Stage::Clamp(Arc::clone(cache)));
     }
     if let Some(kubernetes) = kubernetes {
         let index = Arc::new(ClusterIndex::default());
@@ -337,14 +366,31 @@ fn stages(
         ))));
         clusters.push(cluster(kubernetes, index, &block.position)?);
     }
-    for forward in forward {
-        note("forward: forwarding is not supported yet; its queries get SERVFAIL");
-        let (from, from_labels) = wire(&forward.from);
-        let except = forward.except.iter().map(wire).collect();
+    // What is answered without upstreams is not kept: see `plugins::cache`.
+    if let Some(cache) = cache
+        && !forward.is_empty()
+    {
+        stages.push(Stage::Store(cache));
+    }
+    if let Some(directive) = loop_ {
+        let probe = probe(directive, block, hosts, port);
+        stages.push(Stage::Loop(Arc::clone(&probe.detector)));
+        loops.push(probe);
+    }
+    for (place, directive) in forward.iter().enumerate() {
+        let (from, from_labels) = wire(&directive.from);
+        let is_last = place + 1 == forward.len();
         stages.push(Stage::Forward(forward::Forward {
             from,
             from_labels,
-            except,
+            except: directive.except.iter().map(wire).collect(),
+            group: upstreams::group(directive)?,
+            next: if is_last {
+                Vec::new()
+            } else {
+                directive.next.clone()
+            },
+            next_on_nodata: directive.next_on_nodata && !is_last,
         }));
     }
     if whoami.is_some() {
@@ -353,20 +399,60 @@ fn stages(
     Ok(stages.into())
 }
 
-/// The part of `cache` that answers of the index see: TTL bounds.
-fn clamp(cache: &Cache) -> cache::Cache {
-    let range = |store: &crate::corefile::Store| {
-        let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
-        cache::TtlRange {
-            min: seconds(store.ttl_min),
-            max: seconds(store.ttl_max),
-        }
+/// Where `loop` asks: at the block's first address.
+fn probe(directive: &Loop, block: &ServerBlock, hosts: &[Option<IpAddr>], port: u16) -> Probe {
+    let host = match hosts.first().copied().flatten() {
+        None => Ipv4Addr::LOCALHOST.into(),
+        Some(host) if host.is_unspecified() && host.is_ipv6() => Ipv6Addr::LOCALHOST.into(),
+        Some(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        Some(host) => host,
     };
+    let first = block.addresses.first();
+    let port = first.map_or(port, |first| {
+        first
+            .port
+            .unwrap_or_else(|| first.scheme.default_port(port))
+    });
+    let address = SocketAddr::new(host, port);
+    Probe {
+        detector: loops::detector(&wire(&directive.zone).0, address),
+        address,
+    }
+}
+
+fn cache_stage(directive: &Cache) -> cache::Cache {
+    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    let range = |store: &Store| cache::TtlRange {
+        min: seconds(store.ttl_min),
+        max: seconds(store.ttl_max),
+    };
+    let zones = |zones: &[ZoneName]| zones.iter().map(wire).collect::<Vec<_>>();
+    // As CoreDNS's 256 shards of at least four entries.
+    let capacity = |store: &Store| (store.capacity / 256 * 256).max(1_024);
     cache::Cache {
-        zones: cache.zones.iter().map(wire).collect(),
-        success: range(&cache.success),
-        denial: range(&cache.denial),
-        keep_ttl: cache.keep_ttl,
+        zones: zones(&directive.zones),
+        success: range(&directive.success),
+        denial: range(&directive.denial),
+        success_disabled: zones(&directive.success.disabled),
+        denial_disabled: zones(&directive.denial.disabled),
+        servfail: seconds(directive.servfail),
+        prefetch: directive.prefetch.map(|prefetch| cache::Prefetch {
+            hits: prefetch.hits,
+            pause: prefetch.pause,
+            percentage: prefetch.percentage,
+        }),
+        stale: directive.serve_stale.map(|stale| cache::ServeStale {
+            up_to: seconds(stale.up_to),
+            verify: match stale.refresh {
+                Refresh::Immediate => None,
+                Refresh::Verify { timeout } => Some(timeout),
+            },
+            ttl: seconds(stale.ttl),
+            recheck: stale.recheck,
+            prefer_positive: stale.prefer_positive,
+        }),
+        keep_ttl: directive.keep_ttl,
+        table: cache::Table::new(capacity(&directive.success), capacity(&directive.denial)),
     }
 }
 

@@ -11,5 +11,8 @@ pub mod assemble;
 pub mod cluster;
 pub mod corefile;
 pub mod http;
+pub mod loops;
 pub mod run;
 pub mod telemetry;
+pub mod tls;
+pub mod upstreams;

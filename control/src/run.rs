@@ -13,7 +13,7 @@ use crate::assemble::{self, AssembleError, Assembled};
 use crate::cluster::feed::{self, FeedError};
 use crate::corefile::{self, Corefile, Options, Problems};
 use crate::http::{self, HttpError, Readiness};
-use crate::telemetry;
+use crate::{loops, telemetry};
 
 /// Why the process ends with code 1.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +152,7 @@ async fn serve_until_signal(
         ready,
         lameduck,
         banner,
+        loops,
         ..
     } = assembled;
     let readiness = Readiness::new(
@@ -168,6 +169,9 @@ async fn serve_until_signal(
     }
     feed::start(clusters).await?;
     let server = Server::start(plan, cores)?;
+    for probe in loops {
+        tokio::spawn(loops::watch(probe));
+    }
     if !args.quiet {
         banner.iter().for_each(|line| println!("{line}"));
         println!("{}", version());

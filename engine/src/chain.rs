@@ -6,14 +6,17 @@
 //!
 //! The plan is immutable. Control builds it, workers pick up the current one once a batch.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::gathered::{Gathered, LookUp, Need};
 use crate::log::LogSink;
-use crate::plugins::{any, cache, errors, forward, kubernetes, loadbalance, local, log, whoami};
+use crate::plugins::{
+    any, cache, errors, forward, kubernetes, loadbalance, local, log, loop_, whoami,
+};
 use crate::wire::query::HEADER_LEN;
-use crate::wire::{Edns, FoldedName, Query, RType, Rcode, Reply};
+use crate::wire::{Edns, FoldedName, Message, Query, RType, Rcode, Reply};
 
 /// What a stage says of a query.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,7 +30,7 @@ pub enum Step {
     Failed(Rcode, &'static str),
     /// No reply at all.
     Dropped,
-    /// The answer needs I/O: the query goes to the slow path, which resumes at this stage.
+    /// The answer needs I/O, which the context's need names: the query goes to the slow path.
     Slow,
 }
 
@@ -45,10 +48,14 @@ pub enum Stage {
     Any,
     /// Rotates RRsets.
     LoadBalance,
-    /// Clamps TTLs; the store behind it is the slow path's.
-    Cache(cache::Cache),
+    /// Clamps TTLs.
+    Clamp(Arc<cache::Cache>),
     /// Answers from the cluster's index.
     Kubernetes(Box<kubernetes::Kubernetes>),
+    /// Answers from replies of upstreams, and keeps them.
+    Store(Arc<cache::Cache>),
+    /// Notices queries that come back to their sender.
+    Loop(Arc<loop_::Loop>),
     /// Asks upstreams.
     Forward(forward::Forward),
     /// Tells clients their address.
@@ -58,7 +65,9 @@ pub enum Stage {
 impl Stage {
     fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
         match self {
-            Self::Errors(_) | Self::Log(_) | Self::Cache(_) => Step::Next,
+            Self::Errors(_) | Self::Log(_) | Self::Clamp(_) => Step::Next,
+            Self::Store(cache) => cache.query(context, reply),
+            Self::Loop(detector) => detector.query(context),
             Self::LoadBalance => loadbalance::query(context),
             Self::Local(local) => local.query(context, reply),
             Self::Any => any::query(context, reply),
@@ -73,8 +82,14 @@ impl Stage {
             Self::Errors(errors) => errors.response(context, step),
             Self::Log(log) => log.response(context, step, reply),
             Self::LoadBalance => loadbalance::response(context, step, reply),
-            Self::Cache(cache) => cache.response(context, step, reply),
-            Self::Local(_) | Self::Any | Self::Kubernetes(_) | Self::Forward(_) | Self::Whoami => {}
+            Self::Clamp(cache) => cache.clamp(context, step, reply),
+            Self::Store(cache) => cache.response(context, step, reply),
+            Self::Local(_)
+            | Self::Any
+            | Self::Kubernetes(_)
+            | Self::Loop(_)
+            | Self::Forward(_)
+            | Self::Whoami => {}
         }
     }
 }
@@ -140,6 +155,8 @@ pub struct Peer {
     pub local: SocketAddr,
     /// Over TCP.
     pub stream: bool,
+    /// The address to reply from, where the socket has several.
+    pub answer_from: Option<IpAddr>,
     /// When it came; read once a batch.
     pub received: Instant,
 }
@@ -162,17 +179,77 @@ pub struct Context<'q> {
     pub random: &'q mut Random,
     /// Where log lines go.
     pub log: &'q LogSink,
+    /// What the slow path has found out; `None` on the fast path.
+    pub gathered: Option<&'q Gathered>,
+    /// What a stage that said [`Step::Slow`] cannot go on without.
+    pub need: Option<Need>,
+    /// How long an upstream's reply is worth waiting for, if not as long as it takes.
+    pub patience: Option<Duration>,
+    /// Flags that an upstream is asked with, besides those of the query.
+    pub request_flags: u16,
+    /// What an upstream replied, whole, for whoever keeps it.
+    pub upstream: Option<Arc<Message>>,
+    /// The answer was kept from an earlier one.
+    pub from_cache: bool,
+    /// Upstreams took longer than the query wanted to wait.
+    pub impatient: bool,
+    /// A kept answer is at hand in case upstreams fail.
+    pub verifies: bool,
+    /// Somebody should ask again behind the client's back.
+    pub wants_refresh: bool,
+    /// What `errors` logs of a failure, if there is more to say than the step does.
+    pub cause: Option<String>,
 }
 
-impl Context<'_> {
+impl<'q> Context<'q> {
+    /// A query at the beginning of its way.
+    pub const fn new(
+        query: Query<'q>,
+        name: &'q FoldedName,
+        peer: Peer,
+        listener: &'q Listener,
+        random: &'q mut Random,
+        log: &'q LogSink,
+    ) -> Self {
+        Self {
+            query,
+            name,
+            peer,
+            listener,
+            rotation: None,
+            nesting: 0,
+            random,
+            log,
+            gathered: None,
+            need: None,
+            patience: None,
+            request_flags: 0,
+            upstream: None,
+            from_cache: false,
+            impatient: false,
+            verifies: false,
+            wants_refresh: false,
+            cause: None,
+        }
+    }
+
+    /// Whether nobody waits for the reply, which is to refresh the cache.
+    pub fn is_refresh(&self) -> bool {
+        self.gathered.is_some_and(|gathered| gathered.refresh)
+    }
+
     /// Asks the whole server for another name, as a client with the same limits would, and hands
-    /// the encoded reply to `read`. `None` when nobody replies. Allocates; for the rare paths.
+    /// the encoded reply to `read`. `None` when nobody replies, or when the reply is not to be had
+    /// without I/O; then the context has a need. Allocates; for the rare paths.
     pub fn look_up<R>(
         &mut self,
         name: &[u8],
         qtype: RType,
         read: impl FnOnce(&[u8]) -> R,
     ) -> Option<R> {
+        if let Some(known) = self.gathered.and_then(|known| known.look_up(name, qtype)) {
+            return known.map(read);
+        }
         if self.nesting >= crate::limits::NESTING_MAX {
             return None;
         }
@@ -197,20 +274,22 @@ impl Context<'_> {
         let mut folded = Box::new(FoldedName::default());
         let query = Query::parse(&packet, &mut folded).ok()?;
         let mut buf = vec![0; crate::limits::MESSAGE_LEN_MAX];
-        let mut context = Context {
-            query,
-            name: &folded,
-            peer: self.peer,
-            listener: self.listener,
-            rotation: None,
-            nesting: self.nesting + 1,
-            random: self.random,
-            log: self.log,
-        };
+        let (listener, log) = (self.listener, self.log);
+        let mut context = Context::new(query, &folded, self.peer, listener, self.random, log);
+        context.nesting = self.nesting + 1;
         let mut reply = Reply::new(&mut buf, &query, self.peer.stream);
         match context.serve(&mut reply) {
             Outcome::Reply => {}
-            Outcome::Dropped | Outcome::Slow => return None,
+            Outcome::Dropped => return None,
+            Outcome::Slow => {
+                let name = name.into();
+                self.need = Some(Need::LookUp(LookUp {
+                    name,
+                    qtype,
+                    packet,
+                }));
+                return None;
+            }
         }
         let len = reply.finish(None);
         Some(read(&buf[..len]))

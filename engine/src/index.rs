@@ -21,7 +21,8 @@ pub use node::{
     Addresses, EndpointNames, EndpointSlice, Host, Item, LabelBuf, Port, PortSelector, ServiceKind,
     ServiceNode, ServiceParts,
 };
-use table::{AddressKey, LabelKey, Passthrough, PodKey, PodRef, ServiceKey, ServiceRef};
+pub(crate) use table::Passthrough;
+use table::{AddressKey, LabelKey, PodKey, PodRef, ServiceKey, ServiceRef};
 pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName};
 
 type Map<K, V> = papaya::HashMap<K, V, Passthrough>;

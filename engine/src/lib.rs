@@ -10,6 +10,7 @@
 
 pub mod chain;
 pub mod counters;
+pub mod gathered;
 pub mod index;
 pub mod limits;
 pub mod log;
@@ -17,5 +18,7 @@ pub mod net;
 pub mod plugins;
 pub mod respond;
 pub mod server;
+pub mod slow;
 pub mod sys;
+pub mod upstream;
 pub mod wire;

@@ -25,6 +25,13 @@ pub const CNAME_CHAIN_MAX: usize = 11;
 /// TCP connections served at once on a listening address. Newcomers wait in the listen queue until
 /// one ends.
 pub const TCP_CONNECTIONS_MAX: usize = 4_096;
+/// Queries that may wait for one thread of the slow path; more are shed.
+pub const SLOW_QUEUE_LEN: usize = 4_096;
+/// Queries that one thread of the slow path works on at once. With upstreams gone and 5 seconds for
+/// each, that is what bounds its memory.
+pub const SLOW_IN_FLIGHT_MAX: usize = 16_384;
+/// Queries of one connection that may be on the slow path; further ones wait unread.
+pub const STREAM_IN_FLIGHT_MAX: usize = 256;
 
 const _: () = assert!(QUERY_LEN_MAX >= 12 + NAME_LEN_MAX + 4 + 11);
 const _: () = assert!(BATCH_MAX <= 1_024, "UIO_MAXIOV bounds one recvmmsg");

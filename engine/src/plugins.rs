@@ -9,4 +9,5 @@ pub mod kubernetes;
 pub mod loadbalance;
 pub mod local;
 pub mod log;
+pub mod loop_;
 pub mod whoami;

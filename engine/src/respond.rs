@@ -1,6 +1,9 @@
 //! From a received message to the reply: the seam that every loop, bench, fuzzer and test calls.
 
+use std::time::Duration;
+
 use crate::chain::{Context, Listener, Outcome, Peer, Random};
+use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
 use crate::wire::query::QueryError;
 use crate::wire::reply::write_error;
@@ -15,6 +18,13 @@ pub struct Scratch {
     pub tally: Tally,
 }
 
+impl Scratch {
+    /// The name of the message that was answered last.
+    pub const fn name(&self) -> &FoldedName {
+        &self.name
+    }
+}
+
 /// Plain counts of one worker since it last handed them over.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
@@ -24,34 +34,55 @@ pub struct Tally {
     pub replies: [u64; 16],
     /// Messages that got no reply on purpose.
     pub dropped: u64,
-    /// Queries handed to the slow path, or shed by it.
+    /// Queries handed to the slow path.
     pub slow: u64,
+    /// Queries that the slow path had no room for.
+    pub shed: u64,
     /// Replies that the kernel refused to send.
     pub unsent: u64,
 }
 
 impl Tally {
     /// The number of counts.
-    pub const LEN: usize = 20;
+    pub const LEN: usize = 21;
 
     /// The counts in a fixed order.
     pub(crate) fn values(&self) -> [u64; Self::LEN] {
         let mut values = [0; Self::LEN];
         values[..16].copy_from_slice(&self.replies);
-        values[16..].copy_from_slice(&[self.received, self.dropped, self.slow, self.unsent]);
+        values[16..].copy_from_slice(&[
+            self.received,
+            self.dropped,
+            self.slow,
+            self.shed,
+            self.unsent,
+        ]);
         values
     }
 
     pub(crate) fn from_values(values: &[u64; Self::LEN]) -> Self {
         let mut replies = [0; 16];
         replies.copy_from_slice(&values[..16]);
-        let [received, dropped, slow, unsent] = [values[16], values[17], values[18], values[19]];
+        let [received, dropped, slow, shed, unsent] =
+            [16, 17, 18, 19, 20].map(|place| values[place]);
         Self {
             received,
             replies,
             dropped,
             slow,
+            shed,
             unsent,
+        }
+    }
+
+    const fn count(&mut self, response: &Response, rcode: Rcode) {
+        match response {
+            Response::Reply(_) | Response::ReplyAndRefresh(_) => {
+                let place = if rcode.0 < 15 { rcode.0 } else { 15 };
+                self.replies[place as usize] += 1;
+            }
+            Response::None => self.dropped += 1,
+            Response::Slow => self.slow += 1,
         }
     }
 }
@@ -61,8 +92,12 @@ impl Tally {
 pub enum Response {
     /// Send the first so many octets of the buffer.
     Reply(usize),
+    /// The same, and have the slow path ask again behind the client's back.
+    ReplyAndRefresh(usize),
     /// Send nothing.
     None,
+    /// Hand the message to the slow path.
+    Slow,
 }
 
 /// Answers one message. `buf` is where the reply goes; it must hold at least 512 octets, and
@@ -78,53 +113,112 @@ pub fn respond(
     scratch.tally.received += 1;
     let query = match Query::parse(message, &mut scratch.name) {
         Ok(query) => query,
-        Err(error) => {
-            let Some(rcode) = error.rcode() else {
-                scratch.tally.dropped += 1;
-                return Response::None;
-            };
-            let question = if error == QueryError::Record {
-                Query::question_only(message, &mut scratch.name)
-            } else {
-                None
-            };
-            scratch.tally.replies[usize::from(rcode.0)] += 1;
-            return Response::Reply(write_error(message, rcode, question.as_ref(), buf));
-        }
+        Err(error) => return complain(message, error, scratch, buf),
     };
-    let mut reply = Reply::new(buf, &query, peer.stream);
-    let outcome = if query.qclass != Class::IN && !listener.other_classes {
+    let mut context = Context::new(
+        query,
+        &scratch.name,
+        peer,
+        listener,
+        &mut scratch.random,
+        log,
+    );
+    let response = serve(&mut context, buf);
+    scratch.tally.count(&response.0, response.1);
+    response.0
+}
+
+/// Goes on with a message that [`respond`] left to the slow path. If it is still
+/// [`Response::Slow`], the second value says what it needs.
+pub fn resume(
+    message: &[u8],
+    peer: Peer,
+    plan: (&Listener, &LogSink),
+    resumed: Resumed<'_>,
+    scratch: &mut Scratch,
+    buf: &mut [u8],
+) -> (Response, Option<Stuck>) {
+    let Ok(query) = Query::parse(message, &mut scratch.name) else {
+        return (Response::None, None);
+    };
+    let (listener, log) = plan;
+    let random = &mut scratch.random;
+    let mut context = Context::new(query, &scratch.name, peer, listener, random, log);
+    context.gathered = Some(resumed.gathered);
+    context.nesting = resumed.nesting;
+    let (response, rcode) = serve(&mut context, buf);
+    let patience = context.patience;
+    let stuck = context.need.take().map(|need| Stuck { need, patience });
+    if resumed.nesting == 0 && response != Response::Slow {
+        scratch.tally.count(&response, rcode);
+    }
+    (response, stuck)
+}
+
+/// Where the slow path goes on.
+#[derive(Clone, Copy)]
+pub struct Resumed<'g> {
+    /// What it found out so far.
+    pub gathered: &'g Gathered,
+    /// Look-ups inside look-ups so far.
+    pub nesting: u8,
+}
+
+/// Why a query cannot go on.
+pub struct Stuck {
+    /// What it needs.
+    pub need: Need,
+    /// How long that is worth waiting for; `None` for as long as it takes.
+    pub patience: Option<Duration>,
+}
+
+/// Writes the reply that a query gets which the slow path has no room for: SERVFAIL, so that its
+/// sender asks somebody else. Returns its length; `None` if the message is no query.
+pub fn shed(message: &[u8], stream: bool, scratch: &mut Scratch, buf: &mut [u8]) -> Option<usize> {
+    let query = Query::parse(message, &mut scratch.name).ok()?;
+    let mut reply = Reply::new(buf, &query, stream);
+    reply.set_rcode(Rcode::SERVFAIL);
+    scratch.tally.shed += 1;
+    scratch.tally.replies[usize::from(Rcode::SERVFAIL.0)] += 1;
+    Some(reply.finish(query.edns.as_ref()))
+}
+
+/// Answers what did not parse.
+fn complain(message: &[u8], error: QueryError, scratch: &mut Scratch, buf: &mut [u8]) -> Response {
+    let Some(rcode) = error.rcode() else {
+        scratch.tally.dropped += 1;
+        return Response::None;
+    };
+    let question = if error == QueryError::Record {
+        Query::question_only(message, &mut scratch.name)
+    } else {
+        None
+    };
+    scratch.tally.replies[usize::from(rcode.0)] += 1;
+    Response::Reply(write_error(message, rcode, question.as_ref(), buf))
+}
+
+/// Runs the chain and finishes the reply.
+fn serve(context: &mut Context<'_>, buf: &mut [u8]) -> (Response, Rcode) {
+    let query = context.query;
+    let mut reply = Reply::new(buf, &query, context.peer.stream);
+    let outcome = if query.qclass != Class::IN && !context.listener.other_classes {
         reply.set_rcode(Rcode::REFUSED);
         Outcome::Reply
     } else if query.edns.is_some_and(|edns| edns.version != 0) {
         reply.set_rcode(Rcode::BADVERS);
         Outcome::Reply
     } else {
-        let mut context = Context {
-            query,
-            name: &scratch.name,
-            peer,
-            listener,
-            rotation: None,
-            nesting: 0,
-            random: &mut scratch.random,
-            log,
-        };
         context.serve(&mut reply)
     };
-    match outcome {
-        Outcome::Reply => {}
-        Outcome::Dropped => {
-            scratch.tally.dropped += 1;
-            return Response::None;
+    let rcode = reply.rcode();
+    let response = match outcome {
+        Outcome::Reply if context.wants_refresh => {
+            Response::ReplyAndRefresh(reply.finish(query.edns.as_ref()))
         }
-        Outcome::Slow => {
-            // Nothing stands behind the fast path yet that could go on with the query.
-            scratch.tally.slow += 1;
-            reply.clear();
-            reply.set_rcode(Rcode::SERVFAIL);
-        }
-    }
-    scratch.tally.replies[usize::from(reply.rcode().0).min(15)] += 1;
-    Response::Reply(reply.finish(query.edns.as_ref()))
+        Outcome::Reply => Response::Reply(reply.finish(query.edns.as_ref())),
+        Outcome::Dropped => Response::None,
+        Outcome::Slow => Response::Slow,
+    };
+    (response, rcode)
 }

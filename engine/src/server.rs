@@ -12,6 +12,11 @@ use crate::counters::Counters;
 use crate::net::socket::{self, ListenError};
 use crate::net::{tcp, udp};
 use crate::respond::Tally;
+use crate::slow::Slow;
+use crate::slow::io::Backend;
+
+/// Workers that share one thread of the slow path.
+const WORKERS_PER_SLOW: usize = 4;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +33,8 @@ pub enum StartError {
 pub(crate) struct Shared {
     pub(crate) plan: ArcSwap<Plan>,
     pub(crate) stopping: AtomicBool,
+    /// Where queries go that need I/O.
+    pub(crate) slow: Arc<Slow>,
     /// One for each worker, then one for TCP.
     pub(crate) counters: Box<[Counters]>,
 }
@@ -44,6 +51,7 @@ impl Shared {
 pub struct Server {
     shared: Arc<Shared>,
     workers: Vec<std::thread::JoinHandle<()>>,
+    slow: Vec<std::thread::JoinHandle<()>>,
     acceptors: Vec<tokio::task::JoinHandle<()>>,
     addresses: Vec<SocketAddr>,
 }
@@ -85,7 +93,7 @@ impl Server {
                 };
                 for (sockets, socket) in of_worker.iter_mut().zip(datagrams) {
                     sockets.push(udp::WorkerSocket {
-                        socket,
+                        socket: Arc::new(socket),
                         address,
                         listener: index,
                     });
@@ -94,9 +102,19 @@ impl Server {
                 addresses.push(address);
             }
         }
+        let (backend, reason) = Backend::choose(&[Backend::IoUring, Backend::Epoll]);
+        match reason {
+            None => tracing::info!("upstreams are asked through {}", backend.name()),
+            Some(error) => {
+                tracing::info!(%error, "upstreams are asked through {}", backend.name());
+            }
+        }
+        let slow = Arc::new(Slow::new((workers / WORKERS_PER_SLOW).max(1), backend));
+        let slow_threads = slow.spawn()?;
         let shared = Arc::new(Shared {
             plan: ArcSwap::from_pointee(plan),
             stopping: AtomicBool::new(false),
+            slow,
             counters: (0..=workers).map(|_| Counters::default()).collect(),
         });
         let cores = core_affinity::get_core_ids().unwrap_or_default();
@@ -120,6 +138,7 @@ impl Server {
         }
         Ok(Self {
             shared,
+            slow: slow_threads,
             workers: threads,
             acceptors,
             addresses,
@@ -134,10 +153,21 @@ impl Server {
     /// The counts of all workers since the start.
     pub fn tally(&self) -> Tally {
         let mut sum = [0; Tally::LEN];
-        for counters in &self.shared.counters {
+        let slow = self.shared.slow.counters();
+        for counters in self.shared.counters.iter().chain(slow) {
             counters.sum_into(&mut sum);
         }
         Tally::from_values(&sum)
+    }
+
+    /// Queries that wait for the slow path, and queries that it works on.
+    pub fn slow_depth(&self) -> (usize, usize) {
+        self.shared.slow.depth()
+    }
+
+    /// What drives the sockets to upstreams.
+    pub fn backend(&self) -> Backend {
+        self.shared.slow.backend()
     }
 
     /// Stops accepting, answers what has arrived, and returns when the workers are done.
@@ -146,11 +176,17 @@ impl Server {
             acceptor.abort();
         }
         self.shared.stopping.store(true, Ordering::Relaxed);
-        for worker in self.workers {
-            if worker.join().is_err() {
-                tracing::error!("a worker had panicked");
+        let join = |threads: Vec<std::thread::JoinHandle<()>>| {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread had panicked");
+                }
             }
-        }
+        };
+        join(self.workers);
+        // Whatever the workers handed over is still answered.
+        self.shared.slow.stop();
+        join(self.slow);
     }
 }
 

@@ -2,12 +2,14 @@
 //! but `limits`.
 
 pub mod codes;
+pub mod message;
 pub mod name;
 pub mod query;
 pub mod reply;
 pub mod walk;
 
 pub use codes::{Class, Flags, Opcode, RType, Rcode};
+pub use message::Message;
 pub use name::{FoldedName, label_hash};
 pub use query::{Edns, Query, QueryError};
 pub use reply::{Reply, Section};

@@ -9,7 +9,7 @@ use std::slice;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::error::{Findings, Problem, Reason};
+use super::error::{Findings, Position, Problem, Reason};
 use super::lexer::Token;
 use super::value::{self, ListenAddress};
 use super::zone::ZoneName;
@@ -58,6 +58,11 @@ impl<'a> Args<'a> {
     /// The surroundings.
     pub(super) fn context(&self) -> &'a Context<'a> {
         self.context
+    }
+
+    /// Where the directive or option stands.
+    pub(super) fn position(&self) -> Position {
+        self.name.position()
     }
 
     /// A problem with the directive or option as a whole.

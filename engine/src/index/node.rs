@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::table::LabelRef;
 use crate::limits::LABEL_LEN_MAX;
 use crate::wire::RType;
@@ -239,10 +241,11 @@ pub struct ServiceNode {
     kind: ServiceKind,
     ports: Box<[Port]>,
     slices: Box<[Arc<EndpointSlice>]>,
-    /// Encoded A records of the bare name, without repetitions.
-    a: Box<[u8]>,
-    /// Encoded AAAA records of the bare name, without repetitions.
-    aaaa: Box<[u8]>,
+    /// Encoded A, then AAAA records of the bare name, without repetitions. One of each stands in the
+    /// entry itself, which is what nearly every Service has.
+    addresses: SmallVec<[u8; A_RECORD_LEN + AAAA_RECORD_LEN]>,
+    /// Octets of the A records.
+    a_len: u32,
     /// (hash of the endpoint's name, its number over all slices), sorted.
     by_name: Box<[(u32, u32)]>,
     hidden: bool,
@@ -311,7 +314,7 @@ impl ServiceNode {
                 .collect(),
             ServiceKind::External(_) => Vec::new(),
         };
-        let (a, aaaa) = encode_addresses(&addresses, ttl);
+        let (addresses, a_len) = encode_addresses(&addresses, ttl);
         let mut sorted = hosts()
             .filter_map(|host| {
                 if let Host::Ip(ip) = host {
@@ -342,8 +345,8 @@ impl ServiceNode {
             kind,
             ports,
             slices,
-            a,
-            aaaa,
+            addresses,
+            a_len,
             by_name: by_name.into(),
             hidden,
             repeats,
@@ -374,8 +377,8 @@ impl ServiceNode {
         }
         match (&self.kind, qtype) {
             (ServiceKind::External(_), _) => None,
-            (_, RType::A) => Some((&self.a, A_RECORD_LEN)),
-            (_, RType::AAAA) => Some((&self.aaaa, AAAA_RECORD_LEN)),
+            (_, RType::A) => Some((&self.addresses[..self.a_len as usize], A_RECORD_LEN)),
+            (_, RType::AAAA) => Some((&self.addresses[self.a_len as usize..], AAAA_RECORD_LEN)),
             _ => None,
         }
     }
@@ -568,27 +571,37 @@ impl ServiceNode {
     }
 }
 
-/// Encodes addresses as records of the question's name, each one once, split by family.
-fn encode_addresses(addresses: &[IpAddr], ttl: u32) -> (Box<[u8]>, Box<[u8]>) {
-    let (mut a, mut aaaa) = (Vec::new(), Vec::new());
-    let mut seen = std::collections::HashSet::new();
-    for &address in addresses {
-        if !seen.insert(address) {
-            continue;
+/// Encodes addresses as records of the question's name, each one once, IPv4 first; says how many
+/// octets those take.
+fn encode_addresses(
+    addresses: &[IpAddr],
+    ttl: u32,
+) -> (SmallVec<[u8; A_RECORD_LEN + AAAA_RECORD_LEN]>, u32) {
+    let (mut out, mut a_len) = (SmallVec::new(), 0);
+    for wanted in [RType::A, RType::AAAA] {
+        let mut seen = std::collections::HashSet::new();
+        for &address in addresses {
+            let (rtype, rdlength) = match address {
+                IpAddr::V4(_) => (RType::A, 4_u16),
+                IpAddr::V6(_) => (RType::AAAA, 16_u16),
+            };
+            if rtype != wanted || !seen.insert(address) {
+                continue;
+            }
+            out.extend_from_slice(&QUESTION_POINTER.to_be_bytes());
+            out.extend_from_slice(&rtype.0.to_be_bytes());
+            out.extend_from_slice(&1_u16.to_be_bytes());
+            out.extend_from_slice(&ttl.to_be_bytes());
+            out.extend_from_slice(&rdlength.to_be_bytes());
+            match address {
+                IpAddr::V4(v4) => out.extend_from_slice(&v4.octets()),
+                IpAddr::V6(v6) => out.extend_from_slice(&v6.octets()),
+            }
         }
-        let (out, rtype, rdlength) = match address {
-            IpAddr::V4(_) => (&mut a, RType::A, 4_u16),
-            IpAddr::V6(_) => (&mut aaaa, RType::AAAA, 16_u16),
-        };
-        out.extend(QUESTION_POINTER.to_be_bytes());
-        out.extend(rtype.0.to_be_bytes());
-        out.extend(1_u16.to_be_bytes());
-        out.extend(ttl.to_be_bytes());
-        out.extend(rdlength.to_be_bytes());
-        match address {
-            IpAddr::V4(v4) => out.extend(v4.octets()),
-            IpAddr::V6(v6) => out.extend(v6.octets()),
+        if wanted == RType::A {
+            a_len = out.len() as u32;
         }
     }
-    (a.into(), aaaa.into())
+    out.shrink_to_fit();
+    (out, a_len)
 }

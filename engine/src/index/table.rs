@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use papaya::Equivalent;
 
+use crate::limits::LABEL_LEN_MAX;
 use crate::wire::name::{combine, label_hash};
 
 /// A label as a query or an object names it: lower-case octets and their hash.
@@ -21,21 +22,46 @@ pub struct LabelRef<'a> {
     pub hash: u32,
 }
 
+/// A label and its hash in one piece: a look-up that finds its entry compares the label without
+/// going to another place in memory.
+#[derive(Clone, Copy, Debug)]
+struct Label {
+    octets: [u8; LABEL_LEN_MAX],
+    len: u8,
+    hash: u32,
+}
+
+impl Label {
+    /// `name` in lower case. Longer names than a label can hold are cut; no query reaches them.
+    fn new(name: &str) -> Self {
+        let mut octets = [0; LABEL_LEN_MAX];
+        let len = name.len().min(LABEL_LEN_MAX);
+        octets[..len].copy_from_slice(&name.as_bytes()[..len]);
+        octets.make_ascii_lowercase();
+        Self {
+            hash: label_hash(&octets[..len]),
+            octets,
+            len: len as u8,
+        }
+    }
+
+    fn octets(&self) -> &[u8] {
+        &self.octets[..usize::from(self.len)]
+    }
+}
+
 /// A namespace, shared by everything in it.
 #[derive(Debug)]
 pub struct Namespace {
-    label: Box<[u8]>,
-    hash: u32,
+    label: Label,
     exposed: AtomicBool,
 }
 
 impl Namespace {
     /// A namespace that is not exposed yet. `name` is folded to lower case.
     pub fn new(name: &str) -> Self {
-        let label = name.to_ascii_lowercase().into_bytes().into_boxed_slice();
         Self {
-            hash: label_hash(&label),
-            label,
+            label: Label::new(name),
             exposed: AtomicBool::new(false),
         }
     }
@@ -43,8 +69,8 @@ impl Namespace {
     /// The namespace's label.
     pub fn label(&self) -> LabelRef<'_> {
         LabelRef {
-            octets: &self.label,
-            hash: self.hash,
+            octets: self.label.octets(),
+            hash: self.label.hash,
         }
     }
 
@@ -63,18 +89,15 @@ impl Namespace {
 #[derive(Debug)]
 pub struct ServiceName {
     namespace: Arc<Namespace>,
-    label: Box<[u8]>,
-    hash: u32,
+    label: Label,
 }
 
 impl ServiceName {
     /// The name of a Service. `name` is folded to lower case.
     pub fn new(namespace: Arc<Namespace>, name: &str) -> Self {
-        let label = name.to_ascii_lowercase().into_bytes().into_boxed_slice();
         Self {
             namespace,
-            hash: label_hash(&label),
-            label,
+            label: Label::new(name),
         }
     }
 
@@ -86,8 +109,8 @@ impl ServiceName {
     /// The Service's own label.
     pub fn label(&self) -> LabelRef<'_> {
         LabelRef {
-            octets: &self.label,
-            hash: self.hash,
+            octets: self.label.octets(),
+            hash: self.label.hash,
         }
     }
 
@@ -190,7 +213,8 @@ impl Eq for ServiceKey {}
 
 impl Equivalent<ServiceKey> for ServiceRef<'_> {
     fn equivalent(&self, key: &ServiceKey) -> bool {
-        *self.service.octets == *key.0.label && *self.namespace.octets == *key.0.namespace.label
+        *self.service.octets == *key.0.label.octets()
+            && *self.namespace.octets == *key.0.namespace.label.octets()
     }
 }
 
@@ -210,7 +234,7 @@ impl Hash for LabelKey {
 
 impl PartialEq for LabelKey {
     fn eq(&self, other: &Self) -> bool {
-        self.0.label == other.0.label
+        self.0.label.octets() == other.0.label.octets()
     }
 }
 
@@ -218,7 +242,7 @@ impl Eq for LabelKey {}
 
 impl Equivalent<LabelKey> for LabelRef<'_> {
     fn equivalent(&self, key: &LabelKey) -> bool {
-        *self.octets == *key.0.label
+        *self.octets == *key.0.label.octets()
     }
 }
 
@@ -276,7 +300,7 @@ impl Hash for PodKey {
 
 impl Equivalent<PodKey> for PodRef<'_> {
     fn equivalent(&self, key: &PodKey) -> bool {
-        self.address == key.address && *self.namespace.octets == *key.namespace.label
+        self.address == key.address && *self.namespace.octets == *key.namespace.label.octets()
     }
 }
 
@@ -290,7 +314,7 @@ impl Eq for PodKey {}
 
 /// Hands the keys' own hashes to the maps.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Passthrough;
+pub(crate) struct Passthrough;
 
 impl BuildHasher for Passthrough {
     type Hasher = PassedThrough;
@@ -300,7 +324,7 @@ impl BuildHasher for Passthrough {
     }
 }
 
-pub(super) struct PassedThrough(u64);
+pub(crate) struct PassedThrough(u64);
 
 impl Hasher for PassedThrough {
     fn finish(&self) -> u64 {

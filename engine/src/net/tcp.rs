@@ -1,8 +1,10 @@
-//! DNS over TCP (RFC 7766): pipelined queries, each answered through `respond`, on tokio.
+//! DNS over TCP (RFC 7766), and over whatever else is a stream: pipelined queries, each answered
+//! through `respond`, on tokio.
 //!
 //! A connection costs one task and the octets it has outstanding. Replies are gathered while
 //! complete queries are at hand and written together; while a client does not read, its task
-//! waits and reads nothing more from it, which costs the others nothing.
+//! waits and reads nothing more from it, which costs the others nothing. Queries for the slow path
+//! are answered when their replies are there, others overtake them.
 
 use std::cell::RefCell;
 use std::io;
@@ -10,15 +12,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
 
 use crate::chain::Peer;
-use crate::limits::{MESSAGE_LEN_MAX, TCP_CONNECTIONS_MAX};
-use crate::respond::{Response, Scratch, respond};
+use crate::limits::{MESSAGE_LEN_MAX, STREAM_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
+use crate::respond::{Response, Scratch, respond, shed};
 use crate::server::Shared;
+use crate::slow::{ReplyTo, StreamReply};
 
 /// A connection without a query for this long is closed, as CoreDNS does.
 const IDLE: Duration = Duration::from_secs(10);
@@ -40,56 +43,115 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, index: us
             Err(error) => {
                 // Out of descriptors, most likely: those in use will be given back.
                 tracing::warn!(%error, "cannot accept a TCP connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             // A connection that breaks is the client's affair.
-            let _ = serve(&shared, stream, remote, index).await;
+            let _ = greet(&shared, stream, remote, index).await;
             drop(slot);
         });
     }
 }
 
-async fn serve(
+async fn greet(
     shared: &Shared,
-    mut stream: TcpStream,
+    stream: TcpStream,
     remote: SocketAddr,
     index: usize,
 ) -> io::Result<()> {
     let local = stream.local_addr()?;
+    let client = Client {
+        shared,
+        index,
+        remote,
+        local,
+    };
+    serve(client, stream).await
+}
+
+/// Who is at the other end, and what serves it.
+#[derive(Clone, Copy)]
+pub(crate) struct Client<'s> {
+    pub(crate) shared: &'s Shared,
+    /// The listener's place in the plan.
+    pub(crate) index: usize,
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: SocketAddr,
+}
+
+/// Serves one connection until it ends or idles.
+async fn serve(client: Client<'_>, stream: impl AsyncRead + AsyncWrite) -> io::Result<()> {
+    let stream = std::pin::pin!(stream);
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let mut scratch = Box::new(Scratch::default());
     let mut unread = Vec::with_capacity(READ_LEN);
     let mut replies = Vec::new();
+    let (sender, mut slow_replies) = mpsc::channel(STREAM_IN_FLIGHT_MAX);
+    let mut in_flight = 0;
+    let mut ended = false;
     loop {
         let mut taken = 0;
-        while let Some(message) = split_message(&unread[taken..]) {
-            let peer = Peer {
-                remote,
-                local,
-                stream: true,
-                received: Instant::now(),
-            };
-            answer(shared, index, message, peer, &mut scratch, &mut replies);
+        while in_flight < STREAM_IN_FLIGHT_MAX
+            && replies.len() < GATHERED_MAX
+            && let Some(message) = split_message(&unread[taken..])
+        {
             taken += 2 + message.len();
-            if replies.len() >= GATHERED_MAX {
-                break;
-            }
+            let slow = answer(client, message, &mut scratch, &sender, |reply| {
+                frame(reply, &mut replies);
+            });
+            in_flight += usize::from(slow);
         }
         unread.drain(..taken);
+        while let Ok(reply) = slow_replies.try_recv() {
+            in_flight -= 1;
+            frame(&reply, &mut replies);
+        }
         if !replies.is_empty() {
-            shared.tcp_counters().add(&mut scratch.tally);
-            timeout(WRITE, stream.write_all(&replies)).await??;
+            client.shared.tcp_counters().add(&mut scratch.tally);
+            timeout(WRITE, writer.write_all(&replies)).await??;
+            timeout(WRITE, writer.flush()).await??;
             replies.clear();
             replies.shrink_to(READ_LEN);
             continue;
         }
-        unread.reserve(READ_LEN);
-        if timeout(IDLE, stream.read_buf(&mut unread)).await?? == 0 {
+        if taken > 0 {
+            continue;
+        }
+        if ended && in_flight == 0 {
             return Ok(());
         }
+        unread.reserve(READ_LEN);
+        tokio::select! {
+            read = reader.read_buf(&mut unread), if !ended && in_flight < STREAM_IN_FLIGHT_MAX => {
+                ended = read? == 0;
+            }
+            Some(reply) = slow_replies.recv() => {
+                in_flight -= 1;
+                frame(&reply, &mut replies);
+                if !replies.is_empty() {
+                    timeout(WRITE, writer.write_all(&replies)).await??;
+                    timeout(WRITE, writer.flush()).await??;
+                    replies.clear();
+                }
+            }
+            () = sleep(IDLE) => {
+                if in_flight == 0 {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Appends a reply with its length; an empty one stands for none.
+fn frame(reply: &[u8], replies: &mut Vec<u8>) {
+    if !reply.is_empty() {
+        let prefix = u16::try_from(reply.len()).expect("replies are limited to 65,535 octets");
+        replies.extend(prefix.to_be_bytes());
+        replies.extend(reply);
     }
 }
 
@@ -99,27 +161,53 @@ fn split_message(octets: &[u8]) -> Option<&[u8]> {
     rest.get(..usize::from(u16::from_be_bytes(*len)))
 }
 
-fn answer(
-    shared: &Shared,
-    index: usize,
+/// Answers one message through `take`, or hands it to the slow path, which sends exactly one reply,
+/// an empty one if there is none; then it is `true`.
+pub(crate) fn answer(
+    client: Client<'_>,
     message: &[u8],
-    peer: Peer,
     scratch: &mut Scratch,
-    replies: &mut Vec<u8>,
-) {
-    let plan = shared.plan.load();
-    let Some(listener) = plan.listeners.get(index) else {
-        return;
+    slow_replies: &mpsc::Sender<Vec<u8>>,
+    take: impl FnOnce(&[u8]),
+) -> bool {
+    let plan = client.shared.plan.load_full();
+    let Some(listener) = plan.listeners.get(client.index) else {
+        return false;
     };
+    let peer = Peer {
+        remote: client.remote,
+        local: client.local,
+        stream: true,
+        answer_from: None,
+        received: Instant::now(),
+    };
+    let slow = &client.shared.slow;
+    let at = (&plan, client.index);
     ROOM.with_borrow_mut(|room| {
         room.resize(MESSAGE_LEN_MAX, 0);
-        let response = respond(message, peer, listener, &plan.log, scratch, room);
-        if let Response::Reply(len) = response {
-            let prefix = u16::try_from(len).expect("replies are limited to 65,535 octets");
-            replies.extend(prefix.to_be_bytes());
-            replies.extend(&room[..len]);
+        let len = match respond(message, peer, listener, &plan.log, scratch, room) {
+            Response::Reply(len) => Some(len),
+            Response::None => None,
+            Response::ReplyAndRefresh(len) => {
+                // No room: somebody else will find it worth refreshing.
+                let _ = slow.submit(message, scratch.name(), at, peer, ReplyTo::Nobody);
+                Some(len)
+            }
+            Response::Slow => {
+                let reply = ReplyTo::Stream(StreamReply::new(slow_replies.clone()));
+                match slow.submit(message, scratch.name(), at, peer, reply) {
+                    Ok(()) => return true,
+                    Err(ReplyTo::Stream(mut reply)) => reply.cancel(),
+                    Err(_) => {}
+                }
+                shed(message, true, scratch, room)
+            }
+        };
+        if let Some(len) = len {
+            take(&room[..len]);
         }
-    });
+        false
+    })
 }
 
 thread_local! {

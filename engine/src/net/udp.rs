@@ -10,8 +10,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::chain::Peer;
-use crate::respond::{Response, Scratch, respond};
+use crate::respond::{Response, Scratch, respond, shed};
 use crate::server::Shared;
+use crate::slow::ReplyTo;
 use crate::sys::batch::Batch;
 use crate::sys::poll::PollSet;
 
@@ -23,7 +24,8 @@ const LAST_TURNS_MAX: usize = 256;
 
 /// A worker's socket and which listener of the plan it belongs to.
 pub(crate) struct WorkerSocket {
-    pub(crate) socket: UdpSocket,
+    /// Shared with the slow path, which answers through it.
+    pub(crate) socket: Arc<UdpSocket>,
     pub(crate) address: SocketAddr,
     pub(crate) listener: usize,
 }
@@ -67,17 +69,32 @@ pub(crate) fn run(shared: &Shared, worker: usize, sockets: &[WorkerSocket]) {
                     remote: datagram.remote,
                     local,
                     stream: false,
+                    answer_from: datagram.local,
                     received: now,
                 };
-                let response = respond(
-                    datagram.message,
-                    peer,
-                    listener,
-                    &plan.log,
-                    &mut scratch,
-                    room,
-                );
-                if let Response::Reply(len) = response {
+                let message = datagram.message;
+                let response = respond(message, peer, listener, &plan.log, &mut scratch, room);
+                let len = match response {
+                    Response::Reply(len) => Some(len),
+                    Response::None => None,
+                    Response::ReplyAndRefresh(len) => {
+                        let at = (plan, socket.listener);
+                        let name = scratch.name();
+                        // No room: somebody else will find it worth refreshing.
+                        let _ = shared.slow.submit(message, name, at, peer, ReplyTo::Nobody);
+                        Some(len)
+                    }
+                    Response::Slow => {
+                        let reply = ReplyTo::Datagram(Arc::clone(&socket.socket));
+                        let at = (plan, socket.listener);
+                        let name = scratch.name();
+                        match shared.slow.submit(message, name, at, peer, reply) {
+                            Ok(()) => None,
+                            Err(_) => shed(message, false, &mut scratch, room),
+                        }
+                    }
+                };
+                if let Some(len) = len {
                     batch.queue(slot, len);
                 }
                 if !batch.has_room() {

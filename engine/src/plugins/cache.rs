@@ -1,10 +1,31 @@
-//! `cache`: for now the part that cluster names see. CoreDNS gives every record of a reply that
-//! passes its cache the smallest TTL of the message, clamped to the cache's bounds; answers of the
-//! index pass the same clamp but are never stored, as the index is as fast and always fresh.
+//! `cache`: TTL bounds for all replies, and a store for those of upstreams.
+//!
+//! CoreDNS gives every record of a reply that passes its cache the smallest TTL of the message,
+//! clamped to the cache's bounds. Here that is a stage of its own at CoreDNS's place in the chain
+//! ([`Cache::clamp`]), which the answers of the index pass as well. The store stands right before
+//! the upstreams: what needs no upstream is as fast without it and always fresh, so a new Service
+//! is never hidden by a cached denial.
+
+mod entry;
+mod table;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub use entry::Kind;
+use entry::{Class2308, Entry};
+pub use table::{Question, Table};
 
 use crate::chain::{Context, Step};
-use crate::wire::walk::records;
-use crate::wire::{Opcode, RType, Rcode, Reply, Section};
+use crate::wire::query::Edns;
+use crate::wire::walk::{record_at, records};
+use crate::wire::{Flags, Opcode, RType, Rcode, Reply, Section};
+
+/// TTL of what has none: failures, delegations, replies without records. In seconds.
+const TTL_DEFAULT: u32 = 5;
+
+/// A zone: lower-case wire name and number of labels.
+type Zone = (Box<[u8]>, usize);
 
 /// TTL bounds of one kind of answer, in seconds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -15,29 +36,234 @@ pub struct TtlRange {
     pub max: u32,
 }
 
+impl TtlRange {
+    fn clamp(self, ttl: u32) -> u32 {
+        ttl.max(self.min).min(self.max)
+    }
+}
+
+/// What is asked again before it expires.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Prefetch {
+    /// Replies that were used at least this often…
+    pub hits: u32,
+    /// …without a pause longer than this…
+    pub pause: Duration,
+    /// …once no more than this share of their TTL is left, in percent.
+    pub percentage: u8,
+}
+
+/// What is served after it expired.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ServeStale {
+    /// For how many seconds after.
+    pub up_to: u32,
+    /// Ask upstreams first, and serve the stale reply if they fail or after this time (zero: wait
+    /// as long as it takes). `None` to serve it at once and ask then.
+    pub verify: Option<Duration>,
+    /// The TTL in stale replies, in seconds.
+    pub ttl: u32,
+    /// For how long a failed refresh is not tried again.
+    pub recheck: Duration,
+    /// A stale answer is preferred to a fresh denial.
+    pub prefer_positive: bool,
+}
+
 /// One `cache` of a block.
-#[derive(Clone, Debug)]
 pub struct Cache {
-    /// Zones that it works for; wire name and number of labels.
-    pub zones: Vec<(Box<[u8]>, usize)>,
+    /// Zones that it works for.
+    pub zones: Vec<Zone>,
     /// Bounds for positive answers.
     pub success: TtlRange,
     /// Bounds for NXDOMAIN and NODATA.
     pub denial: TtlRange,
-    /// `keepttl`: TTLs pass as they are.
+    /// Answers at or below these are not kept.
+    pub success_disabled: Vec<Zone>,
+    /// Denials and failures at or below these are not kept.
+    pub denial_disabled: Vec<Zone>,
+    /// For how many seconds failures are kept.
+    pub servfail: u32,
+    /// `prefetch`.
+    pub prefetch: Option<Prefetch>,
+    /// `serve_stale`.
+    pub stale: Option<ServeStale>,
+    /// `keepttl`: hits carry the TTL that the reply was stored with, not what is left of it.
     pub keep_ttl: bool,
+    /// The replies.
+    pub table: Table,
+}
+
+/// What the store has for a query.
+enum Found {
+    /// The reply is written.
+    Hit,
+    /// It is stale, and upstreams are to be asked before it is served.
+    Verify,
 }
 
 impl Cache {
-    pub(crate) fn response(&self, context: &Context<'_>, step: Step, reply: &mut Reply<'_>) {
-        let zones = &self.zones;
-        if step != Step::Answered
-            || self.keep_ttl
-            || context.query.flags().opcode() != Opcode::QUERY
-            || !zones
-                .iter()
-                .any(|(zone, labels)| context.name.labels_above(zone, *labels).is_some())
-        {
+    fn applies(&self, context: &Context<'_>) -> bool {
+        context.query.flags().opcode() == Opcode::QUERY && under(context, &self.zones)
+    }
+
+    /// Answers from the store.
+    pub(crate) fn query(
+        self: &Arc<Self>,
+        context: &mut Context<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Step {
+        if !self.applies(context) {
+            return Step::Next;
+        }
+        if !context.is_refresh() {
+            let question = question(context);
+            let found = self
+                .table
+                .get(&question, |entry| self.answer(entry, context, reply));
+            match found.flatten() {
+                Some(Found::Hit) => return Step::Answered,
+                Some(Found::Verify) => context.verifies = true,
+                None => {}
+            }
+        }
+        // As CoreDNS: with AD we are told what the upstream knows, and tell clients who asked.
+        context.request_flags |= Flags::AD;
+        Step::Next
+    }
+
+    fn answer(
+        &self,
+        entry: &Entry,
+        context: &mut Context<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Option<Found> {
+        let now = context.peer.received;
+        let left = entry.ttl_left(now);
+        if left > 0 {
+            let ttl = if self.keep_ttl {
+                entry.ttl
+            } else {
+                left as u32
+            };
+            if let Some(prefetch) = &self.prefetch {
+                let hits = entry.hit(now, prefetch.pause);
+                let threshold =
+                    (u64::from(entry.ttl) * u64::from(prefetch.percentage)).div_ceil(100);
+                if hits >= prefetch.hits && left as u64 <= threshold && entry.begin_refresh(now) {
+                    context.wants_refresh = true;
+                }
+            }
+            write(entry, ttl, context, reply);
+            return Some(Found::Hit);
+        }
+        let stale = self.stale.as_ref()?;
+        if !entry.is_usable(now, stale.up_to) {
+            return None;
+        }
+        match stale.verify {
+            None => context.wants_refresh |= entry.begin_refresh(now),
+            // While a failure is fresh in mind, nobody waits for the next one.
+            Some(_) if !stale.recheck.is_zero() && !context.may_verify(entry) => {}
+            Some(timeout) => {
+                context.patience = (!timeout.is_zero()).then_some(timeout);
+                return Some(Found::Verify);
+            }
+        }
+        write(entry, stale.ttl, context, reply);
+        Some(Found::Hit)
+    }
+
+    /// Keeps what an upstream replied, and serves what is stale instead of a failure.
+    pub(crate) fn response(&self, context: &mut Context<'_>, step: Step, reply: &mut Reply<'_>) {
+        if context.from_cache || !self.applies(context) {
+            return;
+        }
+        let now = context.peer.received;
+        let refreshes = context.verifies || context.is_refresh();
+        let stored = step == Step::Answered && self.store(context, reply);
+        let acceptable = stored
+            && match &self.stale {
+                Some(stale) if stale.prefer_positive => {
+                    reply.rcode() == Rcode::NOERROR && reply.count(Section::Answer) > 0
+                }
+                _ => matches!(reply.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN),
+            };
+        if !refreshes || acceptable {
+            return;
+        }
+        let pause = self.stale.map_or(Duration::ZERO, |stale| stale.recheck);
+        let question = question(context);
+        self.table.get(&question, |entry| {
+            entry.end_refresh(Instant::now(), pause);
+            if let Some(stale) = self.stale.filter(|_| context.verifies) {
+                let ttl = match entry.ttl_left(now) {
+                    left @ 1.. => left as u32,
+                    _ => stale.ttl,
+                };
+                reply.clear();
+                write(entry, ttl, context, reply);
+                // An answer that comes after we lost patience is still worth keeping.
+                context.wants_refresh = context.impatient;
+            }
+        });
+    }
+
+    /// Judges the upstream's reply, clamps its TTLs, and keeps it if it may. `false` if there is no
+    /// such reply.
+    fn store(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> bool {
+        let Some(message) = context.upstream.take() else {
+            return false;
+        };
+        let query = &context.query;
+        let dnssec_ok = query.edns.as_ref().is_some_and(Edns::dnssec_ok);
+        let unix = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let verdict = entry::judge(&message, query.qtype, query.qclass, dnssec_ok, unix as u32);
+        let ttl = verdict.ttl.unwrap_or(TTL_DEFAULT);
+        let (ttl, kind) = match verdict.class {
+            Class2308::Success | Class2308::Other => (self.success.clamp(ttl), Kind::Success),
+            Class2308::Denial => (self.denial.clamp(ttl), Kind::Denial),
+            Class2308::Failure => (self.servfail, Kind::Denial),
+        };
+        reply.set_ttls(ttl);
+        if !dnssec_ok && !query.flags().has(Flags::AD) {
+            reply.clear_authentic();
+        }
+        let disabled = match kind {
+            Kind::Success => &self.success_disabled,
+            Kind::Denial => &self.denial_disabled,
+        };
+        if !verdict.cacheable || ttl == 0 || under(context, disabled) {
+            return true;
+        }
+        let now = context.peer.received;
+        let question = question(context);
+        let fails = verdict.class == Class2308::Failure;
+        let prefers = self.stale.is_some_and(|stale| stale.prefer_positive);
+        let stale = self.stale.map_or(0, |stale| stale.up_to);
+        let inherited = self.table.get(&question, |old| {
+            let guarded = fails || (prefers && !verdict.answers);
+            // A failure is no reason to forget what is known.
+            let keeps = guarded
+                && old.kind == Kind::Success
+                && (old.answers || fails)
+                && old.is_usable(now, stale);
+            (!keeps).then(|| old.hits())
+        });
+        if inherited == Some(None) {
+            return true;
+        }
+        let entry = Entry::new(&message, kind, ttl, Instant::now(), verdict.answers);
+        entry.inherit_hits(inherited.flatten().unwrap_or(0));
+        self.table.put(&question, entry);
+        true
+    }
+
+    /// Gives every record the smallest TTL of the message, within the bounds of its kind.
+    pub(crate) fn clamp(&self, context: &Context<'_>, step: Step, reply: &mut Reply<'_>) {
+        if step != Step::Answered || context.from_cache || !self.applies(context) {
             return;
         }
         let range = match reply.rcode() {
@@ -50,31 +276,60 @@ impl Cache {
         if smallest == largest && (range.min..=range.max).contains(&smallest) {
             return;
         }
-        let (message, at, counts) = reply.message_mut();
-        let count = counts.iter().map(|&count| usize::from(count)).sum();
-        let ttl = |message: &[u8], ttl_at: usize| {
-            u32::from_be_bytes(
-                message[ttl_at..ttl_at + 4]
-                    .try_into()
-                    .expect("a slice of four"),
-            )
-        };
-        let smallest = records(message, at, count)
-            .map(|record| ttl(message, record.ttl_at))
-            .min();
-        let Some(smallest) = smallest else { return };
-        let clamped = smallest
-            .clamp(range.min, range.max.max(range.min))
-            .to_be_bytes();
-        let mut next = at;
-        for _ in 0..count {
-            let Some(record) = crate::wire::walk::record_at(message, next) else {
-                return;
-            };
-            message[record.ttl_at..record.ttl_at + 4].copy_from_slice(&clamped);
-            next = record.end;
+        let (message, mut at, _) = reply.message_mut();
+        let mut smallest = u32::MAX;
+        while let Some(record) = record_at(message, at) {
+            let ttl = message[record.ttl_at..record.ttl_at + 4].try_into();
+            smallest = smallest.min(u32::from_be_bytes(ttl.expect("a slice of four")));
+            at = record.end;
+        }
+        reply.set_ttls(range.clamp(smallest));
+    }
+}
+
+/// Writes what is cached.
+fn write(entry: &Entry, ttl: u32, context: &mut Context<'_>, reply: &mut Reply<'_>) {
+    let query = &context.query;
+    let dnssec_ok = query.edns.as_ref().is_some_and(Edns::dnssec_ok);
+    // Some stub resolvers drop answers without AA, so CoreDNS sets it, and so do we.
+    let mut kept = Flags::RA;
+    if dnssec_ok || query.flags().has(Flags::AD) {
+        kept |= Flags::AD;
+    }
+    let echoed = query.flags().0 & (Flags::RD | Flags::CD);
+    reply.set_flags(Flags((entry.flags.0 & kept) | echoed | Flags::AA));
+    reply.set_rcode(entry.rcode);
+    reply.append(&entry.records, entry.counts);
+    reply.set_ttls_at(&entry.ttls_at, ttl);
+    context.from_cache = true;
+}
+
+impl Context<'_> {
+    /// Whether upstreams are asked now for what `entry` held. The slow path, which does ask, claims
+    /// the right to when it first comes by.
+    fn may_verify(&self, entry: &Entry) -> bool {
+        let now = Instant::now();
+        match self.gathered {
+            None => entry.may_refresh(now),
+            Some(gathered) => gathered.is_resumed() || entry.begin_refresh(now),
         }
     }
+}
+
+fn question<'a>(context: &Context<'a>) -> Question<'a> {
+    Question {
+        name: context.name,
+        qtype: context.query.qtype,
+        qclass: context.query.qclass,
+        dnssec_ok: context.query.edns.as_ref().is_some_and(Edns::dnssec_ok),
+        checking_disabled: context.query.flags().has(Flags::CD),
+    }
+}
+
+fn under(context: &Context<'_>, zones: &[Zone]) -> bool {
+    zones
+        .iter()
+        .any(|(zone, labels)| context.name.labels_above(zone, *labels).is_some())
 }
 
 fn has_soa(reply: &mut Reply<'_>) -> bool {

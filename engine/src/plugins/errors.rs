@@ -20,6 +20,7 @@ impl Errors {
         let mut text = String::with_capacity(128);
         let (name, qtype) = (context.name, context.query.qtype);
         // Writing to a string cannot fail.
+        let cause = context.cause.as_deref().unwrap_or(cause);
         let _ = write!(text, "plugin/errors: {} {name} {qtype}: {cause}", rcode.0);
         context.log.send(Level::Error, text);
     }

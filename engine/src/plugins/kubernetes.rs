@@ -123,7 +123,11 @@ impl Kubernetes {
             suffix,
             plain_zone: *zone_as_sent == *zone.apex,
         };
-        match question.answer(context, reply) {
+        let answered = question.answer(context, reply);
+        if context.need.is_some() {
+            return Step::Slow;
+        }
+        match answered {
             Ok(()) => {
                 reply.set_authoritative();
                 return Step::Answered;

@@ -48,6 +48,42 @@ impl ControlBuf {
     }
 }
 
+impl ControlBuf {
+    /// Makes this the control message that sends from `local`; returns its length.
+    pub(super) fn set_local_address(&mut self, local: IpAddr) -> usize {
+        const HEADER: usize = size_of::<libc::cmsghdr>();
+        let (level, kind, data_len) = match local {
+            IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, 12),
+            IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, 20),
+        };
+        self.0.fill(0);
+        self.0[..8].copy_from_slice(&(HEADER + data_len).to_ne_bytes());
+        self.0[8..12].copy_from_slice(&level.to_ne_bytes());
+        self.0[12..16].copy_from_slice(&kind.to_ne_bytes());
+        match local {
+            // The interface index stays zero: by whatever route there is.
+            IpAddr::V4(v4) => self.0[HEADER + 4..HEADER + 8].copy_from_slice(&v4.octets()),
+            IpAddr::V6(v6) => self.0[HEADER..HEADER + 16].copy_from_slice(&v6.octets()),
+        }
+        (HEADER + data_len).next_multiple_of(8)
+    }
+}
+
+/// Writes a socket address as the kernel reads it; returns its length.
+pub(super) fn socket_address_into(
+    address: SocketAddr,
+    storage: &mut libc::sockaddr_storage,
+) -> libc::socklen_t {
+    let address = socket2::SockAddr::from(address);
+    let to = std::ptr::from_mut(storage).cast::<u8>();
+    // SAFETY: `address` holds `len()` initialised octets of a socket address, which is never larger
+    // than a `sockaddr_storage`; the two are different objects.
+    unsafe {
+        std::ptr::copy_nonoverlapping(address.as_ptr().cast::<u8>(), to, address.len() as usize);
+    }
+    address.len()
+}
+
 const _: () = assert!(
     size_of::<libc::cmsghdr>() == 16,
     "cmsghdr of a 64-bit Linux"

@@ -63,6 +63,8 @@ registry! { RType:
     SVCB = 64,
     /// Service binding for HTTPS (RFC 9460).
     HTTPS = 65,
+    /// Transaction signature (RFC 8945).
+    TSIG = 250,
     /// Incremental transfer.
     IXFR = 251,
     /// Transfer.

@@ -13,7 +13,9 @@
 //! ```
 
 use super::codes::{Class, Flags, Opcode, RType, Rcode};
+use super::message::Message;
 use super::query::{Edns, HEADER_LEN, Query};
+use super::walk::record_at;
 use crate::limits::{MESSAGE_LEN_MAX, PAYLOAD_SIZE_MIN, POINTER_MAX};
 
 /// A compression pointer to the name of the question.
@@ -74,8 +76,12 @@ pub struct Reply<'b> {
     records_at: usize,
     counts: [u16; 3],
     flags: u16,
+    /// The flags of a reply that nobody has answered yet.
+    first_flags: u16,
     rcode: Rcode,
     truncated: bool,
+    /// Options of an upstream's OPT, which go to the client instead of its own.
+    options: Option<Box<[u8]>>,
     /// Smallest and largest TTL of the records so far.
     ttls: (u32, u32),
     /// Starts of labels written in full after the question, for compression.
@@ -109,6 +115,7 @@ impl<'b> Reply<'b> {
                     - opt_len(edns)
             }
         };
+        let flags = Flags::QR | opcode | (query.flags().0 & copied);
         Self {
             limit: limit.min(buf.len()),
             buf,
@@ -116,7 +123,9 @@ impl<'b> Reply<'b> {
             overrun: false,
             records_at,
             counts: [0; 3],
-            flags: Flags::QR | opcode | (query.flags().0 & copied),
+            flags,
+            first_flags: flags,
+            options: None,
             rcode: Rcode::NOERROR,
             truncated: false,
             ttls: NO_TTLS,
@@ -129,7 +138,8 @@ impl<'b> Reply<'b> {
     pub fn clear(&mut self) {
         self.len = self.records_at;
         self.counts = [0; 3];
-        self.flags &= !(Flags::AA | Flags::RA | Flags::AD);
+        self.flags = self.first_flags;
+        self.options = None;
         self.rcode = Rcode::NOERROR;
         self.truncated = false;
         self.ttls = NO_TTLS;
@@ -139,6 +149,19 @@ impl<'b> Reply<'b> {
     /// Sets AA.
     pub const fn set_authoritative(&mut self) {
         self.flags |= Flags::AA;
+    }
+
+    /// Sets the flags of a message that was made elsewhere; QR and the opcode stay ours, and TC is
+    /// only ever added.
+    pub fn set_flags(&mut self, flags: Flags) {
+        const OURS: u16 = Flags::QR | Flags::OPCODE | Flags::TC | Flags::RCODE;
+        self.flags = (self.flags & OURS) | (flags.0 & !OURS);
+        self.truncated |= flags.has(Flags::TC);
+    }
+
+    /// Clears AD, for a client that did not ask for DNSSEC (RFC 6840 §5.8).
+    pub const fn clear_authentic(&mut self) {
+        self.flags &= !Flags::AD;
     }
 
     /// Sets the response code.
@@ -225,6 +248,67 @@ impl<'b> Reply<'b> {
         self.len += head + tail;
         self.counts[section as usize] += fits as u16;
         self.truncated |= fits < count;
+    }
+
+    /// Answers with what an upstream replied to the same question.
+    pub fn adopt(&mut self, message: &Message, edns: Option<&Edns<'_>>) {
+        if let (Some(options), Some(edns)) = (message.options(), edns) {
+            // As CoreDNS does it, the upstream's options are passed on, the client's are not echoed.
+            self.limit = (self.limit + opt_len(edns)).saturating_sub(OPT_LEN + options.len());
+            self.options = Some(options.into());
+        }
+        self.set_flags(message.flags());
+        self.rcode = message.rcode();
+        self.append(&message.octets()[message.records_at()..], message.counts());
+    }
+
+    /// Appends records that stood behind a question of the same length: their pointers stay right.
+    /// Records that do not fit are left out, the last ones first, and TC is set.
+    pub fn append(&mut self, records: &[u8], counts: [u16; 3]) {
+        debug_assert!(self.is_empty(), "pointers lead to fixed places");
+        let fits = records.len().min(self.limit.saturating_sub(self.len));
+        let Some(place) = self.buf.get_mut(self.len..self.len + fits) else {
+            self.truncated = true;
+            return;
+        };
+        place.copy_from_slice(&records[..fits]);
+        self.len += fits;
+        if fits == records.len() {
+            self.counts = counts;
+            return;
+        }
+        self.truncated = true;
+        let mut at = self.records_at;
+        'sections: for (section, count) in counts.into_iter().enumerate() {
+            for _ in 0..count {
+                let Some(record) = record_at(&self.buf[..self.len], at) else {
+                    break 'sections;
+                };
+                at = record.end;
+                self.counts[section] += 1;
+            }
+        }
+        self.len = at;
+    }
+
+    /// Sets TTLs that stand at these offsets from where records begin. Those of records that did
+    /// not fit are passed over.
+    pub fn set_ttls_at(&mut self, offsets: &[u16], ttl: u32) {
+        let records = &mut self.buf[self.records_at..self.len];
+        for &offset in offsets {
+            if let Some(place) = records.get_mut(usize::from(offset)..usize::from(offset) + 4) {
+                place.copy_from_slice(&ttl.to_be_bytes());
+            }
+        }
+    }
+
+    /// Sets the TTL of every record.
+    pub fn set_ttls(&mut self, ttl: u32) {
+        let mut at = self.records_at;
+        while let Some(record) = record_at(&self.buf[..self.len], at) {
+            self.buf[record.ttl_at..record.ttl_at + 4].copy_from_slice(&ttl.to_be_bytes());
+            at = record.end;
+        }
     }
 
     /// Writes a whole record whose RDATA holds no compressible name.
@@ -372,10 +456,11 @@ impl<'b> Reply<'b> {
     /// echoes; BADVERS carries size 0 and neither flags nor options.
     fn put_opt(&mut self, edns: &Edns<'_>) {
         let bad_version = self.rcode == Rcode::BADVERS;
-        let (size, flags) = if bad_version {
-            (0, 0)
-        } else {
-            (edns.payload_size, edns.flags & 0xff00)
+        let upstream = self.options.take();
+        let (size, flags) = match &upstream {
+            _ if bad_version => (0, 0),
+            Some(_) => (edns.payload_size, edns.flags & Edns::DO),
+            None => (edns.payload_size, edns.flags & 0xff00),
         };
         self.put(&[0]);
         self.put(&RType::OPT.0.to_be_bytes());
@@ -384,7 +469,9 @@ impl<'b> Reply<'b> {
         self.put(&flags.to_be_bytes());
         let length_at = self.len;
         self.put(&[0, 0]);
-        if !bad_version {
+        if let Some(options) = &upstream {
+            self.put(options);
+        } else if !bad_version {
             for (code, option) in options(edns.options) {
                 if ECHOED_OPTIONS.contains(&code) {
                     self.put(option);

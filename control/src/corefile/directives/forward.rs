@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub use self::upstream::{Destination, Transport, Upstream, nameservers};
 use super::super::args::{Arg, Args};
-use super::super::error::{Problem, Reason};
+use super::super::error::{Position, Problem, Reason};
 use super::super::value;
 use super::super::zone::ZoneName;
 use super::Directive;
@@ -16,6 +16,8 @@ mod upstream;
 /// One `forward`; a server block tries its own in file order.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Forward {
+    /// Where it stands.
+    pub position: Position,
     /// Queries at or below this name are forwarded…
     pub from: ZoneName,
     /// …unless they are at or below one of these (`except`).
@@ -64,6 +66,9 @@ pub struct Forward {
     pub resolvers: Vec<Box<str>>,
     /// `source_address`: where our queries come from.
     pub source_address: Option<IpAddr>,
+    /// `hedge`, martlet's own: an upstream that is slower than its recent 99th percentile gets
+    /// company.
+    pub hedge: bool,
 }
 
 /// In which order upstreams are asked.
@@ -76,6 +81,8 @@ pub enum Policy {
     RoundRobin,
     /// The first that is up.
     Sequential,
+    /// The quickest first; martlet's own.
+    Latency,
 }
 
 /// How upstreams are probed once an exchange failed.
@@ -150,12 +157,13 @@ impl Forward {
                 to.push(upstream);
             }
         }
-        Ok(Self::new(from, to))
+        Ok(Self::new(args.position(), from, to))
     }
 
     /// What it is without options.
-    fn new(from: ZoneName, to: Vec<Upstream>) -> Self {
+    fn new(position: Position, from: ZoneName, to: Vec<Upstream>) -> Self {
         Self {
+            position,
             from,
             except: Vec::new(),
             to,
@@ -183,6 +191,7 @@ impl Forward {
             doh_get: false,
             resolvers: Vec::new(),
             source_address: None,
+            hedge: false,
         }
     }
 
@@ -236,6 +245,7 @@ impl Forward {
                 let method = option.required("POST or GET")?;
                 self.doh_get = method.keyword(&[("POST", false), ("GET", true)])?;
             }
+            "hedge" => self.hedge = true,
             "resolver" => {
                 let words = option.some("at least one IP address")?;
                 self.resolvers = words.into_iter().map(resolver).collect::<Result<_, _>>()?;
@@ -309,10 +319,11 @@ fn rcode(word: Arg<'_>) -> Result<u16, Problem> {
     }
 }
 
-const POLICIES: [(&str, Policy); 3] = [
+const POLICIES: [(&str, Policy); 4] = [
     ("random", Policy::Random),
     ("round_robin", Policy::RoundRobin),
     ("sequential", Policy::Sequential),
+    ("latency", Policy::Latency),
 ];
 
 /// The RCODEs that CoreDNS knows by name (IANA's list, and one old spelling).
@@ -341,7 +352,7 @@ const RCODES: [(&str, u16); 21] = [
 ];
 
 /// The options, for help with a misspelled one.
-const OPTIONS: [&str; 21] = [
+const OPTIONS: [&str; 22] = [
     "except",
     "policy",
     "force_tcp",
@@ -363,6 +374,7 @@ const OPTIONS: [&str; 21] = [
     "doh_method",
     "resolver",
     "source_address",
+    "hedge",
 ];
 
 /// How many upstreams one `forward` may have, as in CoreDNS.

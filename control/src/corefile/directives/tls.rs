@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use super::super::args::Args;
-use super::super::error::{Problem, Reason};
+use super::super::error::{Position, Problem, Reason};
 use super::{Directive, Second};
 
 /// `tls`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tls {
+    /// Where it stands.
+    pub position: Position,
     /// The server's own certificate.
     pub server: ServerTls,
     /// What is asked of clients.
@@ -62,6 +64,7 @@ impl Directive for Tls {
             ca,
         };
         let mut tls = Self {
+            position: args.position(),
             server,
             client_auth: ClientAuth::default(),
             key_log: None,

@@ -24,6 +24,7 @@ fn has_defaults() {
     assert_eq!(
         plain,
         Forward::new(
+            plain.position.clone(),
             ZoneName::root(),
             vec![address(Transport::Dns, "10.0.0.1:53")]
         )

@@ -1,0 +1,155 @@
+//! Questions over UDP, on a few connected sockets each.
+//!
+//! A socket carries many questions, told apart by random IDs, and is given up after some of them:
+//! source ports change all the time, and whoever wants to forge a reply has to guess both
+//! (RFC 5452). Connected sockets take datagrams of the server's address only, and tell at once when
+//! nobody listens there.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::waiting::{Fault, Waiting};
+use crate::limits::MESSAGE_LEN_MAX;
+use crate::slow::io::{Backend, Socket};
+use crate::wire::Message;
+
+/// Sockets among which a question chooses by chance.
+const SOCKETS: usize = 8;
+/// Sockets at most, when many questions are in flight.
+const SOCKETS_MAX: usize = 64;
+/// Questions that one socket carries in its life.
+const QUESTIONS_MAX: u32 = 256;
+/// Questions in flight on one socket.
+const IN_FLIGHT_MAX: usize = 128;
+
+/// The sockets to one server.
+pub(super) struct Datagrams {
+    backend: Backend,
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    /// How long an idle socket is kept.
+    expire: Duration,
+    channels: RefCell<Vec<Rc<Channel>>>,
+}
+
+struct Channel {
+    socket: Rc<Socket>,
+    waiting: Rc<Waiting>,
+    left: Cell<u32>,
+    used: Cell<Instant>,
+    broken: Rc<Cell<bool>>,
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // The task that reads ends with this.
+        self.socket.close();
+    }
+}
+
+impl Datagrams {
+    pub(super) fn new(
+        backend: Backend,
+        address: SocketAddr,
+        source: Option<IpAddr>,
+        expire: Duration,
+    ) -> Self {
+        Self {
+            backend,
+            address,
+            source,
+            expire,
+            channels: RefCell::default(),
+        }
+    }
+
+    /// Sends the question and waits for its reply, for as long as the caller likes.
+    pub(super) async fn ask(&self, request: &Rc<[u8]>) -> Result<Message, Fault> {
+        let channel = self.channel()?;
+        channel.left.set(channel.left.get() - 1);
+        channel.used.set(Instant::now());
+        let ticket = channel.waiting.enter(request);
+        let message = ticket.message(request);
+        channel.socket.send(message).await.map_err(Fault::io)?;
+        ticket.outcome().await
+    }
+
+    /// Closes sockets that nobody uses any more. `false` if none is left.
+    pub(super) fn purge(&self) -> bool {
+        let mut channels = self.channels.borrow_mut();
+        channels.retain(|channel| {
+            Rc::strong_count(channel) > 1
+                || channel.waiting.len() > 0
+                || channel.used.get().elapsed() < self.expire
+        });
+        !channels.is_empty()
+    }
+
+    fn channel(&self) -> Result<Rc<Channel>, Fault> {
+        let mut channels = self.channels.borrow_mut();
+        let is_open = |channel: &Channel| channel.left.get() > 0 && !channel.broken.get();
+        let has_room =
+            |channel: &&Rc<Channel>| is_open(channel) && channel.waiting.len() < IN_FLIGHT_MAX;
+        // Spent sockets stay until their last reply is in.
+        channels.retain(|channel| is_open(channel) || Rc::strong_count(channel) > 1);
+        let usable = channels.iter().filter(has_room).count();
+        let want = rand::random_range(0..SOCKETS);
+        if usable > want || (usable > 0 && channels.len() >= SOCKETS_MAX) {
+            let nth = want % usable;
+            let mut rooms = channels.iter().filter(has_room);
+            return Ok(Rc::clone(rooms.nth(nth).expect("fewer than were counted")));
+        }
+        if channels.len() >= SOCKETS_MAX {
+            return Err(Fault::Full);
+        }
+        let channel = Rc::new(self.open().map_err(Fault::io)?);
+        channels.push(Rc::clone(&channel));
+        Ok(channel)
+    }
+
+    fn open(&self) -> io::Result<Channel> {
+        let socket = Rc::new(Socket::connect(self.backend, self.address, self.source)?);
+        let waiting = Rc::<Waiting>::default();
+        let broken = Rc::<Cell<bool>>::default();
+        tokio::task::spawn_local(read(
+            Rc::clone(&socket),
+            Rc::clone(&waiting),
+            Rc::clone(&broken),
+        ));
+        Ok(Channel {
+            socket,
+            waiting,
+            left: Cell::new(QUESTIONS_MAX),
+            used: Cell::new(Instant::now()),
+            broken,
+        })
+    }
+}
+
+/// Delivers replies until the socket is closed.
+async fn read(socket: Rc<Socket>, waiting: Rc<Waiting>, broken: Rc<Cell<bool>>) {
+    let mut buf = Vec::with_capacity(MESSAGE_LEN_MAX);
+    loop {
+        buf.clear();
+        let result;
+        (result, buf) = socket.receive(buf).await;
+        match result {
+            Ok(()) if socket.is_closed() => return,
+            Ok(()) => {
+                waiting.deliver(&buf);
+            }
+            // Nobody listens there, says an ICMP message: that ends every question in flight.
+            Err(error) => {
+                let gone = socket.is_closed();
+                waiting.fail(&Fault::io(error));
+                broken.set(true);
+                if gone {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,568 @@
+//! Asking a group of servers one question: whom first, whom next, and when to give up.
+//!
+//! CoreDNS asks one server after the other and waits for each as long as `read_timeout` says. Here
+//! a server that has gone silent is suspect long before that: what waits for it is asked again
+//! elsewhere at once, while the first reply to come still counts.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::future::{FutureExt, LocalBoxFuture, Shared};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::datagram::Datagrams;
+use super::https::HttpsClient;
+use super::stream::{Octets, Streams};
+use super::waiting::Fault;
+use super::{Group, Transport, Upstream, tls};
+use crate::chain::Random;
+use crate::gathered::{ExchangeError, Exchanged};
+use crate::slow::io::Backend;
+use crate::wire::{Flags, Message, RType, Rcode};
+
+/// How long all attempts together may take, as CoreDNS.
+const EXCHANGE_MAX: Duration = Duration::from_secs(5);
+/// How long a probe waits for its reply, as CoreDNS.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Attempts for one question at the same time.
+const PARALLEL_MAX: usize = 3;
+/// One query in so many goes to a server that mostly fails, to see whether it still does.
+const TRIAL: usize = 32;
+/// How often unused sockets are looked for.
+const PURGE: Duration = Duration::from_secs(1);
+
+/// One thread's connections to upstreams and questions in flight.
+pub(crate) struct Exchanger {
+    backend: Backend,
+    links: RefCell<HashMap<u64, Rc<Link>>>,
+    flights: RefCell<HashMap<FlightKey, Flight>>,
+    random: RefCell<Random>,
+}
+
+/// Connections to one server.
+struct Link {
+    upstream: Weak<Upstream>,
+    datagrams: Datagrams,
+    streams: Streams,
+    https: Option<HttpsClient>,
+}
+
+/// What makes two questions identical: who is asked, over what, and every octet but the ID and the
+/// letter case of the name.
+#[derive(Eq, Hash, PartialEq)]
+struct FlightKey {
+    group: u64,
+    stream: bool,
+    request: Box<[u8]>,
+}
+
+type Flight = Shared<LocalBoxFuture<'static, Exchanged>>;
+
+impl Exchanger {
+    pub(crate) fn new(backend: Backend) -> Rc<Self> {
+        let new = Rc::new(Self {
+            backend,
+            links: RefCell::default(),
+            flights: RefCell::default(),
+            random: RefCell::new(Random::new()),
+        });
+        tokio::task::spawn_local(Rc::clone(&new).purge());
+        new
+    }
+
+    /// Asks the group, unless an identical question is on its way already. `stream` says that the
+    /// query came over a stream. After `patience` the caller is told to do without; the exchange
+    /// itself goes on.
+    pub(crate) async fn exchange(
+        self: &Rc<Self>,
+        group: &Arc<Group>,
+        request: Vec<u8>,
+        stream: bool,
+        patience: Option<Duration>,
+    ) -> Exchanged {
+        let limit = group.settings.max_concurrent;
+        let before = group.concurrent.fetch_add(1, Ordering::Relaxed);
+        let _guard = Concurrent(group);
+        if limit > 0 && before >= limit {
+            let rejects = &group.counters.max_concurrent_rejects;
+            rejects.fetch_add(1, Ordering::Relaxed);
+            return Err(ExchangeError::Busy(limit));
+        }
+        let flight = self.flight(group, request, stream);
+        match patience {
+            None => flight.await,
+            Some(patience) => timeout(patience, flight)
+                .await
+                .unwrap_or(Err(ExchangeError::Impatient)),
+        }
+    }
+
+    fn flight(self: &Rc<Self>, group: &Arc<Group>, request: Vec<u8>, stream: bool) -> Flight {
+        let key = || FlightKey {
+            group: group.id,
+            stream,
+            request: request.to_ascii_lowercase().into(),
+        };
+        if let Some(flight) = self.flights.borrow().get(&key()) {
+            group.counters.shared.fetch_add(1, Ordering::Relaxed);
+            return flight.clone();
+        }
+        // A task of its own: whoever began it may lose patience, the others have not.
+        let (this, asked) = (Rc::clone(self), Arc::clone(group));
+        let (done, landing) = (key(), Rc::<[u8]>::from(request.as_slice()));
+        let task = tokio::task::spawn_local(async move {
+            let result = this.run(&asked, &landing, stream).await;
+            this.flights.borrow_mut().remove(&done);
+            result
+        });
+        let flight = async move {
+            let failed = || Err(ExchangeError::Failed("the exchange broke off".into()));
+            task.await.unwrap_or_else(|_| failed())
+        };
+        let flight = flight.boxed_local().shared();
+        self.flights.borrow_mut().insert(key(), flight.clone());
+        flight
+    }
+
+    /// One question, from the first attempt to the last.
+    async fn run(
+        self: &Rc<Self>,
+        group: &Arc<Group>,
+        request: &Rc<[u8]>,
+        stream: bool,
+    ) -> Exchanged {
+        let settings = &group.settings;
+        let mut choice = Choice::new(group, &mut self.random.borrow_mut());
+        let deadline = Instant::now() + EXCHANGE_MAX;
+        let may_try = |tried: usize| {
+            settings.max_connect_attempts == 0 || tried < settings.max_connect_attempts
+        };
+        let mut tried = 0;
+        let mut running = FuturesUnordered::new();
+        let mut in_use = Vec::new();
+        let mut fault = None;
+        let mut failed_over = None;
+        let mut failovers = 0;
+        // When to look after the latest attempt, and what for.
+        let mut look = None;
+        let mut more = true;
+        // Even from a server that is being asked already.
+        let mut again = false;
+        loop {
+            if more && may_try(tried) && running.len() < PARALLEL_MAX {
+                more = false;
+                let avoided = if std::mem::take(&mut again) {
+                    &[][..]
+                } else {
+                    &in_use[..]
+                };
+                match choice.next(avoided, running.is_empty()) {
+                    Some(place) => {
+                        tried += 1;
+                        in_use.push(place);
+                        let upstream = Arc::clone(&group.upstreams[place]);
+                        let sent = Instant::now();
+                        look = Look::first(&upstream, settings.hedge, sent);
+                        let (this, group) = (Rc::clone(self), Arc::clone(group));
+                        let request = Rc::clone(request);
+                        running.push(async move {
+                            let result = this.attempt(&group, &upstream, &request, stream).await;
+                            (place, result)
+                        });
+                    }
+                    None if running.is_empty() => {
+                        return failed_over.unwrap_or_else(|| Err(choice.nobody()));
+                    }
+                    None => {}
+                }
+            }
+            if running.is_empty() {
+                break;
+            }
+            let look_at = look.as_ref().map_or(deadline, |look| look.at);
+            tokio::select! {
+                Some((place, result)) = running.next() => {
+                    in_use.retain(|&other| other != place);
+                    match result {
+                        Ok(message) => {
+                            let message = Arc::new(message);
+                            let fails_over = settings.failover.contains(&message.rcode().0)
+                                || (message.rcode() == Rcode::SERVFAIL && choice.has_better(place));
+                            failovers += usize::from(fails_over);
+                            if !fails_over || failovers >= group.upstreams.len() {
+                                return Ok(message);
+                            }
+                            failed_over = Some(Ok(message));
+                        }
+                        Err(error) => {
+                            // Who answers another question is there; the answer may be forged.
+                            if !matches!(error, Fault::Mismatch) {
+                                self.probe(group, &group.upstreams[place]);
+                            }
+                            fault = Some(error);
+                        }
+                    }
+                    more = true;
+                    if !may_try(tried) && running.is_empty() {
+                        break;
+                    }
+                }
+                () = sleep_until(look_at.min(deadline)) => {
+                    if Instant::now() >= deadline {
+                        break;
+                    }
+                    let Some(was) = look.take() else { continue };
+                    let upstream = &group.upstreams[was.place_in(group)];
+                    let silent = upstream.health.is_silent_since(was.sent.into_std());
+                    match was.why {
+                        Why::Slow => {
+                            more = true;
+                            group.counters.hedged.fetch_add(1, Ordering::Relaxed);
+                            look = was.then_silence();
+                        }
+                        Why::Silent if silent => {
+                            if upstream.health.suspect() {
+                                self.probe(group, upstream);
+                            }
+                            more = group.upstreams.len() > 1;
+                            look = was.then_loss(settings.read_timeout);
+                        }
+                        // It talks to others: it may take its time, within reason.
+                        Why::Silent => look = was.then_loss(settings.read_timeout),
+                        // The question or its reply was lost on the way.
+                        Why::Lost => (more, again) = (true, true),
+                    }
+                }
+            }
+        }
+        failed_over.unwrap_or_else(|| {
+            Err(match fault {
+                Some(Fault::Mismatch) => ExchangeError::Mismatch,
+                Some(fault) => ExchangeError::Failed(fault.to_string().into()),
+                None => ExchangeError::Failed("i/o timeout".into()),
+            })
+        })
+    }
+
+    /// Asks one server once, and tells its health.
+    async fn attempt(
+        &self,
+        group: &Group,
+        upstream: &Arc<Upstream>,
+        request: &Rc<[u8]>,
+        stream: bool,
+    ) -> Result<Message, Fault> {
+        let settings = &group.settings;
+        let sent = Instant::now();
+        let stream = settings.force_tcp || (stream && !settings.prefer_udp);
+        let asking = async {
+            let message = self.ask(group, upstream, request, stream).await?;
+            let retry = message.flags().has(Flags::TC) && settings.prefer_udp && !stream;
+            if retry {
+                return self.ask(group, upstream, request, true).await;
+            }
+            Ok(message)
+        };
+        let result = timeout(settings.read_timeout, asking)
+            .await
+            .unwrap_or(Err(Fault::Timeout))
+            .map_err(|fault| locate(fault, upstream));
+        if let Ok(message) = &result {
+            let failed = message.rcode() == Rcode::SERVFAIL;
+            upstream.health.heard(sent.elapsed(), failed);
+        }
+        result
+    }
+
+    async fn ask(
+        &self,
+        group: &Group,
+        upstream: &Arc<Upstream>,
+        request: &Rc<[u8]>,
+        stream: bool,
+    ) -> Result<Message, Fault> {
+        let link = self.link(group, upstream);
+        if let Some(https) = &link.https {
+            let octets = https.exchange(request).await.map_err(Fault::io)?;
+            return Message::parse(request, &octets).map_err(|_| Fault::Malformed);
+        }
+        if stream || matches!(upstream.transport, Transport::Tls { .. }) {
+            link.streams.ask(request).await
+        } else {
+            link.datagrams.ask(request).await
+        }
+    }
+
+    fn link(&self, group: &Group, upstream: &Arc<Upstream>) -> Rc<Link> {
+        let mut links = self.links.borrow_mut();
+        let new = || Rc::new(Link::new(self.backend, group, upstream));
+        Rc::clone(links.entry(upstream.id).or_insert_with(new))
+    }
+
+    /// Asks a server that failed for something simple, again and again until it replies.
+    fn probe(self: &Rc<Self>, group: &Arc<Group>, upstream: &Arc<Upstream>) {
+        let check = &group.settings.health_check;
+        let off = check.interval.is_zero() || group.settings.max_fails == 0;
+        if off || !upstream.health.begin_probing() {
+            return;
+        }
+        let this = Rc::clone(self);
+        let (group, upstream) = (Arc::downgrade(group), Arc::clone(upstream));
+        tokio::task::spawn_local(async move {
+            // A group that is no longer served is no longer probed.
+            while let Some(group) = group.upgrade() {
+                let question = probe_message(&group);
+                let asking = this.ask(&group, &upstream, &question, group.settings.force_tcp);
+                // Any reply will do: a server that refuses is there.
+                let replied = match timeout(PROBE_TIMEOUT, asking).await {
+                    Ok(Ok(_) | Err(Fault::Mismatch)) => true,
+                    Ok(Err(_)) | Err(_) => false,
+                };
+                if replied {
+                    upstream.health.probe_succeeded();
+                    break;
+                }
+                upstream.health.probe_failed();
+                let pause = group.settings.health_check.interval;
+                drop(group);
+                sleep(pause).await;
+            }
+            upstream.health.end_probing();
+        });
+    }
+
+    /// Closes what nobody uses, for as long as the thread runs.
+    async fn purge(self: Rc<Self>) {
+        loop {
+            sleep(PURGE).await;
+            self.links
+                .borrow_mut()
+                .retain(|_, link| link.datagrams.purge() || link.upstream.strong_count() > 0);
+        }
+    }
+}
+
+impl Link {
+    fn new(backend: Backend, group: &Group, upstream: &Arc<Upstream>) -> Self {
+        let settings = &group.settings;
+        let (address, source) = (upstream.address, settings.source_address);
+        let tls = match &upstream.transport {
+            Transport::Tls { config, name } => Some((Arc::clone(config), name.clone())),
+            Transport::Dns | Transport::Https { .. } => None,
+        };
+        let connect: super::stream::Connect = Box::new(move || {
+            let tls = tls.clone();
+            Box::pin(async move {
+                let stream: Box<dyn Octets> = match tls {
+                    None => Box::new(tls::tcp(address, source).await?),
+                    Some((config, name)) => {
+                        Box::new(tls::connect(address, source, &config, &name).await?)
+                    }
+                };
+                Ok(stream)
+            })
+        });
+        let https = match &upstream.transport {
+            Transport::Https {
+                config,
+                name,
+                host,
+                get,
+            } => Some(HttpsClient::new(
+                address,
+                Arc::clone(config),
+                name.clone(),
+                host.clone(),
+                *get,
+                source,
+            )),
+            Transport::Dns | Transport::Tls { .. } => None,
+        };
+        Self {
+            upstream: Arc::downgrade(upstream),
+            datagrams: Datagrams::new(backend, address, source, settings.expire),
+            streams: Streams::new(connect, settings.expire, settings.max_age),
+            https,
+        }
+    }
+}
+
+/// Counts a query that is under way.
+struct Concurrent<'g>(&'g Group);
+
+impl Drop for Concurrent<'_> {
+    fn drop(&mut self) {
+        self.0.concurrent.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Which server is asked next.
+struct Choice<'g> {
+    group: &'g Group,
+    order: Vec<usize>,
+    /// How far in the order the query has come; it goes round.
+    next: usize,
+    /// A server for when all are down.
+    anyone: usize,
+    /// This query may try a server that mostly fails.
+    trial: bool,
+    failed_fast: bool,
+}
+
+impl<'g> Choice<'g> {
+    fn new(group: &'g Group, random: &mut Random) -> Self {
+        Self {
+            group,
+            order: group.order(random),
+            next: 0,
+            anyone: random.below(group.upstreams.len()),
+            trial: random.below(TRIAL) == 0,
+            failed_fast: false,
+        }
+    }
+
+    /// The next server that is up and is not being asked; suspects and those that mostly fail only
+    /// if there is nobody better. If `needed`, one that is down as the last resort.
+    fn next(&mut self, in_use: &[usize], needed: bool) -> Option<usize> {
+        let count = self.order.len();
+        let max_fails = self.group.settings.max_fails;
+        let health = |place: usize| &self.group.upstreams[place].health;
+        let good = |place: usize| {
+            !health(place).is_suspect() && (self.trial || !health(place).mostly_fails())
+        };
+        let pick = |allowed: &dyn Fn(usize) -> bool| {
+            (0..count).find(|step| {
+                let place = self.order[(self.next + step) % count];
+                !in_use.contains(&place) && !health(place).is_down(max_fails) && allowed(place)
+            })
+        };
+        let step = pick(&good).or_else(|| pick(&|_| true));
+        if let Some(step) = step {
+            let place = self.order[(self.next + step) % count];
+            self.next = (self.next + step + 1) % count;
+            return Some(place);
+        }
+        if !needed {
+            return None;
+        }
+        let broken = &self.group.counters.healthcheck_broken;
+        broken.fetch_add(1, Ordering::Relaxed);
+        self.failed_fast = self.group.settings.fail_fast;
+        (!self.failed_fast).then_some(self.anyone)
+    }
+
+    /// Whether this server mostly fails while another does not.
+    fn has_better(&self, place: usize) -> bool {
+        let upstreams = &self.group.upstreams;
+        let max_fails = self.group.settings.max_fails;
+        upstreams[place].health.mostly_fails()
+            && upstreams.iter().enumerate().any(|(other, upstream)| {
+                let health = &upstream.health;
+                other != place
+                    && !health.mostly_fails()
+                    && !health.is_suspect()
+                    && !health.is_down(max_fails)
+            })
+    }
+
+    const fn nobody(&self) -> ExchangeError {
+        ExchangeError::NoHealthy
+    }
+}
+
+/// Why an attempt is looked after.
+#[derive(Clone, Copy)]
+enum Why {
+    /// It takes longer than the server's replies usually do.
+    Slow,
+    /// Nothing comes from the server at all.
+    Silent,
+    /// Its own reply does not come.
+    Lost,
+}
+
+/// When to look after an attempt.
+struct Look {
+    upstream: Arc<Upstream>,
+    sent: Instant,
+    at: Instant,
+    why: Why,
+}
+
+impl Look {
+    fn first(upstream: &Arc<Upstream>, hedge: bool, sent: Instant) -> Option<Self> {
+        let slow = upstream.health.p99().filter(|_| hedge);
+        let silent = upstream.health.patience();
+        let (after, why) = match slow {
+            Some(slow) if slow < silent => (slow, Why::Slow),
+            _ => (silent, Why::Silent),
+        };
+        Some(Self {
+            upstream: Arc::clone(upstream),
+            sent,
+            at: sent + after,
+            why,
+        })
+    }
+
+    fn then_silence(self) -> Option<Self> {
+        let at = self.sent + self.upstream.health.patience();
+        Some(Self {
+            at,
+            why: Why::Silent,
+            ..self
+        })
+    }
+
+    /// A quarter of what a server may take: UDP loses packets, and a client waits for seconds only.
+    fn then_loss(self, read_timeout: Duration) -> Option<Self> {
+        let at = self.sent + (read_timeout / 4).max(self.upstream.health.patience() * 2);
+        Some(Self {
+            at,
+            why: Why::Lost,
+            ..self
+        })
+    }
+
+    fn place_in(&self, group: &Group) -> usize {
+        let mut places = group.upstreams.iter();
+        let place = places.position(|upstream| Arc::ptr_eq(upstream, &self.upstream));
+        place.expect("attempts go to servers of the group")
+    }
+}
+
+/// Says which server a fault is about.
+fn locate(fault: Fault, upstream: &Upstream) -> Fault {
+    match fault {
+        Fault::Io { error, reused } => {
+            let text = format!("{}: {error}", upstream.address);
+            Fault::Io {
+                error: Arc::new(std::io::Error::new(error.kind(), text)),
+                reused,
+            }
+        }
+        fault => fault,
+    }
+}
+
+/// The question of a health check.
+fn probe_message(group: &Group) -> Rc<[u8]> {
+    let check = &group.settings.health_check;
+    let flags = if check.recursion_desired {
+        Flags::RD
+    } else {
+        0
+    };
+    let mut message = vec![0, 0];
+    message.extend(flags.to_be_bytes());
+    message.extend([0, 1, 0, 0, 0, 0, 0, 0]);
+    message.extend(&check.domain);
+    message.extend(RType::NS.0.to_be_bytes());
+    message.extend([0, 1]);
+    message.into()
+}

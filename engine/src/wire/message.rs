@@ -1,0 +1,284 @@
+//! Messages that came from an upstream, and those that go to one.
+//!
+//! A reply is checked once: every record ends inside the message and every owner name leads
+//! backwards. After that its records are octets that are copied behind the client's question,
+//! which is as long as the upstream's: their compression pointers stay right.
+
+use super::codes::{Flags, RType, Rcode};
+use super::query::{HEADER_LEN, Query};
+use super::walk::{record_at, skip_name};
+
+/// Octets of a question after its name.
+const QUESTION_EXTRA: usize = 4;
+
+/// A reply of an upstream.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Message {
+    octets: Box<[u8]>,
+    /// Where the question ends and records begin.
+    records_at: usize,
+    /// Where the records that go on to the client end.
+    records_end: usize,
+    counts: [u16; 3],
+    /// The options of its OPT record.
+    opt: Option<std::ops::Range<usize>>,
+    rcode: Rcode,
+}
+
+/// Why octets are no reply to our question.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum MessageError {
+    /// It breaks off, or a name in it leads nowhere.
+    #[error("the reply is malformed")]
+    Malformed,
+    /// A well-formed reply to another question.
+    #[error("the reply is to another question")]
+    Question,
+}
+
+impl Message {
+    /// Reads the reply to `request`. Message IDs are not compared: whoever received it has.
+    ///
+    /// An OPT is kept apart, because it speaks of one hop only (RFC 6891 §6.1.1). What stands
+    /// behind it is a signature of the same hop (RFC 8945 §5.1) and is left out.
+    pub fn parse(request: &[u8], octets: &[u8]) -> Result<Self, MessageError> {
+        let header = octets.get(..HEADER_LEN).ok_or(MessageError::Malformed)?;
+        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let flags = Flags(word(2));
+        if !flags.has(Flags::QR) {
+            return Err(MessageError::Malformed);
+        }
+        let asked = question(request).ok_or(MessageError::Malformed)?;
+        let records_at = HEADER_LEN + asked.len();
+        // An upstream that cannot read a question may leave it out of its complaint.
+        if word(4) == 0 && word(6) == 0 && word(8) == 0 && flags.0 & Flags::RCODE != 0 {
+            return Ok(Self::bare(header, asked, flags));
+        }
+        let matches = word(4) == 1
+            && octets
+                .get(HEADER_LEN..records_at)
+                .is_some_and(|answered| is_same_question(asked, answered));
+        if !matches {
+            return Err(MessageError::Question);
+        }
+        let mut message = Self {
+            octets: octets.into(),
+            records_at,
+            records_end: records_at,
+            counts: [0; 3],
+            opt: None,
+            rcode: Rcode(flags.0 & Flags::RCODE),
+        };
+        let mut at = records_at;
+        for (section, count) in [word(6), word(8), word(10)].into_iter().enumerate() {
+            for _ in 0..count {
+                let record = record_at(octets, at).ok_or(MessageError::Malformed)?;
+                if !leads_backwards(octets, at) {
+                    return Err(MessageError::Malformed);
+                }
+                at = record.end;
+                if record.rtype == RType::OPT && section == 2 {
+                    let high = u16::from(octets[record.ttl_at]) << 4;
+                    message.rcode = Rcode(message.rcode.0 | high);
+                    message.opt.get_or_insert(record.rdata_at..record.end);
+                } else if message.opt.is_none() && record.rtype != RType::TSIG {
+                    message.counts[section] += 1;
+                    message.records_end = at;
+                }
+            }
+        }
+        Ok(message)
+    }
+
+    fn bare(header: &[u8], asked: &[u8], flags: Flags) -> Self {
+        let octets = [header, asked].concat().into_boxed_slice();
+        Self {
+            records_at: octets.len(),
+            records_end: octets.len(),
+            octets,
+            counts: [0; 3],
+            opt: None,
+            rcode: Rcode(flags.0 & Flags::RCODE),
+        }
+    }
+
+    /// The message, up to the last record that goes on to the client. The counts of its header are
+    /// those of the upstream; [`Self::counts`] has the right ones.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets[..self.records_end]
+    }
+
+    /// Where its records begin.
+    pub const fn records_at(&self) -> usize {
+        self.records_at
+    }
+
+    /// Records in the answer, authority and additional section, without OPT.
+    pub const fn counts(&self) -> [u16; 3] {
+        self.counts
+    }
+
+    /// The header's flags.
+    pub fn flags(&self) -> Flags {
+        Flags(u16::from_be_bytes([self.octets[2], self.octets[3]]))
+    }
+
+    /// The response code with the OPT's part of it.
+    pub const fn rcode(&self) -> Rcode {
+        self.rcode
+    }
+
+    /// The options of its OPT; `None` if it has no OPT.
+    pub fn options(&self) -> Option<&[u8]> {
+        Some(&self.octets[self.opt.clone()?])
+    }
+}
+
+/// The question of a message that we made: name, type, class.
+fn question(message: &[u8]) -> Option<&[u8]> {
+    let end = skip_name(message, HEADER_LEN)? + QUESTION_EXTRA;
+    message.get(HEADER_LEN..end)
+}
+
+/// Names of the question are compared without regard to case: some servers fold them.
+fn is_same_question(asked: &[u8], answered: &[u8]) -> bool {
+    let (name, codes) = asked.split_at(asked.len() - QUESTION_EXTRA);
+    let (other_name, other_codes) = answered.split_at(answered.len().min(name.len()));
+    name.eq_ignore_ascii_case(other_name) && codes == other_codes
+}
+
+/// Whether the owner name at `at` ends, following pointers, each further to the front.
+fn leads_backwards(message: &[u8], mut at: usize) -> bool {
+    let mut bound = at;
+    loop {
+        match message.get(at) {
+            Some(0) => return true,
+            Some(&len @ 1..=63) => at += 1 + usize::from(len),
+            Some(&high @ 0xc0..) => {
+                let Some(&low) = message.get(at + 1) else {
+                    return false;
+                };
+                let target = usize::from(high & 0x3f) << 8 | usize::from(low);
+                if target >= bound || target < HEADER_LEN {
+                    return false;
+                }
+                (at, bound) = (target, target);
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// The message that asks an upstream what `query` asks: its flags, question and OPT, whatever
+/// else it carried left out. The ID is zero; whoever sends it draws one.
+pub fn request(query: &Query<'_>, more_flags: u16) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER_LEN + query.name_len + 32);
+    out.extend([0, 0]);
+    out.extend((query.flags().0 | more_flags).to_be_bytes());
+    out.extend([0, 1, 0, 0, 0, 0, 0, u8::from(query.edns.is_some())]);
+    out.extend(query.name_as_sent());
+    out.extend(query.qtype.0.to_be_bytes());
+    out.extend(query.qclass.0.to_be_bytes());
+    if let Some(edns) = &query.edns {
+        out.push(0);
+        out.extend(RType::OPT.0.to_be_bytes());
+        out.extend(edns.payload_size.to_be_bytes());
+        out.extend([0, edns.version]);
+        out.extend(edns.flags.to_be_bytes());
+        out.extend((edns.options.len() as u16).to_be_bytes());
+        out.extend(edns.options);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::FoldedName;
+
+    const ASK: &[u8] = b"\0\0\x01\0\0\x01\0\0\0\0\0\0\x01A\x04test\0\0\x01\0\x01";
+
+    fn reply(counts: [u8; 4], tail: &[u8]) -> Vec<u8> {
+        let [q, an, ns, ar] = counts;
+        let mut out = vec![9, 9, 0x81, 0x80, 0, q, 0, an, 0, ns, 0, ar];
+        out.extend(tail);
+        out
+    }
+
+    #[test]
+    fn only_replies_to_the_question_are_taken() {
+        const Q: &[u8] = b"\x01a\x04TEST\0\0\x01\0\x01";
+        const A: &[u8] = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01";
+        let with = |parts: &[&[u8]]| [&[Q], parts].concat().concat();
+        let cases: &[(&str, Vec<u8>, Result<[u16; 3], MessageError>)] = &[
+            ("an answer", reply([1, 1, 0, 0], &with(&[A])), Ok([1, 0, 0])),
+            ("another letter case", reply([1, 0, 0, 0], Q), Ok([0, 0, 0])),
+            (
+                "another type",
+                reply([1, 0, 0, 0], b"\x01a\x04test\0\0\x1c\0\x01"),
+                Err(MessageError::Question),
+            ),
+            (
+                "another name",
+                reply([1, 0, 0, 0], b"\x01b\x04test\0\0\x01\0\x01"),
+                Err(MessageError::Question),
+            ),
+            (
+                "no question, yet an answer",
+                reply([0, 1, 0, 0], A),
+                Err(MessageError::Question),
+            ),
+            (
+                "cut",
+                reply([1, 1, 0, 0], &with(&[&A[..9]])),
+                Err(MessageError::Malformed),
+            ),
+            (
+                "fewer records than it says",
+                reply([1, 2, 0, 0], &with(&[A])),
+                Err(MessageError::Malformed),
+            ),
+            (
+                "an owner that points at itself",
+                reply([1, 1, 0, 0], &with(&[b"\xc0\x18", &A[2..]])),
+                Err(MessageError::Malformed),
+            ),
+            (
+                "an OPT, and a record behind it",
+                reply(
+                    [1, 1, 0, 2],
+                    &with(&[A, b"\0\0\x29\x04\xd0\0\0\0\0\0\0", A]),
+                ),
+                Ok([1, 0, 0]),
+            ),
+            (
+                "a query",
+                [&ASK[..12], Q].concat(),
+                Err(MessageError::Malformed),
+            ),
+        ];
+        for (what, octets, expected) in cases {
+            let got = Message::parse(ASK, octets).map(|message| message.counts());
+            assert_eq!(got, *expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_complaint_without_a_question_is_taken() {
+        let mut octets = reply([0, 0, 0, 0], &[]);
+        octets[3] = 0x81;
+        let message = Message::parse(ASK, &octets).unwrap();
+        assert_eq!(message.rcode(), Rcode::FORMERR);
+        assert_eq!(message.records_at(), ASK.len());
+    }
+
+    #[test]
+    fn requests_keep_question_flags_and_opt() {
+        let packet = b"\x12\x34\x01\x20\0\x01\0\0\0\0\0\x01\x01A\x04test\0\0\x01\0\x01\0\0\x29\x10\0\0\0\x80\0\0\x04\0\x0a\0\0";
+        let mut name = FoldedName::default();
+        let query = Query::parse(packet, &mut name).unwrap();
+        let made = request(&query, 0);
+        assert_eq!(made[..2], [0, 0]);
+        assert_eq!(made[2..], packet[2..]);
+    }
+}
