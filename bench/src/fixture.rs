@@ -12,7 +12,7 @@ use martlet_control::cluster::object::{Event, Kind};
 use martlet_control::cluster::store::{Store, StoreSettings};
 use martlet_engine::chain::{Block, Listener, Peer, Stage};
 use martlet_engine::index::ClusterIndex;
-use martlet_engine::plugins::cache::{Cache, TtlRange};
+use martlet_engine::plugins::cache::{Cache, Table, TtlRange};
 use martlet_engine::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
 use martlet_engine::wire::name::wire_from_text;
 use rand::seq::{IteratorRandom, SliceRandom};
@@ -75,12 +75,20 @@ pub fn listener(index: Arc<ClusterIndex>, addresses: Vec<SocketAddr>) -> Listene
         zones: vec![(root.clone(), 0)],
         success: TtlRange { min: 5, max: 30 },
         denial: TtlRange { min: 5, max: 30 },
+        success_disabled: Vec::new(),
+        denial_disabled: Vec::new(),
+        servfail: 5,
+        prefetch: None,
+        stale: None,
         keep_ttl: false,
+        table: Table::new(9_984, 9_984),
     };
+    let cache = Arc::new(cache);
     let stages = [
         Stage::LoadBalance,
-        Stage::Cache(cache),
+        Stage::Clamp(Arc::clone(&cache)),
         Stage::Kubernetes(Box::new(kubernetes)),
+        Stage::Store(cache),
     ];
     let block = Block {
         zone: root,
@@ -100,6 +108,7 @@ pub fn peer() -> Peer {
         remote: SocketAddr::from(([10, 128, 0, 1], 40_000)),
         local: SocketAddr::from(([10, 96, 0, 10], 53)),
         stream: false,
+        answer_from: None,
         received: Instant::now(),
     }
 }

@@ -191,6 +191,33 @@ impl Group {
     }
 }
 
+impl Settings {
+    #[cfg(test)]
+    pub(crate) fn for_test(policy: Policy) -> Self {
+        Self {
+            policy,
+            force_tcp: false,
+            prefer_udp: false,
+            read_timeout: Duration::from_secs(2),
+            max_fails: 2,
+            max_connect_attempts: 4,
+            health_check: HealthCheck {
+                interval: Duration::from_millis(500),
+                recursion_desired: true,
+                domain: [0].into(),
+            },
+            fail_fast: false,
+            max_concurrent: 0,
+            expire: Duration::from_secs(10),
+            max_age: Duration::ZERO,
+            max_idle_connections: 0,
+            failover: Vec::new(),
+            source_address: None,
+            hedge: false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,32 +251,5 @@ mod tests {
             upstream.health.heard(Duration::from_millis(millis), false);
         }
         assert_eq!(latency.order(&mut random), [1, 2, 0]);
-    }
-}
-
-impl Settings {
-    #[cfg(test)]
-    pub(crate) fn for_test(policy: Policy) -> Self {
-        Self {
-            policy,
-            force_tcp: false,
-            prefer_udp: false,
-            read_timeout: Duration::from_secs(2),
-            max_fails: 2,
-            max_connect_attempts: 4,
-            health_check: HealthCheck {
-                interval: Duration::from_millis(500),
-                recursion_desired: true,
-                domain: [0].into(),
-            },
-            fail_fast: false,
-            max_concurrent: 0,
-            expire: Duration::from_secs(10),
-            max_age: Duration::ZERO,
-            max_idle_connections: 0,
-            failover: Vec::new(),
-            source_address: None,
-            hedge: false,
-        }
     }
 }

@@ -228,6 +228,8 @@ impl Cache {
             Class2308::Failure => (self.servfail, Kind::Denial),
         };
         reply.set_ttls(ttl);
+        // What is kept has no OPT, so its first reply has none of the upstream's either.
+        reply.drop_options(query.edns.as_ref());
         if !dnssec_ok && !query.flags().has(Flags::AD) {
             reply.clear_authentic();
         }

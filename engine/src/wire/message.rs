@@ -210,7 +210,8 @@ mod tests {
         const Q: &[u8] = b"\x01a\x04TEST\0\0\x01\0\x01";
         const A: &[u8] = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01";
         let with = |parts: &[&[u8]]| [&[Q], parts].concat().concat();
-        let cases: &[(&str, Vec<u8>, Result<[u16; 3], MessageError>)] = &[
+        type Case<'a> = (&'a str, Vec<u8>, Result<[u16; 3], MessageError>);
+        let cases: &[Case<'_>] = &[
             ("an answer", reply([1, 1, 0, 0], &with(&[A])), Ok([1, 0, 0])),
             ("another letter case", reply([1, 0, 0, 0], Q), Ok([0, 0, 0])),
             (

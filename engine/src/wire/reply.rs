@@ -262,6 +262,13 @@ impl<'b> Reply<'b> {
         self.append(&message.octets()[message.records_at()..], message.counts());
     }
 
+    /// Leaves out the upstream's options that [`Self::adopt`] took over.
+    pub fn drop_options(&mut self, edns: Option<&Edns<'_>>) {
+        if let (Some(options), Some(edns)) = (self.options.take(), edns) {
+            self.limit = (self.limit + OPT_LEN + options.len()).saturating_sub(opt_len(edns));
+        }
+    }
+
     /// Appends records that stood behind a question of the same length: their pointers stay right.
     /// Records that do not fit are left out, the last ones first, and TC is set.
     pub fn append(&mut self, records: &[u8], counts: [u16; 3]) {

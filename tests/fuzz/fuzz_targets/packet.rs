@@ -71,7 +71,7 @@ fuzz_target!(|message: &[u8]| {
     let (log, _lines) = LogSink::new();
     let mut buf = vec![0; 65_535];
     for stream in [false, true] {
-        let peer = Peer { remote, local: remote, stream, received: Instant::now() };
+        let peer = Peer { remote, local: remote, stream, answer_from: None, received: Instant::now() };
         let mut scratch = Scratch::default();
         if let Response::Reply(len) = respond(message, peer, &LISTENER, &log, &mut scratch, &mut buf) {
             assert!(len >= 12 && buf[..2] == message[..2] && buf[2] & 0x80 != 0);

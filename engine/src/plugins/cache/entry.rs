@@ -185,7 +185,9 @@ pub(super) fn judge(
     let has_soa = has(authority, RType::SOA);
     let answers = message.rcode() == Rcode::NOERROR
         && answers_question(octets, answers_section, qtype, qclass);
-    let incomplete = answer_count > 0 && !answers;
+    // A chain of aliases that ends nowhere. Records of another type than the one asked for are odd,
+    // but an answer; CoreDNS keeps them as well.
+    let incomplete = !answers && has(answers_section, RType::CNAME);
 
     let class = if matches!(qtype, RType::AXFR | RType::IXFR)
         || (dnssec_ok && all.iter().any(|record| is_expired(octets, record, now)))
@@ -195,7 +197,8 @@ pub(super) fn judge(
         match message.rcode() {
             Rcode::NOERROR if has_soa && (answer_count == 0 || incomplete) => Class2308::Denial,
             Rcode::NOERROR => Class2308::Success,
-            Rcode::NXDOMAIN if answer_count > 0 => Class2308::Other,
+            // With an answer as well: it says where the alias leads, and that nothing is there
+            // (RFC 2308 §2.1).
             Rcode::NXDOMAIN => Class2308::Denial,
             Rcode::SERVFAIL | Rcode::NOTIMP => Class2308::Failure,
             _ => Class2308::Other,
@@ -427,12 +430,20 @@ mod tests {
                 None,
             ),
             (
-                "NXDOMAIN with an answer",
-                reply(3, 0, [&[A], &[SOA], &[]]),
-                Other,
+                "NXDOMAIN behind an alias",
+                reply(3, 0, [&[CNAME_B], &[SOA], &[]]),
+                Denial,
+                true,
                 false,
+                Some(30),
+            ),
+            (
+                "another type than asked for",
+                reply(0, 0, [&[NS], &[], &[]]),
+                Success,
+                true,
                 false,
-                None,
+                Some(70),
             ),
             ("SERVFAIL", reply(2, 0, none), Failure, true, false, None),
             ("NOTIMP", reply(4, 0, none), Failure, true, false, None),
