@@ -5,7 +5,7 @@
 //! which is as long as the upstream's: their compression pointers stay right.
 
 use super::codes::{Flags, RType, Rcode};
-use super::query::{HEADER_LEN, Query};
+use super::query::{HEADER_LEN, Query, options};
 use super::walk::{record_at, skip_name};
 
 /// Octets of a question after its name.
@@ -20,8 +20,8 @@ pub struct Message {
     /// Where the records that go on to the client end.
     records_end: usize,
     counts: [u16; 3],
-    /// The options of its OPT record.
-    opt: Option<std::ops::Range<usize>>,
+    /// The flags of its OPT record, and where the options are.
+    opt: Option<(u16, std::ops::Range<usize>)>,
     rcode: Rcode,
 }
 
@@ -80,7 +80,11 @@ impl Message {
                 if record.rtype == RType::OPT && section == 2 {
                     let high = u16::from(octets[record.ttl_at]) << 4;
                     message.rcode = Rcode(message.rcode.0 | high);
-                    message.opt.get_or_insert(record.rdata_at..record.end);
+                    let low = [octets[record.ttl_at + 2], octets[record.ttl_at + 3]];
+                    let options = record.rdata_at..record.end;
+                    message
+                        .opt
+                        .get_or_insert((u16::from_be_bytes(low), options));
                 } else if message.opt.is_none() && record.rtype != RType::TSIG {
                     message.counts[section] += 1;
                     message.records_end = at;
@@ -128,9 +132,10 @@ impl Message {
         self.rcode
     }
 
-    /// The options of its OPT; `None` if it has no OPT.
-    pub fn options(&self) -> Option<&[u8]> {
-        Some(&self.octets[self.opt.clone()?])
+    /// The flags and the options of its OPT, if it has one.
+    pub fn opt(&self) -> Option<(u16, &[u8])> {
+        let (flags, options) = self.opt.clone()?;
+        Some((flags, &self.octets[options]))
     }
 }
 
@@ -185,10 +190,40 @@ pub fn request(query: &Query<'_>, more_flags: u16) -> Vec<u8> {
         out.extend(edns.payload_size.to_be_bytes());
         out.extend([0, edns.version]);
         out.extend(edns.flags.to_be_bytes());
-        out.extend((edns.options.len() as u16).to_be_bytes());
-        out.extend(edns.options);
+        let length_at = out.len();
+        out.extend([0, 0]);
+        for (code, option) in options(edns.options) {
+            put_option(code, option, &mut out);
+        }
+        let len = (out.len() - length_at - 2) as u16;
+        out[length_at..length_at + 2].copy_from_slice(&len.to_be_bytes());
     }
     out
+}
+
+/// The code of a client subnet (RFC 7871).
+const CLIENT_SUBNET: u16 = 8;
+
+/// Appends an option (with its code and length). The address of a client subnet is cut to the
+/// octets that its prefix covers: servers must refuse others, and CoreDNS cuts it as well.
+fn put_option(code: u16, option: &[u8], out: &mut Vec<u8>) {
+    let keep = match option {
+        [_, _, _, _, _, _, prefix, _, address @ ..] if code == CLIENT_SUBNET => {
+            option.len() - address.len() + address.len().min(usize::from(*prefix).div_ceil(8))
+        }
+        _ => option.len(),
+    };
+    let at = out.len();
+    out.extend(&option[..keep]);
+    let spare = match option.get(6) {
+        Some(prefix) if code == CLIENT_SUBNET && keep > 8 => prefix % 8,
+        _ => 0,
+    };
+    if spare > 0 && keep - 8 == usize::from(option[6]).div_ceil(8) {
+        let last = out.len() - 1;
+        out[last] &= 0xff << (8 - spare);
+    }
+    out[at + 2..at + 4].copy_from_slice(&((keep - 4) as u16).to_be_bytes());
 }
 
 #[cfg(test)]
@@ -281,5 +316,38 @@ mod tests {
         let made = request(&query, 0);
         assert_eq!(made[..2], [0, 0]);
         assert_eq!(made[2..], packet[2..]);
+    }
+
+    #[test]
+    fn client_subnets_are_cut_to_their_prefix() {
+        let cases: &[(&str, &[u8], &[u8])] = &[
+            (
+                "too long",
+                b"\0\x08\0\x08\0\x01\x18\0\x0a\x01\x02\x03",
+                b"\0\x08\0\x07\0\x01\x18\0\x0a\x01\x02",
+            ),
+            (
+                "bits to spare",
+                b"\0\x08\0\x07\0\x01\x14\0\x0a\x01\xff",
+                b"\0\x08\0\x07\0\x01\x14\0\x0a\x01\xf0",
+            ),
+            (
+                "no address",
+                b"\0\x08\0\x04\0\x01\0\0",
+                b"\0\x08\0\x04\0\x01\0\0",
+            ),
+            ("too short", b"\0\x08\0\x02\0\x01", b"\0\x08\0\x02\0\x01"),
+            (
+                "another option",
+                b"\0\x0a\0\x02\xff\xff",
+                b"\0\x0a\0\x02\xff\xff",
+            ),
+        ];
+        for (what, option, expected) in cases {
+            let mut out = Vec::new();
+            let code = u16::from_be_bytes([option[0], option[1]]);
+            put_option(code, option, &mut out);
+            assert_eq!(out, *expected, "{what}");
+        }
     }
 }

@@ -191,6 +191,18 @@ fn split_record<'p>(packet: &'p [u8], bytes: &'p [u8]) -> Option<(Option<Edns<'p
     Some((Some(edns), rest))
 }
 
+/// The options of an OPT whose lengths were checked: code, and the option with its four octets.
+pub(super) fn options(mut rdata: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let head = rdata.get(..4)?;
+        let code = u16::from_be_bytes([head[0], head[1]]);
+        let len = 4 + usize::from(u16::from_be_bytes([head[2], head[3]]));
+        let (option, rest) = rdata.split_at_checked(len)?;
+        rdata = rest;
+        Some((code, option))
+    })
+}
+
 /// Octets that the name at `at` takes up where it stands; its pointers must lead backwards into
 /// the packet.
 fn name_extent(packet: &[u8], at: usize) -> Option<usize> {

@@ -14,7 +14,7 @@
 
 use super::codes::{Class, Flags, Opcode, RType, Rcode};
 use super::message::Message;
-use super::query::{Edns, HEADER_LEN, Query};
+use super::query::{Edns, HEADER_LEN, Query, options};
 use super::walk::record_at;
 use crate::limits::{MESSAGE_LEN_MAX, PAYLOAD_SIZE_MIN, POINTER_MAX};
 
@@ -80,8 +80,8 @@ pub struct Reply<'b> {
     first_flags: u16,
     rcode: Rcode,
     truncated: bool,
-    /// Options of an upstream's OPT, which go to the client instead of its own.
-    options: Option<Box<[u8]>>,
+    /// Flags and options of an upstream's OPT, which go to the client instead of its own.
+    upstream_opt: Option<(u16, Box<[u8]>)>,
     /// Smallest and largest TTL of the records so far.
     ttls: (u32, u32),
     /// Starts of labels written in full after the question, for compression.
@@ -125,7 +125,7 @@ impl<'b> Reply<'b> {
             counts: [0; 3],
             flags,
             first_flags: flags,
-            options: None,
+            upstream_opt: None,
             rcode: Rcode::NOERROR,
             truncated: false,
             ttls: NO_TTLS,
@@ -139,7 +139,7 @@ impl<'b> Reply<'b> {
         self.len = self.records_at;
         self.counts = [0; 3];
         self.flags = self.first_flags;
-        self.options = None;
+        self.upstream_opt = None;
         self.rcode = Rcode::NOERROR;
         self.truncated = false;
         self.ttls = NO_TTLS;
@@ -252,10 +252,10 @@ impl<'b> Reply<'b> {
 
     /// Answers with what an upstream replied to the same question.
     pub fn adopt(&mut self, message: &Message, edns: Option<&Edns<'_>>) {
-        if let (Some(options), Some(edns)) = (message.options(), edns) {
+        if let (Some((flags, options)), Some(edns)) = (message.opt(), edns) {
             // As CoreDNS does it, the upstream's options are passed on, the client's are not echoed.
             self.limit = (self.limit + opt_len(edns)).saturating_sub(OPT_LEN + options.len());
-            self.options = Some(options.into());
+            self.upstream_opt = Some((flags, options.into()));
         }
         self.set_flags(message.flags());
         self.rcode = message.rcode();
@@ -264,7 +264,7 @@ impl<'b> Reply<'b> {
 
     /// Leaves out the upstream's options that [`Self::adopt`] took over.
     pub fn drop_options(&mut self, edns: Option<&Edns<'_>>) {
-        if let (Some(options), Some(edns)) = (self.options.take(), edns) {
+        if let (Some((_, options)), Some(edns)) = (self.upstream_opt.take(), edns) {
             self.limit = (self.limit + OPT_LEN + options.len()).saturating_sub(opt_len(edns));
         }
     }
@@ -463,10 +463,13 @@ impl<'b> Reply<'b> {
     /// echoes; BADVERS carries size 0 and neither flags nor options.
     fn put_opt(&mut self, edns: &Edns<'_>) {
         let bad_version = self.rcode == Rcode::BADVERS;
-        let upstream = self.options.take();
+        let upstream = self.upstream_opt.take();
         let (size, flags) = match &upstream {
             _ if bad_version => (0, 0),
-            Some(_) => (edns.payload_size, edns.flags & Edns::DO),
+            Some((flags, _)) => {
+                let flags = (flags & 0xff00) | (edns.flags & Edns::DO);
+                (edns.payload_size, flags)
+            }
             None => (edns.payload_size, edns.flags & 0xff00),
         };
         self.put(&[0]);
@@ -476,7 +479,7 @@ impl<'b> Reply<'b> {
         self.put(&flags.to_be_bytes());
         let length_at = self.len;
         self.put(&[0, 0]);
-        if let Some(options) = &upstream {
+        if let Some((_, options)) = &upstream {
             self.put(options);
         } else if !bad_version {
             for (code, option) in options(edns.options) {
@@ -574,18 +577,6 @@ impl Query<'_> {
 fn opt_len(edns: &Edns<'_>) -> usize {
     let echoed = options(edns.options).filter(|(code, _)| ECHOED_OPTIONS.contains(code));
     OPT_LEN + echoed.map(|(_, option)| option.len()).sum::<usize>()
-}
-
-/// The options of an OPT whose lengths were checked: code, and the option with its four octets.
-fn options(mut rdata: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let head = rdata.get(..4)?;
-        let code = u16::from_be_bytes([head[0], head[1]]);
-        let len = 4 + usize::from(u16::from_be_bytes([head[2], head[3]]));
-        let (option, rest) = rdata.split_at_checked(len)?;
-        rdata = rest;
-        Some((code, option))
-    })
 }
 
 /// Writes the bare error that answers what did not parse: FORMERR or NOTIMP, with the question if
