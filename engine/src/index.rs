@@ -66,7 +66,7 @@ impl ClusterIndex {
     ) -> Option<R> {
         let services = self.services.pin();
         let (key, node) = services.get_key_value(&ServiceRef { service, namespace })?;
-        Some(read(&key.0, node))
+        Some(read(&key.name, node))
     }
 
     /// Whether names under this namespace are answered.
@@ -111,7 +111,7 @@ impl ClusterIndex {
 impl ClusterIndex {
     /// Publishes a Service, replacing what stood under its name.
     pub fn put_service(&self, name: Arc<ServiceName>, node: ServiceNode) {
-        self.services.pin().insert(ServiceKey(name), node);
+        self.services.pin().insert(ServiceKey::new(name), node);
     }
 
     /// Withdraws a Service.

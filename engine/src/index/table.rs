@@ -184,28 +184,46 @@ impl PartialEq for EndpointName {
     }
 }
 
-pub(super) struct ServiceKey(pub(super) Arc<ServiceName>);
+/// The hash stands here as well, so that an entry of another name is told apart without going to
+/// where its name is.
+pub(super) struct ServiceKey {
+    hash: u64,
+    pub(super) name: Arc<ServiceName>,
+}
+
+impl ServiceKey {
+    pub(super) fn new(name: Arc<ServiceName>) -> Self {
+        let hash = name.key().hash64();
+        Self { hash, name }
+    }
+}
 
 pub(super) struct ServiceRef<'a> {
     pub(super) service: LabelRef<'a>,
     pub(super) namespace: LabelRef<'a>,
 }
 
+impl ServiceRef<'_> {
+    const fn hash64(&self) -> u64 {
+        combine(self.service.hash, self.namespace.hash)
+    }
+}
+
 impl Hash for ServiceRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(combine(self.service.hash, self.namespace.hash));
+        state.write_u64(self.hash64());
     }
 }
 
 impl Hash for ServiceKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.key().hash(state);
+        state.write_u64(self.hash);
     }
 }
 
 impl PartialEq for ServiceKey {
     fn eq(&self, other: &Self) -> bool {
-        self.0.key().equivalent(other)
+        self.name.key().equivalent(other)
     }
 }
 
@@ -213,8 +231,9 @@ impl Eq for ServiceKey {}
 
 impl Equivalent<ServiceKey> for ServiceRef<'_> {
     fn equivalent(&self, key: &ServiceKey) -> bool {
-        *self.service.octets == *key.0.label.octets()
-            && *self.namespace.octets == *key.0.namespace.label.octets()
+        self.hash64() == key.hash
+            && *self.service.octets == *key.name.label.octets()
+            && *self.namespace.octets == *key.name.namespace.label.octets()
     }
 }
 

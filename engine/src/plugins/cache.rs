@@ -257,7 +257,13 @@ impl Cache {
         if inherited == Some(None) {
             return true;
         }
-        let entry = Entry::new(&message, kind, ttl, Instant::now(), verdict.answers);
+        let entry = Entry::new(
+            context.name,
+            &message,
+            (kind, verdict.answers),
+            ttl,
+            Instant::now(),
+        );
         entry.inherit_hits(inherited.flatten().unwrap_or(0));
         self.table.put(&question, entry);
         true
@@ -301,8 +307,8 @@ fn write(entry: &Entry, ttl: u32, context: &mut Context<'_>, reply: &mut Reply<'
     let echoed = query.flags().0 & (Flags::RD | Flags::CD);
     reply.set_flags(Flags((entry.flags.0 & kept) | echoed | Flags::AA));
     reply.set_rcode(entry.rcode);
-    reply.append(&entry.records, entry.counts);
-    reply.set_ttls_at(&entry.ttls_at, ttl);
+    reply.append(entry.records(), entry.counts);
+    reply.set_ttls_at(entry.ttls_at(), ttl);
     context.from_cache = true;
 }
 

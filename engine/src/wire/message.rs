@@ -84,7 +84,7 @@ impl Message {
                     let options = record.rdata_at..record.end;
                     message
                         .opt
-                        .get_or_insert((u16::from_be_bytes(low), options));
+                        .get_or_insert_with(|| (u16::from_be_bytes(low), options));
                 } else if message.opt.is_none() && record.rtype != RType::TSIG {
                     message.counts[section] += 1;
                     message.records_end = at;

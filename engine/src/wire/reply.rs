@@ -300,10 +300,10 @@ impl<'b> Reply<'b> {
 
     /// Sets TTLs that stand at these offsets from where records begin. Those of records that did
     /// not fit are passed over.
-    pub fn set_ttls_at(&mut self, offsets: &[u16], ttl: u32) {
+    pub fn set_ttls_at(&mut self, offsets: impl Iterator<Item = usize>, ttl: u32) {
         let records = &mut self.buf[self.records_at..self.len];
-        for &offset in offsets {
-            if let Some(place) = records.get_mut(usize::from(offset)..usize::from(offset) + 4) {
+        for offset in offsets {
+            if let Some(place) = records.get_mut(offset..offset + 4) {
                 place.copy_from_slice(&ttl.to_be_bytes());
             }
         }

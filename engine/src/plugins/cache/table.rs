@@ -6,11 +6,8 @@
 //! costs the reader a store at most, and none once the entry is known to be wanted.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-use papaya::Equivalent;
 
 use super::entry::{Entry, Kind};
 use crate::index::Passthrough;
@@ -54,45 +51,10 @@ impl Question<'_> {
     }
 }
 
-/// A question as the table keeps it.
-#[derive(Clone, Eq, PartialEq)]
-struct Key(Arc<KeyParts>);
-
-#[derive(Eq, PartialEq)]
-struct KeyParts {
-    hash: u64,
-    codes: [u16; 3],
-    name: Box<[u8]>,
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0.hash);
-    }
-}
-
-/// A question whose hash is known.
-struct Sought<'a> {
-    hash: u64,
-    codes: [u16; 3],
-    name: &'a [u8],
-}
-
-impl Hash for Sought<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl Equivalent<Key> for Sought<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        self.hash == key.0.hash && self.codes == key.0.codes && *self.name == *key.0.name
-    }
-}
-
-/// An entry with what eviction knows of it.
+/// An entry with the question that it answers and what eviction knows of it.
 pub(super) struct Slot {
-    key: Key,
+    hash: u64,
+    codes: [u16; 3],
     pub(super) entry: Entry,
     visits: AtomicU8,
     /// It left the table and only waits to leave its queue.
@@ -101,9 +63,10 @@ pub(super) struct Slot {
     settled: AtomicBool,
 }
 
-/// Cached replies by question.
+/// Cached replies by the hash of their question. Of two questions with one hash only the later one
+/// is kept; the name is compared when a reply is read.
 pub struct Table {
-    slots: papaya::HashMap<Key, Arc<Slot>, Passthrough>,
+    slots: papaya::HashMap<u64, Arc<Slot>, Passthrough>,
     queues: [Mutex<Queue>; 2],
     lens: [AtomicUsize; 2],
     evictions: [AtomicUsize; 2],
@@ -123,11 +86,10 @@ impl Table {
     /// Reads the entry for a question. Takes no lock and allocates nothing.
     pub fn get<R>(&self, question: &Question<'_>, read: impl FnOnce(&Entry) -> R) -> Option<R> {
         let slots = self.slots.pin();
-        let slot = slots.get(&Sought {
-            hash: question.hash64(),
-            codes: question.codes(),
-            name: question.name.wire(),
-        })?;
+        let slot = slots.get(&question.hash64())?;
+        if slot.codes != question.codes() || *slot.entry.name() != *question.name.wire() {
+            return None;
+        }
         let visits = slot.visits.load(Ordering::Relaxed);
         if visits < VISITS_MAX {
             slot.visits.store(visits + 1, Ordering::Relaxed);
@@ -137,28 +99,25 @@ impl Table {
 
     /// Stores an entry in place of what stood there.
     pub fn put(&self, question: &Question<'_>, entry: Entry) {
-        let key = Key(Arc::new(KeyParts {
-            hash: question.hash64(),
-            codes: question.codes(),
-            name: question.name.wire().into(),
-        }));
+        let hash = question.hash64();
         let kind = entry.kind;
         let slot = Arc::new(Slot {
-            key: key.clone(),
+            hash,
+            codes: question.codes(),
             entry,
             visits: AtomicU8::new(0),
             gone: AtomicBool::new(false),
             settled: AtomicBool::new(false),
         });
         let slots = self.slots.pin();
-        if let Some(old) = slots.get(&key) {
+        if let Some(old) = slots.get(&hash) {
             // A name that is refreshed keeps the standing it had earned.
             let standing = old.visits.load(Ordering::Relaxed);
             slot.visits.store(standing, Ordering::Relaxed);
             let settled = old.settled.load(Ordering::Relaxed);
             slot.settled.store(settled, Ordering::Relaxed);
         }
-        if let Some(old) = slots.insert(key, Arc::clone(&slot)) {
+        if let Some(old) = slots.insert(hash, Arc::clone(&slot)) {
             self.mark_gone(old);
         }
         self.lens[kind as usize].fetch_add(1, Ordering::Relaxed);
@@ -171,10 +130,10 @@ impl Table {
             if !self.mark_gone(&victim) {
                 continue; // It had left the table before.
             }
-            queue.remember(victim.key.0.hash);
+            queue.remember(victim.hash);
             self.evictions[kind as usize].fetch_add(1, Ordering::Relaxed);
             // Only this very entry: another thread may have put a newer one there.
-            let _ = slots.remove_if(&victim.key, |_, slot| Arc::ptr_eq(slot, &victim));
+            let _ = slots.remove_if(&victim.hash, |_, slot| Arc::ptr_eq(slot, &victim));
         }
         queue.compact(self.lens[kind as usize].load(Ordering::Relaxed));
     }
@@ -233,7 +192,7 @@ impl Queue {
     }
 
     fn push(&mut self, slot: Arc<Slot>) {
-        if slot.settled.load(Ordering::Relaxed) || self.left_set.contains(&slot.key.0.hash) {
+        if slot.settled.load(Ordering::Relaxed) || self.left_set.contains(&slot.hash) {
             slot.settled.store(true, Ordering::Relaxed);
             self.main.push_back(slot);
         } else {
@@ -312,7 +271,7 @@ mod tests {
     fn questions_that_differ_are_kept_apart() {
         let table = Table::new(100, 100);
         let (a, b) = (folded("a.test"), folded("b.test"));
-        table.put(&question(&a), Entry::for_test(Kind::Success));
+        table.put(&question(&a), Entry::for_test(&a, Kind::Success));
         let others = [
             question(&b),
             Question {
@@ -345,12 +304,12 @@ mod tests {
             .map(|n| folded(&format!("wanted{n}.test")))
             .collect::<Vec<_>>();
         for name in &wanted {
-            table.put(&question(name), Entry::for_test(Kind::Success));
+            table.put(&question(name), Entry::for_test(name, Kind::Success));
             assert!(table.get(&question(name), |_| ()).is_some());
         }
         for n in 0..10_000 {
             let name = folded(&format!("flood{n}.test"));
-            table.put(&question(&name), Entry::for_test(Kind::Success));
+            table.put(&question(&name), Entry::for_test(&name, Kind::Success));
             assert!(table.len(Kind::Success) <= 100);
             let name = &wanted[n % 50];
             let _ = table.get(&question(name), |_| ());
@@ -373,7 +332,7 @@ mod tests {
             } else {
                 Kind::Denial
             };
-            table.put(&question(&name), Entry::for_test(kind));
+            table.put(&question(&name), Entry::for_test(&name, kind));
         }
         assert_eq!((table.len(Kind::Success), table.len(Kind::Denial)), (0, 1));
         for kind in [Kind::Success, Kind::Denial] {
