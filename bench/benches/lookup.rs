@@ -165,7 +165,7 @@ impl Table for ClusterIndex {
     }
 
     fn octets(&self, service: LabelRef<'_>, namespace: LabelRef<'_>) -> Option<usize> {
-        self.service(service, namespace, read)
+        self.service(service, namespace, |name, node, _| read(name, node))
     }
 }
 

@@ -57,16 +57,17 @@ impl Default for ClusterIndex {
 
 /// What workers ask.
 impl ClusterIndex {
-    /// Reads the entry of a Service, whether or not its namespace is exposed.
+    /// Reads the entry of a Service, whether or not its namespace is exposed, and says whether it
+    /// is.
     pub fn service<R>(
         &self,
         service: LabelRef<'_>,
         namespace: LabelRef<'_>,
-        read: impl FnOnce(&ServiceName, &ServiceNode) -> R,
+        read: impl FnOnce(&ServiceName, &ServiceNode, bool) -> R,
     ) -> Option<R> {
         let services = self.services.pin();
         let (key, node) = services.get_key_value(&ServiceRef { service, namespace })?;
-        Some(read(&key.name, node))
+        Some(read(&key.name, node, key.is_exposed()))
     }
 
     /// Whether names under this namespace are answered.

@@ -184,17 +184,27 @@ impl PartialEq for EndpointName {
     }
 }
 
-/// The hash stands here as well, so that an entry of another name is told apart without going to
-/// where its name is.
+/// Hash, label and namespace stand here as well, so that a look-up need not go where the name is:
+/// on a large cluster that is a place in memory that no cache holds.
 pub(super) struct ServiceKey {
     hash: u64,
+    namespace: Arc<Namespace>,
+    label: Label,
     pub(super) name: Arc<ServiceName>,
 }
 
 impl ServiceKey {
     pub(super) fn new(name: Arc<ServiceName>) -> Self {
-        let hash = name.key().hash64();
-        Self { hash, name }
+        Self {
+            hash: name.key().hash64(),
+            namespace: Arc::clone(&name.namespace),
+            label: name.label,
+            name,
+        }
+    }
+
+    pub(super) fn is_exposed(&self) -> bool {
+        self.namespace.is_exposed()
     }
 }
 
@@ -232,8 +242,8 @@ impl Eq for ServiceKey {}
 impl Equivalent<ServiceKey> for ServiceRef<'_> {
     fn equivalent(&self, key: &ServiceKey) -> bool {
         self.hash64() == key.hash
-            && *self.service.octets == *key.name.label.octets()
-            && *self.namespace.octets == *key.name.namespace.label.octets()
+            && *self.service.octets == *key.label.octets()
+            && *self.namespace.octets == *key.namespace.label.octets()
     }
 }
 

@@ -208,8 +208,8 @@ impl Question<'_> {
                 endpoint,
             } => {
                 let index = &self.kubernetes.index;
-                let chased = index.service(service, namespace, |name, node| {
-                    if !name.namespace().is_exposed() || node.is_hidden() {
+                let chased = index.service(service, namespace, |name, node, is_exposed| {
+                    if !is_exposed || node.is_hidden() {
                         return Err(Missing::Name);
                     }
                     answer::service(self, context, (name, node), selector, endpoint, reply)
@@ -239,13 +239,12 @@ impl Question<'_> {
                 selector,
                 endpoint,
             }) => {
-                let exists = self
-                    .kubernetes
-                    .index
-                    .service(service, namespace, |name, node| {
-                        name.namespace().is_exposed()
-                            && node.items(selector, endpoint, |_| {}).is_some()
-                    });
+                let exists =
+                    self.kubernetes
+                        .index
+                        .service(service, namespace, |_, node, is_exposed| {
+                            is_exposed && node.items(selector, endpoint, |_| {}).is_some()
+                        });
                 if exists == Some(true) {
                     Missing::Data
                 } else {

@@ -72,7 +72,7 @@ fn told(index: &ClusterIndex) -> String {
     for space in SPACES {
         writeln!(out, "{space} {}", index.namespace_exposed(label(space))).unwrap();
         for name in NAMES {
-            index.service(label(name), label(space), |_, node| {
+            index.service(label(name), label(space), |_, node, _| {
                 write!(
                     out,
                     "{name}.{space} {:?} {:?}",

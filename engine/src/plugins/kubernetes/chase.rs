@@ -155,15 +155,17 @@ impl Chase<'_, '_> {
                     selector,
                     endpoint,
                 }) => {
-                    kubernetes.index.service(service, namespace, |name, node| {
-                        if !name.namespace().is_exposed() {
-                            return;
-                        }
-                        node.items(selector, endpoint, |item| match item.host {
-                            Host::Name(name) => leads.push(name.into()),
-                            Host::Ip(host) => hosts.push(host),
+                    kubernetes
+                        .index
+                        .service(service, namespace, |_, node, is_exposed| {
+                            if !is_exposed {
+                                return;
+                            }
+                            node.items(selector, endpoint, |item| match item.host {
+                                Host::Name(name) => leads.push(name.into()),
+                                Host::Ip(host) => hosts.push(host),
+                            });
                         });
-                    });
                 }
             }
         }

@@ -32,7 +32,7 @@ fn name_server_addresses(kubernetes: &Kubernetes) -> Vec<(Vec<u8>, IpAddr)> {
             kubernetes.index.service(
                 service.label(),
                 service.namespace().label(),
-                |name, node| {
+                |name, node, _| {
                     for slice in node.slices().iter().filter(|slice| slice.contains(own)) {
                         add_name_servers(name, node, slice, &mut found);
                     }
