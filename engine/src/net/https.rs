@@ -1,0 +1,248 @@
+//! DNS over HTTPS (RFC 8484), HTTP/1.1 and HTTP/2.
+//!
+//! hyper speaks HTTP; what is ours is which requests are queries, what the others are told, and
+//! when a connection has been silent for too long.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::server::TlsStream;
+
+use crate::limits::{MESSAGE_LEN_MAX, STREAM_IN_FLIGHT_MAX};
+use crate::upstream::https::{MEDIA_TYPE, PATH, is_dns_message};
+use crate::wire::name::FoldedName;
+use crate::wire::query::{HEADER_LEN, Query, QueryError};
+use crate::wire::walk::{RecordAt, records, skip_name};
+use crate::wire::{Flags, RType, Rcode};
+
+/// A connection without a request for this long is closed, as CoreDNS does.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long a client may take to send one request, as CoreDNS.
+const READ: Duration = Duration::from_secs(3);
+/// How long a connection that is being closed may take to write what is left, as CoreDNS.
+const WRITE: Duration = Duration::from_secs(5);
+/// Header octets of a request. With GET the query is one of them: 12,000 octets of it fit, which no
+/// query needs.
+const HEAD_LEN_MAX: usize = 16 << 10;
+/// The lifetime of replies that say little about their own, in seconds; as CoreDNS.
+const MAX_AGE_MIN: u32 = 5;
+/// The longest lifetime, in seconds; as CoreDNS.
+const MAX_AGE_MAX: u32 = 3_600;
+
+/// Serves one connection until it ends or idles. `answer` is called once for each query and may be
+/// busy with many at once; without a reply of it the client gets status 500.
+///
+/// # Errors
+///
+/// If the client breaks off or does not speak HTTP.
+pub(crate) async fn serve<F, Fut>(stream: TlsStream<TcpStream>, answer: F) -> io::Result<()>
+where
+    F: Fn(Vec<u8>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Option<Vec<u8>>> + Send + 'static,
+{
+    let negotiated = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let activity = Arc::new(Activity::default());
+    let service = service_fn(|request| {
+        let answer = answer.clone();
+        let open = Open::new(&activity);
+        async move {
+            let response = respond(request, answer).await;
+            drop(open);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(HEAD_LEN_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAM_IN_FLIGHT_MAX as u32)
+        .max_header_list_size(HEAD_LEN_MAX as u32);
+    let builder = if negotiated {
+        builder.http2_only()
+    } else {
+        builder.http1_only()
+    };
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        end = connection.as_mut() => end.map_err(io::Error::other),
+        () = activity.idle() => {
+            // The goodbye keeps clients from sending what would not be read.
+            connection.as_mut().graceful_shutdown();
+            timeout(WRITE, connection).await?.map_err(io::Error::other)
+        }
+    }
+}
+
+/// Whether a connection is in use.
+#[derive(Default)]
+struct Activity {
+    /// Requests without a response.
+    open: AtomicUsize,
+    changed: Notify,
+}
+
+impl Activity {
+    /// Returns when there was no request for [`IDLE`].
+    async fn idle(&self) {
+        loop {
+            let quiet = self.open.load(Ordering::Relaxed) == 0;
+            tokio::select! {
+                () = sleep(IDLE), if quiet => return,
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+}
+
+/// A request under way.
+struct Open(Arc<Activity>);
+
+impl Open {
+    fn new(activity: &Arc<Activity>) -> Self {
+        activity.open.fetch_add(1, Ordering::Relaxed);
+        activity.changed.notify_one();
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.changed.notify_one();
+    }
+}
+
+async fn respond<F, Fut>(request: Request<Incoming>, answer: F) -> Response<Full<Bytes>>
+where
+    F: Fn(Vec<u8>) -> Fut,
+    Fut: Future<Output = Option<Vec<u8>>>,
+{
+    let query = match query(request).await {
+        Ok(query) => query,
+        Err(status) => return refusal(status),
+    };
+    let Some(reply) = answer(query).await else {
+        return refusal(StatusCode::INTERNAL_SERVER_ERROR);
+    };
+    let age = format!("max-age={}", max_age(&reply));
+    let age = HeaderValue::try_from(age).expect("letters and digits");
+    let mut response = Response::new(Full::from(reply));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    headers.insert(CACHE_CONTROL, age);
+    response
+}
+
+fn refusal(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        let methods = HeaderValue::from_static("GET, POST");
+        response.headers_mut().insert(ALLOW, methods);
+    }
+    response
+}
+
+/// Reads the query of a request, or says with which status to refuse it. CoreDNS has 404 and 400
+/// only; the rest is RFC 8484 §4.2.1's.
+async fn query(request: Request<Incoming>) -> Result<Vec<u8>, StatusCode> {
+    if request.uri().path() != PATH {
+        return Err(StatusCode::NOT_FOUND);
+    }
+    let message = match *request.method() {
+        Method::GET => from_parameters(request.uri().query().unwrap_or_default())?,
+        Method::POST => from_body(request).await?,
+        _ => return Err(StatusCode::METHOD_NOT_ALLOWED),
+    };
+    // What is not well-formed gets no DNS reply here, as in CoreDNS.
+    match Query::parse(&message, &mut FoldedName::default()) {
+        Ok(_) | Err(QueryError::NoQuestion) => Ok(message),
+        Err(_) => Err(StatusCode::BAD_REQUEST),
+    }
+}
+
+fn from_parameters(parameters: &str) -> Result<Vec<u8>, StatusCode> {
+    let mut found = form_urlencoded::parse(parameters.as_bytes()).filter(|(name, _)| name == "dns");
+    let (Some((_, message)), None) = (found.next(), found.next()) else {
+        return Err(StatusCode::BAD_REQUEST);
+    };
+    let message = URL_SAFE_NO_PAD.decode(message.as_bytes());
+    message.map_err(|_| StatusCode::BAD_REQUEST)
+}
+
+async fn from_body(request: Request<Incoming>) -> Result<Vec<u8>, StatusCode> {
+    if is_of_other_type(request.headers()) {
+        return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+    let body = Limited::new(request.into_body(), MESSAGE_LEN_MAX);
+    match timeout(READ, body.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes().into()),
+        Ok(Err(error)) if error.is::<hyper::Error>() => Err(StatusCode::BAD_REQUEST),
+        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
+}
+
+/// Whether a request says that it is no DNS message. Some clients say nothing, and CoreDNS answers
+/// them.
+fn is_of_other_type(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_TYPE) && !is_dns_message(headers.get(CONTENT_TYPE))
+}
+
+/// How many seconds a reply may be kept by HTTP caches: the smallest TTL in it, as CoreDNS has it.
+fn max_age(reply: &[u8]) -> u32 {
+    smallest_ttl(reply).map_or(MAX_AGE_MIN, |ttl| ttl.min(MAX_AGE_MAX))
+}
+
+/// The smallest TTL of a reply that is worth keeping.
+fn smallest_ttl(reply: &[u8]) -> Option<u32> {
+    let header = reply.get(..HEADER_LEN)?;
+    let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    let [questions, answers, authorities, additionals] = [4, 6, 8, 10].map(|at| word(at).into());
+    let mut at = HEADER_LEN;
+    for _ in 0..questions {
+        at = skip_name(reply, at)? + 4;
+    }
+    let found = records(reply, at, answers + authorities + additionals).collect::<Vec<_>>();
+    let has = |rtype| {
+        let authority = found.iter().skip(answers).take(authorities);
+        authority.into_iter().any(|record| record.rtype == rtype)
+    };
+    let worth = match Rcode(word(2) & Flags::RCODE) {
+        // Without an answer, NS records alone lead elsewhere.
+        Rcode::NOERROR => answers > 0 || has(RType::SOA) || !has(RType::NS),
+        Rcode::NXDOMAIN => answers == 0,
+        _ => false,
+    };
+    let ttl = |record: &RecordAt| {
+        let octets = reply[record.ttl_at..].first_chunk().expect("in the reply");
+        u32::from_be_bytes(*octets)
+    };
+    let lasting = found.iter().filter(|record| record.rtype != RType::OPT);
+    lasting.map(ttl).min().filter(|_| worth)
+}
+
+#[cfg(test)]
+mod tests;
