@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use martlet_control::cluster::object::{Event, Kind};
 use martlet_control::cluster::store::{Store, StoreSettings};
-use martlet_engine::chain::{Block, Listener, Peer, Stage};
+use martlet_engine::chain::{Block, Listener, Peer, Protocol, Stage};
 use martlet_engine::index::ClusterIndex;
 use martlet_engine::plugins::cache::{Cache, Table, TtlRange};
 use martlet_engine::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
@@ -97,6 +97,7 @@ pub fn listener(index: Arc<ClusterIndex>, addresses: Vec<SocketAddr>) -> Listene
     };
     Listener {
         addresses,
+        protocol: Protocol::Dns,
         blocks: vec![block],
         other_classes: false,
     }

@@ -2,12 +2,13 @@
 //! and NS records need, and opens nothing.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::Receiver;
-use martlet_engine::chain::{Block, Listener, Plan, Stage};
+use martlet_engine::chain::{Block, Listener, Plan, Protocol, Stage};
 use martlet_engine::index::ClusterIndex;
 use martlet_engine::log::{Line, LogSink};
 use martlet_engine::plugins::{cache, errors, forward, kubernetes, local, log};
@@ -21,9 +22,10 @@ use crate::cluster::store::StoreSettings;
 use crate::corefile::{
     Address, Bind, Cache, Class, Corefile, Directives, Fallthrough, Kubernetes, KubernetesSource,
     Log, Loop, Monitor, PodMode, Position, Refresh, Scheme, ServerBlock, Shuffle, Store, Target,
-    ZoneName,
+    Tls, ZoneName,
 };
 use crate::loops::{self, Probe};
+use crate::tls::TlsError;
 use crate::upstreams::{self, UpstreamError};
 
 /// Everything that a start needs.
@@ -51,13 +53,39 @@ pub struct Assembled {
 /// What a sound Corefile asks for and cannot have.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
-    /// DNS over TLS, HTTPS, gRPC or QUIC.
-    #[error("{position}: `{scheme}://` is not supported yet; serve `dns://`")]
+    /// DNS over gRPC, QUIC or HTTP/3.
+    #[error("{position}: `{scheme}://` is not supported; serve `dns://`, `tls://` or `https://`")]
     Scheme {
         /// Where the server block stands.
         position: Position,
         /// The scheme.
         scheme: &'static str,
+    },
+    /// TLS or HTTPS without a certificate.
+    #[error("{position}: `{scheme}://` needs a certificate; add `tls CERTIFICATE KEY`")]
+    Certificate {
+        /// Where the server block stands.
+        position: Position,
+        /// The scheme.
+        scheme: &'static str,
+    },
+    /// A certificate or key that cannot be used.
+    #[error("{position}: tls: {source}")]
+    Tls {
+        /// Where the directive stands.
+        position: Position,
+        /// What is wrong with it.
+        source: Box<TlsError>,
+    },
+    /// Two schemes on one port.
+    #[error("{position}: port {port} is served as `{other}://` by another server block")]
+    Port {
+        /// Where the server block stands.
+        position: Position,
+        /// The port.
+        port: u16,
+        /// Its other use.
+        other: &'static str,
     },
     /// A label selector that is none.
     #[error("{position}: kubernetes: `{option} {text}`: {source}")]
@@ -95,12 +123,23 @@ pub enum AssembleError {
 pub fn check(corefile: &Corefile) -> Result<(), AssembleError> {
     for block in &corefile.blocks {
         for Address { scheme, .. } in &block.addresses {
-            if *scheme != Scheme::Dns {
-                let position = block.position.clone();
-                return Err(AssembleError::Scheme {
-                    position,
-                    scheme: scheme.as_str(),
-                });
+            let position = block.position.clone();
+            let scheme_name = scheme.as_str();
+            match scheme {
+                Scheme::Dns => {}
+                Scheme::Tls | Scheme::Https if block.directives.tls.is_some() => {}
+                Scheme::Tls | Scheme::Https => {
+                    return Err(AssembleError::Certificate {
+                        position,
+                        scheme: scheme_name,
+                    });
+                }
+                Scheme::Quic | Scheme::Grpc | Scheme::Https3 => {
+                    return Err(AssembleError::Scheme {
+                        position,
+                        scheme: scheme_name,
+                    });
+                }
             }
         }
         if let Some(kubernetes) = &block.directives.kubernetes {
@@ -123,7 +162,7 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
     let mut notes = Vec::new();
     let mut loops = Vec::new();
     // By host and port; `None` is every address.
-    let mut listeners = BTreeMap::<(Option<IpAddr>, u16), Listener>::new();
+    let mut listeners = BTreeMap::<(Option<IpAddr>, u16), (Scheme, Listener)>::new();
     let (mut health, mut ready, mut lameduck) = (Vec::new(), Vec::new(), Duration::ZERO);
     for block in &corefile.blocks {
         let directives = &block.directives;
@@ -142,11 +181,25 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
         {
             let port = own.unwrap_or_else(|| scheme.default_port(port));
             for &host in &hosts {
-                let listener = listeners.entry((host, port)).or_insert_with(|| Listener {
-                    addresses: listen_addresses(host, port),
-                    blocks: Vec::new(),
-                    other_classes: false,
-                });
+                let (taken, listener) = match listeners.entry((host, port)) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => entry.insert((
+                        *scheme,
+                        Listener {
+                            addresses: listen_addresses(host, port),
+                            protocol: protocol(*scheme, directives.tls.as_ref())?,
+                            blocks: Vec::new(),
+                            other_classes: false,
+                        },
+                    )),
+                };
+                if taken != scheme {
+                    return Err(AssembleError::Port {
+                        position: block.position.clone(),
+                        port,
+                        other: taken.as_str(),
+                    });
+                }
                 let (wire, labels) = wire(zone);
                 let stages = Arc::clone(&stages);
                 listener.blocks.push(Block {
@@ -168,7 +221,7 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
         }
     }
     let mut banner = Vec::new();
-    for ((host, port), listener) in &mut listeners {
+    for ((host, port), (scheme, listener)) in &mut listeners {
         // Stable: blocks of one zone keep their order.
         listener
             .blocks
@@ -176,12 +229,15 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
         let mut lines = listener
             .blocks
             .iter()
-            .map(|block| banner_line(block, *host, *port))
+            .map(|block| banner_line(block, *scheme, *host, *port))
             .collect::<Vec<_>>();
         lines.sort();
         banner.extend(lines);
     }
-    let listeners = listeners.into_values().map(Arc::new).collect();
+    let listeners = listeners
+        .into_values()
+        .map(|(_, listener)| Arc::new(listener))
+        .collect();
     let plan = Plan { listeners, log };
     Ok(Assembled {
         plan,
@@ -209,8 +265,27 @@ fn push_once<T: PartialEq>(list: &mut Vec<T>, item: T) {
     }
 }
 
-fn banner_line(block: &Block, host: Option<IpAddr>, port: u16) -> String {
-    let mut line = String::new();
+/// What carries the queries of a scheme.
+fn protocol(scheme: Scheme, tls: Option<&Tls>) -> Result<Protocol, AssembleError> {
+    let config = |alpn: &[&[u8]]| {
+        let tls = tls.expect("checked before");
+        crate::tls::server_config(tls, alpn).map_err(|source| AssembleError::Tls {
+            position: tls.position.clone(),
+            source: Box::new(source),
+        })
+    };
+    match scheme {
+        Scheme::Tls => Ok(Protocol::Tls(config(&[b"dot"])?)),
+        Scheme::Https => Ok(Protocol::Https(config(&[b"h2", b"http/1.1"])?)),
+        Scheme::Dns | Scheme::Quic | Scheme::Grpc | Scheme::Https3 => Ok(Protocol::Dns),
+    }
+}
+
+fn banner_line(block: &Block, scheme: Scheme, host: Option<IpAddr>, port: u16) -> String {
+    let mut line = match scheme {
+        Scheme::Dns => String::new(),
+        scheme => format!("{}://", scheme.as_str()),
+    };
     // Writing to a string cannot fail.
     let _ = martlet_engine::wire::name::write_presentation(&block.zone, &mut line);
     match host {

@@ -31,7 +31,7 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 #[error("{position}: forward: {cause}")]
 pub struct UpstreamError {
     position: Position,
-    cause: Cause,
+    cause: Box<Cause>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +58,7 @@ enum Cause {
 pub fn group(forward: &Forward) -> Result<Arc<Group>, UpstreamError> {
     let located = |cause| UpstreamError {
         position: forward.position.clone(),
-        cause,
+        cause: Box::new(cause),
     };
     let upstreams = upstreams(forward).map_err(located)?;
     let settings = Settings {

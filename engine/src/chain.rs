@@ -105,11 +105,24 @@ pub struct Block {
     pub stages: Arc<[Stage]>,
 }
 
+/// What carries queries to a listener.
+#[derive(Clone)]
+pub enum Protocol {
+    /// UDP and TCP.
+    Dns,
+    /// TLS (RFC 7858).
+    Tls(Arc<rustls::ServerConfig>),
+    /// HTTPS (RFC 8484).
+    Https(Arc<rustls::ServerConfig>),
+}
+
 /// What is served on one port of one address (or of all).
 #[derive(Clone)]
 pub struct Listener {
     /// Where to listen; the addresses of one entry share their blocks.
     pub addresses: Vec<SocketAddr>,
+    /// What carries the queries.
+    pub protocol: Protocol,
     /// Server blocks, longest zone first.
     pub blocks: Vec<Block>,
     /// A block answers other classes than IN as well.

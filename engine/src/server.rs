@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::chain::Plan;
+use crate::chain::{Plan, Protocol};
 use crate::counters::Counters;
 use crate::net::socket::{self, ListenError};
 use crate::net::{tcp, udp};
@@ -78,7 +78,9 @@ impl Server {
                 let optional = address.ip().is_unspecified() && address.is_ipv6();
                 let open = || -> Result<_, ListenError> {
                     let stream = socket::tcp(address)?;
+                    let has_datagrams = matches!(listener.protocol, Protocol::Dns);
                     let datagrams = (0..workers)
+                        .take_while(|_| has_datagrams)
                         .map(|_| socket::udp(address))
                         .collect::<Result<Vec<_>, _>>()?;
                     Ok((stream, datagrams))

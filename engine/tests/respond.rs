@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
-use martlet_engine::chain::{Block, Listener, Peer, Stage};
+use martlet_engine::chain::{Block, Listener, Peer, Protocol, Stage};
 use martlet_engine::index::{
     AddressNode, Addresses, ClusterIndex, EndpointName, EndpointSlice, Namespace, Port,
     ServiceKind, ServiceName, ServiceNode, ServiceParts,
@@ -92,6 +92,7 @@ impl Cluster {
         };
         Listener {
             addresses: Vec::new(),
+            protocol: Protocol::Dns,
             blocks: vec![block],
             other_classes: false,
         }

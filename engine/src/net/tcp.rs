@@ -17,7 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
-use crate::chain::Peer;
+use super::{https, tls};
+use crate::chain::{Peer, Protocol};
 use crate::limits::{MESSAGE_LEN_MAX, STREAM_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
 use crate::respond::{Response, Scratch, respond, shed};
 use crate::server::Shared;
@@ -50,14 +51,14 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, index: us
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             // A connection that breaks is the client's affair.
-            let _ = greet(&shared, stream, remote, index).await;
+            let _ = greet(shared, stream, remote, index).await;
             drop(slot);
         });
     }
 }
 
 async fn greet(
-    shared: &Shared,
+    shared: Arc<Shared>,
     stream: TcpStream,
     remote: SocketAddr,
     index: usize,
@@ -69,21 +70,53 @@ async fn greet(
         remote,
         local,
     };
-    serve(client, stream).await
+    let protocol = match client.shared.plan.load().listeners.get(index) {
+        Some(listener) => listener.protocol.clone(),
+        None => return Ok(()),
+    };
+    match protocol {
+        Protocol::Dns => serve(&client, stream).await,
+        Protocol::Tls(config) => serve(&client, tls::accept(&config.into(), stream).await?).await,
+        Protocol::Https(config) => {
+            let stream = tls::accept(&config.into(), stream).await?;
+            let client = Arc::new(client);
+            https::serve(stream, move |message| {
+                answer_one(Arc::clone(&client), message)
+            })
+            .await
+        }
+    }
+}
+
+/// The reply to one message that came by itself.
+async fn answer_one(client: Arc<Client>, message: Vec<u8>) -> Option<Vec<u8>> {
+    let (sender, mut slow_reply) = mpsc::channel(1);
+    let mut reply = None;
+    let slow = {
+        let mut scratch = Box::new(Scratch::default());
+        let slow = answer(&client, &message, &mut scratch, &sender, |octets| {
+            reply = Some(octets.to_vec());
+        });
+        client.shared.tcp_counters().add(&mut scratch.tally);
+        slow
+    };
+    if slow {
+        reply = slow_reply.recv().await.filter(|reply| !reply.is_empty());
+    }
+    reply
 }
 
 /// Who is at the other end, and what serves it.
-#[derive(Clone, Copy)]
-pub(crate) struct Client<'s> {
-    pub(crate) shared: &'s Shared,
+struct Client {
+    shared: Arc<Shared>,
     /// The listener's place in the plan.
-    pub(crate) index: usize,
-    pub(crate) remote: SocketAddr,
-    pub(crate) local: SocketAddr,
+    index: usize,
+    remote: SocketAddr,
+    local: SocketAddr,
 }
 
 /// Serves one connection until it ends or idles.
-async fn serve(client: Client<'_>, stream: impl AsyncRead + AsyncWrite) -> io::Result<()> {
+async fn serve(client: &Client, stream: impl AsyncRead + AsyncWrite) -> io::Result<()> {
     let stream = std::pin::pin!(stream);
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut scratch = Box::new(Scratch::default());
@@ -163,8 +196,8 @@ fn split_message(octets: &[u8]) -> Option<&[u8]> {
 
 /// Answers one message through `take`, or hands it to the slow path, which sends exactly one reply,
 /// an empty one if there is none; then it is `true`.
-pub(crate) fn answer(
-    client: Client<'_>,
+fn answer(
+    client: &Client,
     message: &[u8],
     scratch: &mut Scratch,
     slow_replies: &mpsc::Sender<Vec<u8>>,

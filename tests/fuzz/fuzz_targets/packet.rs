@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use libfuzzer_sys::fuzz_target;
-use martlet_engine::chain::{Block, Listener, Peer, Stage};
+use martlet_engine::chain::{Block, Listener, Peer, Protocol, Stage};
 use martlet_engine::index::{
     Addresses, ClusterIndex, EndpointSlice, Namespace, Port, ServiceKind, ServiceName, ServiceNode,
     ServiceParts,
@@ -63,7 +63,8 @@ fn listener() -> Listener {
     };
     let stages = vec![Stage::LoadBalance, Stage::Kubernetes(Box::new(kubernetes)), Stage::Whoami];
     let block = Block { zone: wire("."), labels: 0, stages: stages.into() };
-    Listener { addresses: Vec::new(), blocks: vec![block], other_classes: false }
+    Listener { addresses: Vec::new(),
+        protocol: Protocol::Dns, blocks: vec![block], other_classes: false }
 }
 
 fuzz_target!(|message: &[u8]| {
