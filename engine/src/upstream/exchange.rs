@@ -176,7 +176,7 @@ impl Exchanger {
                         });
                     }
                     None if running.is_empty() => {
-                        return failed_over.unwrap_or_else(|| Err(choice.nobody()));
+                        return failed_over.unwrap_or_else(|| Err(ExchangeError::NoHealthy));
                     }
                     None => {}
                 }
@@ -411,7 +411,6 @@ struct Choice<'g> {
     anyone: usize,
     /// This query may try a server that mostly fails.
     trial: bool,
-    failed_fast: bool,
 }
 
 impl<'g> Choice<'g> {
@@ -422,7 +421,6 @@ impl<'g> Choice<'g> {
             next: 0,
             anyone: random.below(group.upstreams.len()),
             trial: random.below(TRIAL) == 0,
-            failed_fast: false,
         }
     }
 
@@ -452,8 +450,7 @@ impl<'g> Choice<'g> {
         }
         let broken = &self.group.counters.healthcheck_broken;
         broken.fetch_add(1, Ordering::Relaxed);
-        self.failed_fast = self.group.settings.fail_fast;
-        (!self.failed_fast).then_some(self.anyone)
+        (!self.group.settings.fail_fast).then_some(self.anyone)
     }
 
     /// Whether this server mostly fails while another does not.
@@ -468,10 +465,6 @@ impl<'g> Choice<'g> {
                     && !health.is_suspect()
                     && !health.is_down(max_fails)
             })
-    }
-
-    const fn nobody(&self) -> ExchangeError {
-        ExchangeError::NoHealthy
     }
 }
 
@@ -566,3 +559,6 @@ fn probe_message(group: &Group) -> Rc<[u8]> {
     message.extend([0, 1]);
     message.into()
 }
+
+#[cfg(test)]
+mod tests;
