@@ -34,7 +34,7 @@ use crate::wire::{Flags, RType, Rcode};
 
 /// A connection without a request for this long is closed, as CoreDNS does.
 const IDLE: Duration = Duration::from_secs(10);
-/// How long a client may take to send one request, as CoreDNS.
+/// How long a client may take to send the body of a request; CoreDNS gives as much for all of it.
 const READ: Duration = Duration::from_secs(3);
 /// How long a connection that is being closed may take to write what is left, as CoreDNS.
 const WRITE: Duration = Duration::from_secs(5);
@@ -59,9 +59,10 @@ where
 {
     let negotiated = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let activity = Arc::new(Activity::default());
-    let service = service_fn(|request| {
+    let shared = Arc::clone(&activity);
+    let service = service_fn(move |request| {
         let answer = answer.clone();
-        let open = Open::new(&activity);
+        let open = Open::new(&shared);
         async move {
             let response = respond(request, answer).await;
             drop(open);

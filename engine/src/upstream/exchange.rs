@@ -176,7 +176,7 @@ impl Exchanger {
                         });
                     }
                     None if running.is_empty() => {
-                        return failed_over.unwrap_or_else(|| Err(ExchangeError::NoHealthy));
+                        return failed_over.unwrap_or(Err(ExchangeError::NoHealthy));
                     }
                     None => {}
                 }

@@ -33,10 +33,11 @@ pub(crate) const MEDIA_TYPE: &str = "application/dns-message";
 /// How long a connection may take to be there; no question waits longer.
 const CONNECT: Duration = Duration::from_secs(5);
 /// While questions are open, a server that sent nothing for this long is pinged…
-const PING_AFTER: Duration = Duration::from_secs(2);
+const PING_AFTER: Duration = Duration::from_secs(1);
 /// …and given up when this passes too. A server may vanish without a word, and without pings its
-/// connection would take the questions of many minutes along.
-const PING: Duration = Duration::from_secs(2);
+/// connection would take the questions of many minutes along. Together it is less than the two
+/// seconds that an upstream has by default, so that the first question can find out.
+const PING: Duration = Duration::from_millis(750);
 
 /// Asks one server.
 pub struct HttpsClient {

@@ -47,3 +47,25 @@ pub async fn connect(
         .connect(name.clone(), stream)
         .await
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_come_from_the_source_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let source = IpAddr::from([127, 0, 0, 2]);
+        for (from, seen) in [(None, [127, 0, 0, 1].into()), (Some(source), source)] {
+            let stream = tcp(address, from).await.unwrap();
+            assert!(stream.nodelay().unwrap());
+            let (_, remote) = listener.accept().await.unwrap();
+            assert_eq!(remote.ip(), seen);
+        }
+        let other_family = Some(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]));
+        assert!(tcp(address, other_family).await.is_err());
+    }
+}
