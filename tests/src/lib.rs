@@ -16,8 +16,10 @@ mod client;
 mod fake_api;
 mod martlet;
 mod process;
+mod upstream;
 
 pub use client::{Client, TcpSession};
 pub use fake_api::{FakeApi, Gone, Recorded};
 pub use martlet::{Finished, Martlet, Setup, binary, run_binary};
 pub use process::{Process, wait_until};
+pub use upstream::{Asked, FORGED, Fault, Transport, Upstream, wild_address};

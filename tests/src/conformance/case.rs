@@ -14,7 +14,7 @@ use super::ask::ask_all;
 use super::corpus::{Question, parse_corpus};
 use super::deviations::Deviations;
 use super::report::Report;
-use super::template::{Template, placeholders};
+use super::template::{Template, fill, placeholders};
 use super::vectors::{Answers, objects, read, root, stems};
 use crate::client::Client;
 use crate::dns::{Answer, Query};
@@ -22,6 +22,7 @@ use crate::fake_api::FakeApi;
 use crate::martlet::binary;
 use crate::netns;
 use crate::process::{Process, wait_until};
+use crate::upstream::Upstream;
 
 /// Where the server gets the cluster from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,13 +86,12 @@ impl Case {
 
     /// The questions that it asks, in the corpus's order.
     pub fn questions(&self) -> Vec<Question> {
-        let corpus = if self.is_plugin() {
-            "queries.txt"
-        } else {
-            "main.txt.gz"
+        let template = self.template();
+        let corpus = match (self.is_plugin(), template.meta.corpus.as_deref()) {
+            (true, _) => "queries.txt".to_owned(),
+            (false, corpus) => format!("{}.txt.gz", corpus.unwrap_or("main")),
         };
-        self.template()
-            .select(parse_corpus(&read(&self.dir().join(corpus))))
+        template.select(parse_corpus(&read(&self.dir().join(corpus))))
     }
 
     /// What CoreDNS answered.
@@ -151,6 +151,8 @@ impl Case {
         let template = self.template();
         let mut values = vec![
             ("PORT", PORT.to_string()),
+            ("UPSTREAM", UPSTREAMS[0].0.to_string()),
+            ("UPSTREAM2", UPSTREAMS[1].0.to_string()),
             ("DIR", dir.to_string_lossy().into_owned()),
         ];
         let mut source = String::new();
@@ -171,13 +173,20 @@ impl Case {
         netns::prepare(
             dir,
             &template.addresses(&values),
-            "conformance-host",
+            template.meta.hostname.as_deref().unwrap_or("conformance-host"),
             &resolv_conf,
         );
+        let mut upstreams = Vec::new();
+        for (port, ident) in UPSTREAMS.iter().filter(|_| template.meta.upstream) {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
+            let upstream = Upstream::bind(ident, address);
+            upstreams.push(upstream.map_err(|error| format!("upstream {ident}: {error}"))?);
+        }
         let api = (self.source == Source::Api).then(|| FakeApi::start(cluster));
         if let Some(api) = &api {
             source = format!("kubeconfig {}", api.write_kubeconfig(dir).display());
         }
+        self.copy_files(dir, &values)?;
         let corefile = dir.join("Corefile");
         fs::write(&corefile, template.corefile(&values, &source))
             .map_err(|error| error.to_string())?;
@@ -234,6 +243,19 @@ impl Case {
         }
     }
 
+    /// Puts the other files of a plugin's case beside the Corefile.
+    fn copy_files(&self, dir: &Path, values: &[(&str, String)]) -> Result<(), String> {
+        let own = ["Corefile", "queries.txt", "golden.json.gz"];
+        let files = stems(&self.dir(), "");
+        for name in files.iter().filter(|name| !own.contains(&name.as_str())) {
+            if self.is_plugin() {
+                let text = fill(&read(&self.dir().join(name)), values);
+                fs::write(dir.join(name), text).map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
     fn is_plugin(&self) -> bool {
         self.set == "plugins"
     }
@@ -270,5 +292,8 @@ const THROUGH_API: [&str; 5] = [
 
 /// The port of the server in its own network.
 const PORT: u16 = 1053;
+
+/// The ports of the upstreams in the server's network, and what they call themselves.
+const UPSTREAMS: [(u16, &str); 2] = [(5301, "a"), (5302, "b")];
 
 const ANSWERS: &str = "answers.json";

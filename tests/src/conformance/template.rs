@@ -30,6 +30,12 @@ pub(super) struct Meta {
     always: Option<String>,
     /// The part of the questions that is asked, drawn by hash.
     sample: Option<f64>,
+    /// Which corpus is asked; `main` without it.
+    pub(super) corpus: Option<String>,
+    /// Whether the upstreams of `{UPSTREAM}` and `{UPSTREAM2}` are there.
+    pub(super) upstream: bool,
+    /// The machine's name.
+    pub(super) hostname: Option<String>,
     /// The search list of `/etc/resolv.conf`.
     pub(super) search: Option<String>,
     /// A name that is SERVFAIL until the server is ready.
@@ -80,11 +86,15 @@ impl Template {
         f64::from(u32::from_be_bytes(first)) / 4_294_967_296.0
     }
 
-    /// True when the order of the questions can decide an answer.
+    /// True when the order of the questions can decide an answer: with a cache, and where several
+    /// `forward`s are asked for names that the upstream counts.
     pub(super) fn is_stateful(&self) -> bool {
-        self.text
-            .lines()
-            .any(|line| line.trim_start().starts_with("cache"))
+        let lines = |word: &str| {
+            let lines = self.text.lines();
+            let begin = lines.filter(|line| line.trim_start().starts_with(word));
+            begin.count()
+        };
+        lines("cache") > 0 || lines("forward") > 1
     }
 
     /// The addresses of the machine besides the loopback ones, with their prefix lengths.
@@ -162,7 +172,7 @@ fn of_kind<'o>(objects: &'o [Value], kind: &'o str) -> impl Iterator<Item = &'o 
     objects.iter().filter(move |object| object["kind"] == kind)
 }
 
-fn fill(text: &str, values: &[(&str, String)]) -> String {
+pub(super) fn fill(text: &str, values: &[(&str, String)]) -> String {
     let replace =
         |text: String, (name, value): &(&str, String)| text.replace(&format!("{{{name}}}"), value);
     values.iter().fold(text.to_owned(), replace)
