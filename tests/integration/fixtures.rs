@@ -1,9 +1,9 @@
 //! Objects and Corefiles that several modules use.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use martlet_tests::{Client, wait_until};
+use martlet_tests::{Client, Setup, wait_until};
 use serde_json::{Value, json};
 
 /// A namespace with one label.
@@ -92,6 +92,22 @@ pub(crate) const COREFILE: &str = "\
     }
 }
 ";
+
+/// A server with these directives. That it is up is seen without them, so that upstreams hear only
+/// what a test asks.
+pub(crate) fn resolver(directives: &str) -> Setup {
+    let corefile = format!(
+        "ready.local:{{PORT}} {{\n    bind 127.0.0.1\n    whoami\n}}\n\
+         .:{{PORT}} {{\n    bind 127.0.0.1\n    {directives}\n}}\n"
+    );
+    Setup::new(&corefile).until_it_answers("x.ready.local.")
+}
+
+/// `forward .` to these addresses with these options, one a line.
+pub(crate) fn forward(to: &[SocketAddr], options: &str) -> String {
+    let to: Vec<_> = to.iter().map(SocketAddr::to_string).collect();
+    format!("forward . {} {{\n{options}\n}}", to.join(" "))
+}
 
 /// Asks until the answer holds exactly these addresses, at most so long.
 pub(crate) fn becomes(client: Client, name: &str, addresses: &[&str], patience: Duration) {

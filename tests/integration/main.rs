@@ -3,7 +3,10 @@
 mod api_source;
 mod bind;
 mod clients;
+mod external_name;
 mod fixtures;
+mod forward;
+mod loop_;
 mod selftest;
 mod startup;
 mod tcp;

@@ -14,7 +14,6 @@ mod http;
 mod listen;
 mod selector;
 mod store;
-mod tls;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -28,7 +27,7 @@ use tokio::runtime::Runtime;
 use self::http::Faults;
 use self::listen::Listener;
 use self::store::Store;
-use self::tls::Identity;
+use crate::identity::Identity;
 
 /// How a client learns that the history it asks for is gone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -98,7 +97,7 @@ impl FakeApi {
             faults: Mutex::default(),
             recorded: Mutex::default(),
         });
-        let identity = Identity::new();
+        let identity = Identity::new(&["127.0.0.1", "localhost"]);
         let listener = Listener::new(Arc::clone(&shared), identity.server_config());
         let address = runtime.block_on(listener.open(SocketAddr::from(([127, 0, 0, 1], 0))));
         Self {

@@ -1,7 +1,8 @@
 //! Everything that the tests share.
 //!
 //! [`Martlet`] is the server as a child process, [`Client`] asks it over real sockets, [`dns`] reads
-//! what comes back. [`FakeApi`] plays the API server. [`conformance`] asks thousands of questions
+//! what comes back. [`FakeApi`] plays the API server, [`Upstream`] a name server to forward to,
+//! [`load`] many clients. [`conformance`] asks thousands of questions
 //! and compares with the answers that CoreDNS gave; [`netns`] gives it a network of its own.
 //!
 //! The harness may panic: it runs in tests only, and a panic that says what went wrong is a failed
@@ -9,17 +10,20 @@
 
 pub mod conformance;
 pub mod dns;
+pub mod load;
 pub mod netns;
 pub mod tools;
 
 mod client;
 mod fake_api;
+mod identity;
 mod martlet;
 mod process;
 mod upstream;
 
 pub use client::{Client, TcpSession};
 pub use fake_api::{FakeApi, Gone, Recorded};
+pub use identity::Identity;
 pub use martlet::{Finished, Martlet, Setup, binary, run_binary};
 pub use process::{Process, wait_until};
-pub use upstream::{Asked, FORGED, Fault, Transport, Upstream, wild_address};
+pub use upstream::{Asked, FORGED, Fault, TlsFront, Transport, Upstream, wild_address};

@@ -80,6 +80,13 @@ impl Setup {
         self
     }
 
+    /// Waits until it answers this name, and not with SERVFAIL.
+    #[must_use]
+    pub fn until_it_answers(mut self, name: &str) -> Self {
+        self.ready = Ready::Answers(name.to_owned());
+        self
+    }
+
     /// Does not wait for a synchronized cluster.
     #[must_use]
     pub fn until_it_talks(mut self) -> Self {

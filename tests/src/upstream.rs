@@ -7,6 +7,7 @@
 mod fault;
 mod message;
 mod sockets;
+mod tls;
 mod zone;
 
 use std::collections::{BTreeMap, HashSet};
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 pub use self::fault::{FORGED, Fault};
 use self::message::Message;
 use self::sockets::Sockets;
+pub use self::tls::TlsFront;
 use self::zone::Zone;
 use crate::dns::decode;
 use crate::martlet::free_port;

@@ -3,6 +3,10 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+
 use super::decode::{Fault, Octets, name_at};
 use super::names::{quote, type_text};
 
@@ -55,6 +59,7 @@ fn parsed(wire: &[u8], class: &str, rtype: u16, start: usize, len: usize) -> Res
             }
         }
         "TXT" | "SPF" | "HINFO" => strings(&mut at, end)?,
+        "RRSIG" => signature(&mut at, end)?,
         _ => return Err(Fault::Value),
     };
     if at.pos == end {
@@ -88,6 +93,22 @@ fn strings(at: &mut Octets<'_>, end: usize) -> Result<Text, Fault> {
         quote(string, &mut text);
         at.pos += len;
     }
+    Ok(Text::plain(text))
+}
+
+fn signature(at: &mut Octets<'_>, end: usize) -> Result<Text, Fault> {
+    let covered = type_text(at.u16()?);
+    let [algorithm, labels] = at.take::<2>()?;
+    let mut text = format!("{covered} {algorithm} {labels} {}", at.u32()?);
+    for _ in ["expiration", "inception"] {
+        let time = Timestamp::from_second(at.u32()?.into()).map_err(|_| Fault::Value)?;
+        let _ = write!(text, " {}", time.strftime("%Y%m%d%H%M%S"));
+    }
+    let tag = at.u16()?;
+    let signer = name(at)?;
+    let signature = at.wire.get(at.pos..end).ok_or(Fault::Short)?;
+    at.pos = end;
+    let _ = write!(text, " {tag} {signer} {}", BASE64.encode(signature));
     Ok(Text::plain(text))
 }
 

@@ -130,8 +130,11 @@ impl Zone {
 }
 
 /// The address of a name below `wild.test`: each has its own, so that an answer to another question
-/// shows.
+/// shows. Only `localhost.wild.test` is this machine.
 pub(super) fn wild_address(name: &str) -> Ipv4Addr {
+    if name.to_ascii_lowercase().starts_with("localhost.") {
+        return Ipv4Addr::LOCALHOST;
+    }
     let mut hasher = DefaultHasher::new();
     name.trim_end_matches('.')
         .to_ascii_lowercase()

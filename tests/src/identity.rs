@@ -1,5 +1,7 @@
-//! A certificate authority for one test, and the server's certificate.
+//! A certificate authority for one test, and a server's certificate.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -7,21 +9,24 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
 /// The authority and what it signed.
-pub(super) struct Identity {
+pub struct Identity {
     authority: String,
+    certificate: String,
+    key: String,
     config: Arc<ServerConfig>,
 }
 
 impl Identity {
-    /// A new authority, and a certificate for 127.0.0.1.
-    pub(super) fn new() -> Self {
+    /// A new authority, and a certificate for these names and addresses.
+    pub fn new(names: &[&str]) -> Self {
         let key = || KeyPair::generate().expect("ring makes keys");
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority =
             CertifiedIssuer::self_signed(authority, key()).expect("the parameters are valid");
         let server_key = key();
-        let server = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let server = CertificateParams::new(names)
             .and_then(|server| server.signed_by(&server_key, &authority))
             .expect("the parameters are valid");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -36,17 +41,40 @@ impl Identity {
             .expect("the key fits the certificate");
         Self {
             authority: authority.pem(),
+            certificate: server.pem(),
+            key: server_key.serialize_pem(),
             config: Arc::new(config),
         }
     }
 
     /// The authority's certificate.
-    pub(super) fn authority_pem(&self) -> &str {
+    pub fn authority_pem(&self) -> &str {
         &self.authority
     }
 
+    /// The server's certificate.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate
+    }
+
+    /// The server's key.
+    pub fn key_pem(&self) -> &str {
+        &self.key
+    }
+
     /// The server's side of TLS.
-    pub(super) fn server_config(&self) -> Arc<ServerConfig> {
+    pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// Writes `ca.pem`, `cert.pem` and `key.pem`.
+    pub fn write(&self, dir: &Path) {
+        for (name, text) in [
+            ("ca.pem", &self.authority),
+            ("cert.pem", &self.certificate),
+            ("key.pem", &self.key),
+        ] {
+            fs::write(dir.join(name), text).expect("the directory is writable");
+        }
     }
 }
