@@ -2,13 +2,17 @@
 
 mod api_source;
 mod bind;
+mod cache;
 mod clients;
 mod external_name;
 mod fixtures;
 mod forward;
 mod loop_;
+mod real_upstream;
+mod secure;
 mod selftest;
 mod startup;
+mod steady;
 mod tcp;
 mod tidy;
 mod wire;

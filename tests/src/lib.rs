@@ -12,6 +12,7 @@ pub mod conformance;
 pub mod dns;
 pub mod load;
 pub mod netns;
+pub mod soak;
 pub mod tools;
 
 mod client;

@@ -106,7 +106,10 @@ fn ids_and_ports_cannot_be_guessed() {
         .collect();
     assert!(steps.len() > 270, "{} steps from ID to ID", steps.len());
     let high = ids.iter().filter(|id| **id >= 0x8000).count();
-    assert!((90..=210).contains(&high), "{high} of 300 in the upper half");
+    assert!(
+        (90..=210).contains(&high),
+        "{high} of 300 in the upper half"
+    );
     let ports = upstream.peers();
     assert!(ports.len() >= 4, "{ports:?}");
 }

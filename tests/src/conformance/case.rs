@@ -173,7 +173,11 @@ impl Case {
         netns::prepare(
             dir,
             &template.addresses(&values),
-            template.meta.hostname.as_deref().unwrap_or("conformance-host"),
+            template
+                .meta
+                .hostname
+                .as_deref()
+                .unwrap_or("conformance-host"),
             &resolv_conf,
         );
         let mut upstreams = Vec::new();

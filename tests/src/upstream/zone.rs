@@ -175,7 +175,11 @@ fn look_up(message: &mut Message, name: &str, first: &str) {
         };
         for (_, rtype, ttl, rdata) in records {
             for text in *rdata {
-                let text = if *text == BIG { big() } else { (*text).to_owned() };
+                let text = if *text == BIG {
+                    big()
+                } else {
+                    (*text).to_owned()
+                };
                 message.answer.push(Entry::new(&owner, *ttl, rtype, text));
             }
         }

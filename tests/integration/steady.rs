@@ -1,0 +1,41 @@
+//! Many clients for a while: what happens when one upstream is dead, or all of them are ill.
+//!
+//! The programs `failover` and `soak` do the same for longer, with figures.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use martlet_tests::load::Load;
+use martlet_tests::{Upstream, soak};
+
+use crate::fixtures::resolver;
+
+/// A dead upstream costs hardly anybody anything. How much is for `failover` to measure, on a
+/// machine that is not busy; here all are answered, and most of them at once.
+#[test]
+fn a_dead_upstream_is_not_waited_for() {
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let dead = silent.local_addr().expect("it is bound");
+    let good = Upstream::start("good");
+    let martlet = resolver(&format!("forward . {dead} {}", good.address())).start();
+    let load = Load {
+        server: martlet.client().server,
+        rate: 300,
+        time: Duration::from_secs(2),
+        new_every: 1,
+    };
+    let outcome = load.run();
+    assert!(outcome.adds_up(), "{}", outcome.summary());
+    assert_eq!(outcome.right, outcome.sent, "{}", outcome.summary());
+    assert!(outcome.sent >= 590, "{}", outcome.summary());
+    // Without a time-out of two seconds for every second question.
+    let median = outcome.quantile(0.5);
+    assert!(median < Duration::from_millis(200), "{}", outcome.summary());
+}
+
+#[test]
+fn ill_upstreams_leave_no_question_open() {
+    let report = soak::run(Duration::from_secs(10), 300);
+    println!("{report}");
+    assert!(report.is_good(), "{report}");
+}
