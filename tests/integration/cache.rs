@@ -229,7 +229,6 @@ fn do_and_cd_are_apart() {
     ] {
         let reply = send(&query);
         assert_eq!(reply.an.len(), records, "{query:?}: {reply:?}");
-        assert_eq!(reply.has("CD"), query.flags & 0x0010 != 0, "{reply:?}");
         assert_eq!(upstream.count("signed.up.test."), asked, "{query:?}");
         let dnssec = query.edns.as_ref().is_some_and(|edns| edns.flags != 0);
         assert_eq!(reply.edns.is_some(), query.edns.is_some(), "{reply:?}");
@@ -259,7 +258,9 @@ fn the_other_blocks_cache_is_another() {
 fn a_crowd_asks_the_upstream_once() {
     let upstream = Upstream::start("a");
     upstream.misbehave("*", Fault::Late(Duration::from_millis(300)));
-    let martlet = serve(&upstream, "cache 30");
+    // With its time-out as it is: a question is asked again when a quarter of that has passed.
+    let to = forward(&[upstream.address()], "");
+    let martlet = resolver(&format!("cache 30\n{to}")).start();
     let client = martlet.client();
     thread::scope(|scope| {
         for _ in 0..50 {

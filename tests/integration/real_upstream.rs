@@ -109,7 +109,7 @@ fn dig_gets_unbounds_answers() {
             ("none.real.test A", &["status: NXDOMAIN"][..]),
             ("www.real.test TXT", &["status: NOERROR", "ANSWER: 0"]),
             ("alias.real.test A", &["status: NOERROR", "www.real.test."]),
-            ("elsewhere.test A", &["status: REFUSED"]),
+            ("elsewhere.example A", &["status: REFUSED"]),
             ("www.real.test A +dnssec", &["flags: do;", "192.0.2.80"]),
             ("wide.real.test A +noedns +ignore", &["flags: qr", " tc "]),
             ("wide.real.test A +tcp", &["ANSWER: 100"]),
@@ -145,7 +145,7 @@ fn nothing_is_lost_on_the_way() {
         ("real.test.", "MX"),
         ("_http._tcp.real.test.", "SRV"),
         ("none.real.test.", "A"),
-        ("elsewhere.test.", "A"),
+        ("elsewhere.example.", "A"),
         ("wide.real.test.", "A"),
     ] {
         let [expected, found] =

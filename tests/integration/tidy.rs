@@ -19,7 +19,11 @@ fn texts() -> Vec<(String, String)> {
                 .file_name()
                 .and_then(|name| name.to_str())
                 .unwrap_or_default();
-            if path.is_dir() && !["target", ".git", "corpus", "artifacts"].contains(&name) {
+            // In a second work tree `.git` is a file.
+            if ["target", ".git", "corpus", "artifacts"].contains(&name) {
+                continue;
+            }
+            if path.is_dir() {
                 folders.push(path);
             } else if let Some(text) = text(&path) {
                 let relative = path

@@ -31,7 +31,8 @@ pub struct Outcome {
     pub sent: usize,
     /// Those with the right answer.
     pub right: usize,
-    /// Those with SERVFAIL or REFUSED.
+    /// Those with an error and nothing else: SERVFAIL, REFUSED; or FORMERR, CoreDNS's word for an
+    /// upstream that answers something else.
     pub shed: usize,
     /// Those with any other reply.
     pub wrong: Vec<String>,
@@ -69,7 +70,7 @@ impl Outcome {
     /// The figures in one line.
     pub fn summary(&self) -> String {
         format!(
-            "{} sent: {} right, {} SERVFAIL or REFUSED, {} wrong, {} unanswered, {} surplus; \
+            "{} sent: {} right, {} errors, {} wrong, {} unanswered, {} surplus; \
              delays: median {:?}, 99 % {:?}, most {:?}",
             self.sent,
             self.right,
@@ -171,7 +172,7 @@ fn receive(
         };
         outcome.delays.push((done.at - start, done.at.elapsed()));
         let asked = reply.q.first().is_some_and(|[name, ..]| *name == done.name);
-        if ["SERVFAIL", "REFUSED"].contains(&reply.rcode.as_str()) && asked && reply.an.is_empty() {
+        if ERRORS.contains(&reply.rcode.as_str()) && asked && reply.an.is_empty() {
             outcome.shed += 1;
         } else if asked && reply.addresses() == [wild_address(&done.name)] {
             outcome.right += 1;
@@ -183,6 +184,7 @@ fn receive(
 
 /// Longer than the five seconds that the server gives its upstreams.
 pub const PATIENCE: Duration = Duration::from_secs(7);
+const ERRORS: [&str; 3] = ["SERVFAIL", "REFUSED", "FORMERR"];
 const TICK: Duration = Duration::from_micros(500);
 const BURST: usize = 32;
 const RECEIVE_BUFFER: usize = 4 << 20;
