@@ -96,7 +96,7 @@ impl Zone {
             let count = self.counts.entry(name.to_owned()).or_default();
             *count += 1;
             let ttl = if first.contains("short") { 2 } else { 30 };
-            if first.starts_with("flip") && *count % 2 == 0 {
+            if first.starts_with("flip") && (*count).is_multiple_of(2) {
                 message.rcode = 2;
             } else if a {
                 let address = Ipv4Addr::new(192, 0, 2, *count).to_string();
