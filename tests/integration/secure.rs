@@ -202,6 +202,33 @@ fn upstreams_are_asked_over_tls() {
     }
 }
 
+/// The HTTPS listener of one server is the upstream of another.
+#[test]
+fn upstreams_are_asked_over_https() {
+    let upstream = Upstream::start("a");
+    let front = serve(&upstream);
+    let to = front.nth_port(3);
+    let ca = fs::read_to_string(front.dir().join("ca.pem")).expect("it was written");
+    for options in ["", "doh_method GET", "doh_method POST"] {
+        let directive = format!(
+            "forward . https://127.0.0.1:{to} {{\ntls {{DIR}}/ca.pem\ntls_servername dns.test\n\
+             {options}\n}}"
+        );
+        let martlet = resolver(&directive).file("ca.pem", &ca).start();
+        let client = martlet.client();
+        for n in 0..10 {
+            let name = format!("n{n}.wild.test.");
+            for reply in [client.ask(&name, "A"), client.ask_tcp(&name, "A")] {
+                assert_eq!(reply.addresses(), [wild_address(&name)], "`{options}`");
+                assert_eq!(reply.q[0][0], name);
+            }
+        }
+        let whole = client.ask_tcp("big.up.test.", "TXT");
+        assert_eq!(whole.an.len(), 1, "`{options}`: {whole:?}");
+        assert!(client.ask("big.up.test.", "TXT").has("TC"), "`{options}`");
+    }
+}
+
 #[test]
 fn upstreams_must_be_who_they_say() {
     let (identity, other) = (Identity::new(&["dns.test"]), Identity::new(&["dns.test"]));

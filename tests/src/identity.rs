@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
@@ -22,6 +22,10 @@ impl Identity {
         let key = || KeyPair::generate().expect("ring makes keys");
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // With the default name, which the server's certificate has too, OpenSSL would take that for
+        // signed by itself.
+        let name = &mut authority.distinguished_name;
+        name.push(DnType::CommonName, "authority of one test");
         let authority =
             CertifiedIssuer::self_signed(authority, key()).expect("the parameters are valid");
         let server_key = key();
