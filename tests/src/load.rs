@@ -188,3 +188,54 @@ const ERRORS: [&str; 3] = ["SERVFAIL", "REFUSED", "FORMERR"];
 const TICK: Duration = Duration::from_micros(500);
 const BURST: usize = 32;
 const RECEIVE_BUFFER: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{Fault, Upstream};
+
+    #[test]
+    fn what_goes_wrong_shows() {
+        for (fault, adds_up, right, shed) in [
+            (None, true, 40, 0),
+            (Some(Fault::Rcode(2)), true, 0, 40),
+            (Some(Fault::Rcode(3)), false, 0, 0),
+            (Some(Fault::WrongQuestion), false, 0, 0),
+            (Some(Fault::Repeated(2)), false, 40, 0),
+        ] {
+            let upstream = Upstream::start("a");
+            if let Some(fault) = &fault {
+                upstream.misbehave("*", fault.clone());
+            }
+            let load = Load {
+                server: upstream.address(),
+                rate: 400,
+                time: Duration::from_millis(100),
+                new_every: 2,
+            };
+            let outcome = load.run();
+            assert_eq!(outcome.sent, 40);
+            assert_eq!(
+                (outcome.right, outcome.shed),
+                (right, shed),
+                "{fault:?}: {}",
+                outcome.summary()
+            );
+            assert_eq!(outcome.adds_up(), adds_up, "{}", outcome.summary());
+            assert_eq!(upstream.count("q0.wild.test."), 1);
+        }
+    }
+
+    #[test]
+    fn quantiles_and_late_replies_are_counted() {
+        let millis = Duration::from_millis;
+        let outcome = Outcome {
+            delays: (1..=100).map(|n| (millis(n), millis(n))).collect(),
+            ..Outcome::default()
+        };
+        assert_eq!(outcome.quantile(0.0), millis(1));
+        assert_eq!(outcome.quantile(1.0), millis(100));
+        assert_eq!(outcome.later_than(millis(90), Duration::ZERO), 10);
+        assert_eq!(outcome.later_than(millis(90), millis(96)), 5);
+    }
+}

@@ -194,3 +194,35 @@ const MEMORY_SLACK: usize = 12 << 10;
 
 /// Sockets come and go; with every fault there are some more for a while.
 const DESCRIPTORS_SLACK: usize = 160;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_is_seen() {
+        for (memory, descriptors, ended_well, good) in [
+            (0, 0, true, true),
+            (10, 0, true, true),
+            (1000, 0, true, false),
+            (0, 10, true, false),
+            (0, 0, false, false),
+        ] {
+            let held = (0..100).map(|n| Held {
+                at: Duration::from_secs(n),
+                memory: 10_000 + memory * usize::try_from(n).unwrap(),
+                descriptors: 20 + descriptors * usize::try_from(n).unwrap(),
+            });
+            let report = Report {
+                outcome: Outcome {
+                    sent: 1,
+                    right: 1,
+                    ..Outcome::default()
+                },
+                held: held.collect(),
+                ended_well,
+            };
+            assert_eq!(report.is_good(), good, "{report}");
+        }
+    }
+}

@@ -145,3 +145,64 @@ fn forge(message: &mut Message) {
     message.additional.clear();
     message.answer = vec![Entry::new(&message.question[0], 600, "A", FORGED)];
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::decode;
+
+    fn reaction(fault: Fault) -> Reaction {
+        let question = ["a.test.", "IN", "A"].map(str::to_owned);
+        let answer = vec![Entry::new("a.test.", 1, "A", "192.0.2.1")];
+        let message = Message {
+            id: 7,
+            flags: 0x8000,
+            question,
+            answer,
+            ..Message::default()
+        };
+        Reaction {
+            message,
+            delay: Duration::ZERO,
+            fault: Some(fault),
+        }
+    }
+
+    #[test]
+    fn forged_replies_surround_the_real_one() {
+        let forged = |octets: &[u8]| decode(octets, 0).addresses()[0].to_string() == FORGED;
+        let sent = reaction(Fault::Forged(100)).sent(Transport::Udp);
+        assert_eq!(sent.len(), 101);
+        for (n, sent) in sent.iter().enumerate() {
+            match sent {
+                // Nothing but the ID or the source gives a forged one away.
+                Sent::Message(octets) => {
+                    let right_id = octets[..2] == [0, 7];
+                    assert_eq!((right_id, forged(octets)), (n == 50, n != 50), "{n}");
+                }
+                Sent::Elsewhere(octets) => assert!(octets[..2] == [0, 7] && forged(octets)),
+                Sent::Cut(..) => panic!("{n} is cut"),
+            }
+        }
+        let elsewhere = |sent: &&Sent| matches!(sent, Sent::Elsewhere(_));
+        assert_eq!(sent.iter().filter(elsewhere).count(), 6);
+    }
+
+    #[test]
+    fn each_fault_breaks_what_it_says() {
+        let wrong = |fault| match reaction(fault).sent(Transport::Udp).pop() {
+            Some(Sent::Message(octets)) => (decode(&octets, 0), octets),
+            other => panic!("{other:?}"),
+        };
+        assert_ne!(wrong(Fault::WrongId).1[..2], [0, 7]);
+        let (reply, _) = wrong(Fault::WrongQuestion);
+        assert_eq!(reply.q[0][0], reply.an[0].owner());
+        assert_ne!(reply.q[0][0], "a.test.");
+        assert!(wrong(Fault::NoQuestion).0.q.is_empty());
+        assert!(wrong(Fault::Garbage).0.malformed.is_some());
+        assert_eq!(wrong(Fault::Rcode(5)).0.rcode, "REFUSED");
+        assert!(wrong(Fault::Truncated).0.has("TC"));
+        assert!(reaction(Fault::Silence).sent(Transport::Tcp).is_empty());
+        assert_eq!(reaction(Fault::Repeated(3)).sent(Transport::Tcp).len(), 3);
+    }
+}
