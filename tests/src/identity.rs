@@ -13,6 +13,7 @@ pub struct Identity {
     authority: String,
     certificate: String,
     key: String,
+    client: [String; 2],
     config: Arc<ServerConfig>,
 }
 
@@ -33,6 +34,10 @@ impl Identity {
         let server = CertificateParams::new(names)
             .and_then(|server| server.signed_by(&server_key, &authority))
             .expect("the parameters are valid");
+        let client_key = key();
+        let client = CertificateParams::new(["client.test".to_owned()])
+            .and_then(|client| client.signed_by(&client_key, &authority))
+            .expect("the parameters are valid");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -47,6 +52,7 @@ impl Identity {
             authority: authority.pem(),
             certificate: server.pem(),
             key: server_key.serialize_pem(),
+            client: [client.pem(), client_key.serialize_pem()],
             config: Arc::new(config),
         }
     }
@@ -64,6 +70,11 @@ impl Identity {
     /// The server's key.
     pub fn key_pem(&self) -> &str {
         &self.key
+    }
+
+    /// A client's certificate and its key, of the same authority.
+    pub fn client_pem(&self) -> [&str; 2] {
+        self.client.each_ref().map(String::as_str)
     }
 
     /// The server's side of TLS.
