@@ -169,7 +169,7 @@ mod tests {
     }
 
     /// Sockets of this machine that are connected to an IPv4 port.
-    fn sockets_to(address: std::net::SocketAddr) -> usize {
+    fn sockets_to(address: SocketAddr) -> usize {
         let remote = format!(":{:04X}", address.port());
         let table = std::fs::read_to_string("/proc/self/net/udp").unwrap();
         let rows = table.lines().skip(1);
