@@ -11,16 +11,15 @@
 //! bench `lookup` measures them against the alternatives.
 
 mod node;
+mod slice;
 mod table;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-pub use node::{
-    Addresses, EndpointNames, EndpointSlice, Host, Item, LabelBuf, Port, PortSelector, ServiceKind,
-    ServiceNode, ServiceParts,
-};
+pub use node::{Item, ServiceKind, ServiceNode, ServiceParts};
+pub use slice::{Addresses, EndpointNames, EndpointSlice, Host, LabelBuf, Port, PortSelector};
 pub(crate) use table::Passthrough;
 use table::{AddressKey, LabelKey, PodKey, PodRef, ServiceKey, ServiceRef};
 pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName};

@@ -169,12 +169,19 @@ fn refusal(status: StatusCode) -> Response<Full<Bytes>> {
 /// Reads the query of a request, or says with which status to refuse it. CoreDNS has 404 and 400
 /// only; the rest is RFC 8484 §4.2.1's.
 async fn query(request: Request<Incoming>) -> Result<Vec<u8>, StatusCode> {
-    if request.uri().path() != PATH {
+    let (head, body) = request.into_parts();
+    // Before anything is refused: HTTP/2 resets a stream that is answered while the client still
+    // sends, and some clients then tell of the reset instead of the status.
+    let body = read(body).await?;
+    if head.uri.path() != PATH {
         return Err(StatusCode::NOT_FOUND);
     }
-    let message = match *request.method() {
-        Method::GET => from_parameters(request.uri().query().unwrap_or_default())?,
-        Method::POST => from_body(request).await?,
+    let message = match head.method {
+        Method::GET => from_parameters(head.uri.query().unwrap_or_default())?,
+        Method::POST if is_of_other_type(&head.headers) => {
+            return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        }
+        Method::POST => body,
         _ => return Err(StatusCode::METHOD_NOT_ALLOWED),
     };
     // What is not well-formed gets no DNS reply here, as in CoreDNS.
@@ -193,11 +200,9 @@ fn from_parameters(parameters: &str) -> Result<Vec<u8>, StatusCode> {
     message.map_err(|_| StatusCode::BAD_REQUEST)
 }
 
-async fn from_body(request: Request<Incoming>) -> Result<Vec<u8>, StatusCode> {
-    if is_of_other_type(request.headers()) {
-        return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    }
-    let body = Limited::new(request.into_body(), MESSAGE_LEN_MAX);
+/// Reads a body no longer than a DNS message.
+async fn read(body: Incoming) -> Result<Vec<u8>, StatusCode> {
+    let body = Limited::new(body, MESSAGE_LEN_MAX);
     match timeout(READ, body.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes().into()),
         Ok(Err(error)) if error.is::<hyper::Error>() => Err(StatusCode::BAD_REQUEST),

@@ -1,0 +1,357 @@
+//! From the directives of one server block to its stages and its cluster.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use martlet_engine::chain::Stage;
+use martlet_engine::index::ClusterIndex;
+use martlet_engine::plugins::{cache, errors, forward, kubernetes, local, log};
+
+use super::{AssembleError, Found, Interface, wire};
+use crate::cluster::feed::{Cluster, Source};
+use crate::cluster::selector::Selector;
+use crate::cluster::source::SourceSettings;
+use crate::cluster::source::api::{Access, ApiLimits, ClientTls};
+use crate::cluster::store::StoreSettings;
+use crate::corefile::{
+    Cache, Class, Directives, Fallthrough, Kubernetes, KubernetesSource, Log, Loop, PodMode,
+    Position, Refresh, ServerBlock, Shuffle, Store, ZoneName,
+};
+use crate::loops::{self, Probe};
+use crate::upstreams;
+
+/// The stages of a block, in CoreDNS's order.
+pub(super) fn stages(
+    block: &ServerBlock,
+    hosts: &[Option<IpAddr>],
+    port: u16,
+    interfaces: &[Interface],
+    found: Found<'_>,
+) -> Result<Arc<[Stage]>, AssembleError> {
+    let Found {
+        clusters,
+        notes,
+        loops,
+    } = found;
+    let Directives {
+        errors,
+        log,
+        local,
+        any,
+        loadbalance,
+        cache,
+        kubernetes,
+        loop_,
+        forward,
+        whoami,
+        ..
+    } = &block.directives;
+    let cache = cache.as_ref().map(|cache| Arc::new(cache_stage(cache)));
+    let mut note = |text: &str| notes.push(format!("{}: {text}", block.position));
+    let mut stages = Vec::new();
+    if let Some(errors) = errors {
+        if !errors.consolidate.is_empty() {
+            note("errors: `consolidate` is not supported yet; every error is logged");
+        }
+        stages.push(Stage::Errors(errors::Errors));
+    }
+    if !log.is_empty() {
+        stages.push(Stage::Log(log::Log {
+            rules: log.iter().flat_map(log_rules).collect(),
+        }));
+    }
+    if let Some(local) = local {
+        stages.push(Stage::Local(local::Local {
+            localhost_prefix: local.localhost_prefix,
+        }));
+    }
+    if any.is_some() {
+        stages.push(Stage::Any);
+    }
+    if let Some(loadbalance) = loadbalance {
+        if loadbalance.shuffle != Shuffle::Random || !loadbalance.prefer.is_empty() {
+            note("loadbalance: `weighted` and `prefer` are not supported yet; addresses rotate");
+        }
+        stages.push(Stage::LoadBalance);
+    }
+    if let Some(cache) = &cache {
+        stages.push(Stage::Clamp(Arc::clone(cache)));
+    }
+    if let Some(kubernetes) = kubernetes {
+        let index = Arc::new(ClusterIndex::default());
+        let own = own_addresses(hosts, interfaces);
+        stages.push(Stage::Kubernetes(Box::new(kubernetes_stage(
+            kubernetes,
+            Arc::clone(&index),
+            own,
+        ))));
+        clusters.push(cluster(kubernetes, index, &block.position)?);
+    }
+    // What is answered without upstreams is not kept: see `plugins::cache`.
+    if let Some(cache) = cache
+        && !forward.is_empty()
+    {
+        stages.push(Stage::Store(cache));
+    }
+    if let Some(directive) = loop_ {
+        let probe = probe(directive, block, hosts, port);
+        stages.push(Stage::Loop(Arc::clone(&probe.detector)));
+        loops.push(probe);
+    }
+    for (place, directive) in forward.iter().enumerate() {
+        let (from, from_labels) = wire(&directive.from);
+        let is_last = place + 1 == forward.len();
+        stages.push(Stage::Forward(forward::Forward {
+            from,
+            from_labels,
+            except: directive.except.iter().map(wire).collect(),
+            group: upstreams::group(directive)?,
+            next: if is_last {
+                Vec::new()
+            } else {
+                directive.next.clone()
+            },
+            next_on_nodata: directive.next_on_nodata && !is_last,
+        }));
+    }
+    if whoami.is_some() {
+        stages.push(Stage::Whoami);
+    }
+    Ok(stages.into())
+}
+
+/// Where `loop` asks: at the block's first address.
+fn probe(directive: &Loop, block: &ServerBlock, hosts: &[Option<IpAddr>], port: u16) -> Probe {
+    let host = match hosts.first().copied().flatten() {
+        None => Ipv4Addr::LOCALHOST.into(),
+        Some(host) if host.is_unspecified() && host.is_ipv6() => Ipv6Addr::LOCALHOST.into(),
+        Some(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        Some(host) => host,
+    };
+    let first = block.addresses.first();
+    let port = first.map_or(port, |first| {
+        first
+            .port
+            .unwrap_or_else(|| first.scheme.default_port(port))
+    });
+    let address = SocketAddr::new(host, port);
+    Probe {
+        detector: loops::detector(&wire(&directive.zone).0, address),
+        address,
+    }
+}
+
+fn cache_stage(directive: &Cache) -> cache::Cache {
+    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    let range = |store: &Store| cache::TtlRange {
+        min: seconds(store.ttl_min),
+        max: seconds(store.ttl_max),
+    };
+    let zones = |zones: &[ZoneName]| zones.iter().map(wire).collect::<Vec<_>>();
+    // As CoreDNS's 256 shards of at least four entries.
+    let capacity = |store: &Store| (store.capacity / 256 * 256).max(1_024);
+    cache::Cache {
+        zones: zones(&directive.zones),
+        success: range(&directive.success),
+        denial: range(&directive.denial),
+        success_disabled: zones(&directive.success.disabled),
+        denial_disabled: zones(&directive.denial.disabled),
+        servfail: seconds(directive.servfail),
+        prefetch: directive.prefetch.map(|prefetch| cache::Prefetch {
+            hits: prefetch.hits,
+            pause: prefetch.pause,
+            percentage: prefetch.percentage,
+        }),
+        stale: directive.serve_stale.map(|stale| cache::ServeStale {
+            up_to: seconds(stale.up_to),
+            verify: match stale.refresh {
+                Refresh::Immediate => None,
+                Refresh::Verify { timeout } => Some(timeout),
+            },
+            ttl: seconds(stale.ttl),
+            recheck: stale.recheck,
+            prefer_positive: stale.prefer_positive,
+        }),
+        keep_ttl: directive.keep_ttl,
+        table: cache::Table::new(capacity(&directive.success), capacity(&directive.denial)),
+    }
+}
+
+fn kubernetes_stage(
+    directive: &Kubernetes,
+    index: Arc<ClusterIndex>,
+    local_addresses: Arc<[IpAddr]>,
+) -> kubernetes::Kubernetes {
+    let mut zones = directive
+        .zones
+        .iter()
+        .map(|zone| kubernetes::Zone::new(wire(zone).0))
+        .collect::<Vec<_>>();
+    zones.sort_by_key(|zone| std::cmp::Reverse(zone.labels));
+    let fallthrough = match &directive.fallthrough {
+        Fallthrough::None => Vec::new(),
+        Fallthrough::All => vec![wire(&ZoneName::root())],
+        Fallthrough::Zones(zones) => zones.iter().map(wire).collect(),
+    };
+    kubernetes::Kubernetes {
+        index,
+        zones,
+        primary: wire(&directive.zones[directive.primary_zone]).0,
+        pods: match directive.pods {
+            PodMode::Disabled => kubernetes::PodMode::Disabled,
+            PodMode::Insecure => kubernetes::PodMode::Insecure,
+            PodMode::Verified => kubernetes::PodMode::Verified,
+        },
+        ttl: directive.ttl,
+        fallthrough: kubernetes::Fallthrough { zones: fallthrough },
+        filters_reverse: !directive.namespaces.is_empty(),
+        local_addresses,
+    }
+}
+
+pub(super) fn source_settings(
+    directive: &Kubernetes,
+    position: &Position,
+) -> Result<SourceSettings, AssembleError> {
+    let selector = |option, text: &Option<String>| {
+        let parse = |text: &String| {
+            text.parse::<Selector>()
+                .map_err(|source| AssembleError::Selector {
+                    position: position.clone(),
+                    option,
+                    text: text.clone(),
+                    source: Box::new(source),
+                })
+        };
+        text.as_ref().map(parse).transpose()
+    };
+    Ok(SourceSettings {
+        labels: selector("labels", &directive.labels)?,
+        namespace_labels: selector("namespace_labels", &directive.namespace_labels)?,
+        pods: directive.pods == PodMode::Verified,
+        endpoint_slices: !directive.no_endpoints,
+        keep_pod_names: directive.endpoint_pod_names,
+    })
+}
+
+fn cluster(
+    directive: &Kubernetes,
+    index: Arc<ClusterIndex>,
+    position: &Position,
+) -> Result<Cluster, AssembleError> {
+    let source_settings = source_settings(directive, position)?;
+    let limits = ApiLimits {
+        qps: directive.api_qps,
+        burst: directive.api_burst,
+        max_inflight: directive.api_max_inflight,
+    };
+    let source = match &directive.source {
+        KubernetesSource::Manifests(paths) => Source::Manifests(paths.clone()),
+        KubernetesSource::InCluster => Source::Api(Access::InCluster, limits),
+        KubernetesSource::Kubeconfig { path, context } => {
+            let (path, context) = (path.clone(), context.clone());
+            Source::Api(Access::Kubeconfig { path, context }, limits)
+        }
+        KubernetesSource::Endpoint { urls, tls } => {
+            let url = urls.first().cloned().unwrap_or_default();
+            let tls = tls.as_ref().map(|tls| ClientTls {
+                cert: tls.cert.clone(),
+                key: tls.key.clone(),
+                ca: tls.ca.clone(),
+            });
+            Source::Api(Access::Endpoint { url, tls }, limits)
+        }
+    };
+    let store_settings = StoreSettings {
+        ttl: directive.ttl,
+        ignore_empty: directive.ignore_empty_service,
+        namespaces: directive
+            .namespaces
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect(),
+        kinds: source_settings.kinds().collect(),
+    };
+    let startup_timeout = directive.startup_timeout;
+    Ok(Cluster {
+        index,
+        source,
+        source_settings,
+        store_settings,
+        startup_timeout,
+    })
+}
+
+fn log_rules(directive: &Log) -> impl Iterator<Item = log::Rule> {
+    let has = |class| directive.classes.contains(&Class::All) || directive.classes.contains(&class);
+    let classes = log::Classes {
+        success: has(Class::Success),
+        denial: has(Class::Denial),
+        error: has(Class::Error),
+    };
+    let format = log_format(&directive.format);
+    directive.names.iter().map(move |name| log::Rule {
+        zone: wire(name),
+        format: format.clone(),
+        classes,
+    })
+}
+
+/// Cuts a format at its placeholders.
+fn log_format(format: &str) -> Vec<log::Piece> {
+    let mut pieces = Vec::new();
+    let mut text = String::new();
+    let mut rest = format;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((name, tail)) = after.split_once('}') else {
+            break;
+        };
+        text.push_str(before);
+        if !text.is_empty() {
+            pieces.push(log::Piece::Text(std::mem::take(&mut text).into()));
+        }
+        pieces.push(placeholder(name));
+        rest = tail;
+    }
+    text.push_str(rest);
+    if !text.is_empty() {
+        pieces.push(log::Piece::Text(text.into()));
+    }
+    pieces
+}
+
+fn placeholder(name: &str) -> log::Piece {
+    use log::Piece;
+    match name {
+        "type" => Piece::Type,
+        "name" => Piece::Name,
+        "class" => Piece::Class,
+        "proto" => Piece::Proto,
+        "remote" => Piece::Remote,
+        "local" => Piece::Local,
+        "port" => Piece::Port,
+        "size" => Piece::Size,
+        "rcode" => Piece::Rcode,
+        "rsize" => Piece::Rsize,
+        "duration" => Piece::Duration,
+        ">rflags" => Piece::Rflags,
+        ">bufsize" => Piece::Bufsize,
+        ">do" => Piece::Do,
+        ">id" => Piece::Id,
+        ">opcode" => Piece::Opcode,
+        _ => Piece::Missing,
+    }
+}
+
+/// The addresses that NS records of a block show: those it is bound to, or all of the machine; no
+/// loopback either way.
+fn own_addresses(hosts: &[Option<IpAddr>], interfaces: &[Interface]) -> Arc<[IpAddr]> {
+    let bound = hosts.iter().flatten().copied().collect::<Vec<_>>();
+    let all = interfaces.iter().map(|(_, address)| *address).collect();
+    let candidates = if bound.is_empty() { all } else { bound };
+    candidates
+        .into_iter()
+        .filter(|address| !address.is_loopback())
+        .collect()
+}

@@ -1,0 +1,213 @@
+//! Ports and endpoints, as EndpointSlices list them, and the names of endpoints.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::limits::LABEL_LEN_MAX;
+
+/// A named or unnamed port. Name and protocol are in lower case, as names are matched.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Port {
+    /// The port's name; empty when it has none.
+    pub name: Box<[u8]>,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: Box<[u8]>,
+    /// The number; `None` stands for "no particular port", which no SRV record can show.
+    pub number: Option<u16>,
+}
+
+/// Which ports a name is about: `_port._protocol.…`, or any.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PortSelector<'a> {
+    /// The port's name, lower case, without its underscore; empty for any.
+    pub port: &'a [u8],
+    /// The protocol, likewise.
+    pub protocol: &'a [u8],
+}
+
+impl PortSelector<'_> {
+    fn selects(&self, port: &Port) -> bool {
+        (self.port.is_empty() || *self.port == *port.name)
+            && (self.protocol.is_empty() || *self.protocol == *port.protocol)
+    }
+
+    /// The numbers of the selected ports. Something without any port counts as having one nameless
+    /// port without a number: its addresses are answered, but no SRV record shows it.
+    pub(super) fn numbers<'p>(&self, ports: &'p [Port]) -> impl Iterator<Item = Option<u16>> + 'p
+    where
+        Self: 'p,
+    {
+        let portless = ports.is_empty() && self.port.is_empty() && self.protocol.is_empty();
+        let selector = *self;
+        portless.then_some(None).into_iter().chain(
+            ports
+                .iter()
+                .filter(move |port| selector.selects(port))
+                .map(|port| port.number),
+        )
+    }
+}
+
+/// The ready addresses of a slice, packed by family.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Addresses {
+    /// IPv4.
+    V4(Box<[Ipv4Addr]>),
+    /// IPv6.
+    V6(Box<[Ipv6Addr]>),
+    /// Host names, as uncompressed wire names in the API's spelling.
+    Fqdn(Box<[Box<[u8]>]>),
+}
+
+impl Addresses {
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::V4(list) => list.len(),
+            Self::V6(list) => list.len(),
+            Self::Fqdn(list) => list.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn host(&self, index: usize) -> Host<'_> {
+        match self {
+            Self::V4(list) => Host::Ip(IpAddr::V4(list[index])),
+            Self::V6(list) => Host::Ip(IpAddr::V6(list[index])),
+            Self::Fqdn(list) => Host::Name(&list[index]),
+        }
+    }
+}
+
+/// A name for each endpoint of a slice that has one of its own, in presentation format.
+pub type EndpointNames = Box<[Option<Box<[u8]>>]>;
+
+/// The endpoints of one EndpointSlice.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EndpointSlice {
+    /// The slice's ports; none means the addresses alone are answered.
+    pub ports: Box<[Port]>,
+    /// The ready addresses.
+    pub addresses: Addresses,
+    /// Names of the endpoints (`hostname`, or the pod's name), where they have one; absent when
+    /// none has.
+    pub names: Option<EndpointNames>,
+}
+
+impl EndpointSlice {
+    /// The hosts, in the API's order.
+    pub fn hosts(&self) -> impl Iterator<Item = Host<'_>> {
+        (0..self.addresses.len()).map(|index| self.addresses.host(index))
+    }
+
+    /// Whether an endpoint has this address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.hosts().any(|host| host == Host::Ip(address))
+    }
+
+    /// The name of endpoint `index`: its own, or its address with dashes. Empty for a host name
+    /// without one.
+    pub fn name<'a>(&'a self, index: usize, buf: &'a mut LabelBuf) -> &'a [u8] {
+        if let Some(Some(name)) = self.names.as_ref().map(|names| &names[index]) {
+            return name;
+        }
+        match self.addresses.host(index) {
+            Host::Ip(address) => buf.dashed(address),
+            Host::Name(_) => &[],
+        }
+    }
+}
+
+/// Room for a name made from an address.
+#[derive(Clone)]
+pub struct LabelBuf {
+    octets: [u8; LABEL_LEN_MAX + 1],
+    len: usize,
+}
+
+impl Default for LabelBuf {
+    fn default() -> Self {
+        Self {
+            octets: [0; LABEL_LEN_MAX + 1],
+            len: 0,
+        }
+    }
+}
+
+impl std::fmt::Write for LabelBuf {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.len + text.len();
+        self.octets
+            .get_mut(self.len..end)
+            .ok_or(std::fmt::Error)?
+            .copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+impl LabelBuf {
+    /// `10.1.2.3` as `10-1-2-3`, `fd00::` as `fd00--0`: CoreDNS appends the zero because a label
+    /// must not end with a dash.
+    pub fn dashed(&mut self, address: IpAddr) -> &[u8] {
+        self.spelled(address);
+        if self.octets[..self.len].ends_with(b"-") {
+            self.octets[self.len] = b'0';
+            self.len += 1;
+        }
+        &self.octets[..self.len]
+    }
+
+    /// The address in its canonical form (RFC 5952), with a dash for each dot or colon.
+    pub fn spelled(&mut self, address: IpAddr) -> &[u8] {
+        self.len = 0;
+        match address {
+            IpAddr::V4(v4) => {
+                for (place, octet) in v4.octets().into_iter().enumerate() {
+                    if place > 0 {
+                        self.push(b'-');
+                    }
+                    self.push_decimal(octet);
+                }
+            }
+            IpAddr::V6(v6) => {
+                write!(self, "{v6}").expect("an address is shorter than a label");
+                for octet in &mut self.octets[..self.len] {
+                    if matches!(*octet, b':' | b'.') {
+                        *octet = b'-';
+                    }
+                }
+            }
+        }
+        &self.octets[..self.len]
+    }
+
+    fn push(&mut self, octet: u8) {
+        self.octets[self.len] = octet;
+        self.len += 1;
+    }
+
+    /// The formatting machinery would cost more than the rest of an endpoint's answer.
+    fn push_decimal(&mut self, number: u8) {
+        if number >= 100 {
+            self.push(b'0' + number / 100);
+        }
+        if number >= 10 {
+            self.push(b'0' + number / 10 % 10);
+        }
+        self.push(b'0' + number % 10);
+    }
+}
+
+/// A host: an address, or a name that has to be looked up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Host<'a> {
+    /// An address.
+    Ip(IpAddr),
+    /// An uncompressed wire name.
+    Name(&'a [u8]),
+}
