@@ -78,11 +78,25 @@ impl Server {
                 let optional = address.ip().is_unspecified() && address.is_ipv6();
                 let open = || -> Result<_, ListenError> {
                     let stream = socket::tcp(address)?;
-                    let has_datagrams = matches!(listener.protocol, Protocol::Dns);
-                    let datagrams = (0..workers)
-                        .take_while(|_| has_datagrams)
-                        .map(|_| socket::udp(address))
-                        .collect::<Result<Vec<_>, _>>()?;
+                    let mut datagrams = Vec::new();
+                    if matches!(listener.protocol, Protocol::Dns) {
+                        let mut own = Vec::new();
+                        if address.ip().is_unspecified() {
+                            own = socket::own_addresses(address);
+                            own.retain(|own| {
+                                !plan
+                                    .listeners
+                                    .iter()
+                                    .any(|other| other.addresses.contains(own))
+                            });
+                        }
+                        own.push(address);
+                        for address in own {
+                            let sockets =
+                                (0..workers).map(|_| Ok((address, socket::udp(address)?)));
+                            datagrams.push(sockets.collect::<Result<Vec<_>, _>>()?);
+                        }
+                    }
                     Ok((stream, datagrams))
                 };
                 let (stream, datagrams) = match open() {
@@ -93,12 +107,14 @@ impl Server {
                     }
                     Err(error) => return Err(error.into()),
                 };
-                for (sockets, socket) in of_worker.iter_mut().zip(datagrams) {
-                    sockets.push(udp::WorkerSocket {
-                        socket: Arc::new(socket),
-                        address,
-                        listener: index,
-                    });
+                for sockets in datagrams {
+                    for (of_worker, (address, socket)) in of_worker.iter_mut().zip(sockets) {
+                        of_worker.push(udp::WorkerSocket {
+                            socket: Arc::new(socket),
+                            address,
+                            listener: index,
+                        });
+                    }
                 }
                 listeners.push((index, stream));
                 addresses.push(address);

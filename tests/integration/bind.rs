@@ -1,8 +1,11 @@
 //! Addresses and ports: as many as the Corefile names, and replies from the one that was asked.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use martlet_tests::{Client, Setup};
+use socket2::{Domain, Socket, Type};
 
 /// Asks `whoami` over UDP and TCP at this address. The client's sockets are connected, so that a
 /// reply from any other address would not be seen.
@@ -39,6 +42,59 @@ fn a_wildcard_answers_from_the_address_that_was_asked() {
     let martlet = Setup::new("example.org:{PORT} {\n    whoami\n}\n").start();
     for address in ["127.0.0.1", "127.0.0.2", "127.1.2.3", "::1"] {
         reachable(address, martlet.port());
+    }
+}
+
+/// IPv4 addresses with a UDP socket on this port, in this network namespace.
+fn addresses_with_sockets(port: u16) -> BTreeSet<Ipv4Addr> {
+    let table = std::fs::read_to_string("/proc/self/net/udp").expect("Linux has it");
+    let of_row = |row: &str| {
+        let (address, row_port) = row.split_whitespace().nth(1)?.split_once(':')?;
+        let address = u32::from_str_radix(address, 16).ok()?;
+        let is_ours = u16::from_str_radix(row_port, 16).ok()? == port;
+        is_ours.then(|| Ipv4Addr::from(address.to_ne_bytes()))
+    };
+    table.lines().skip(1).filter_map(of_row).collect()
+}
+
+#[test]
+fn addresses_of_the_machine_have_sockets_of_their_own() {
+    let martlet = Setup::new("example.org:{PORT} {\n    whoami\n}\n").start();
+    let found = addresses_with_sockets(martlet.port());
+    for address in [Ipv4Addr::UNSPECIFIED, Ipv4Addr::LOCALHOST] {
+        assert!(found.contains(&address), "{address}: {found:?}");
+    }
+}
+
+#[test]
+fn an_address_that_somebody_serves_is_left_to_them() {
+    // As another DNS server of the same user opens it, a node-local cache for example.
+    let theirs = Socket::new(Domain::IPV4, Type::DGRAM, None).expect("a socket");
+    theirs.set_reuse_port(true).expect("Linux has it");
+    let localhost = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    theirs.bind(&localhost.into()).expect("a port is free");
+    let theirs = UdpSocket::from(theirs);
+    theirs
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .expect("more than zero");
+    let address = theirs.local_addr().expect("it is bound");
+    let corefile = format!("example.org:{} {{\n    whoami\n}}\n", address.port());
+    let _martlet = Setup::new(&corefile).port(address.port()).at_once().start();
+    for _ in 0..500 {
+        if addresses_with_sockets(address.port()).contains(&Ipv4Addr::UNSPECIFIED) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let found = addresses_with_sockets(address.port());
+    assert!(found.contains(&Ipv4Addr::UNSPECIFIED), "{found:?}");
+    for number in 0..32 {
+        // From another port each time: the kernel would spread them over the sockets.
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        client.send_to(&[number], address).expect("it is local");
+        let mut buf = [0; 16];
+        let len = theirs.recv(&mut buf).expect("it is theirs");
+        assert_eq!(buf[..len], [number]);
     }
 }
 

@@ -1,13 +1,18 @@
 //! Opening sockets: SO_REUSEPORT so that each worker has its own, PKTINFO on wildcard addresses so
 //! that a reply leaves from the address that was asked.
+//!
+//! PKTINFO costs the kernel work for every datagram. So the addresses that the machine has at the
+//! start get sockets of their own beside the wildcard ones, which then see only what comes later.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// What a burst may fill before the kernel drops; it grants no more than `net.core.rmem_max`.
 const RECEIVE_BUFFER_LEN: usize = 4 << 20;
 const BACKLOG: i32 = 1_024;
+/// Addresses with sockets of their own; a machine with more is served through the wildcard.
+const OWN_ADDRESSES_MAX: usize = 8;
 
 /// A socket that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +32,34 @@ fn hint(source: &std::io::Error) -> &'static str {
         std::io::ErrorKind::AddrNotAvailable => " (no interface has this address)",
         _ => "",
     }
+}
+
+/// The addresses that deserve sockets of their own beside those of the wildcard address `any`,
+/// which must not be open yet. One that somebody listens on is left to them, as it would be without
+/// us.
+pub fn own_addresses(any: SocketAddr) -> Vec<SocketAddr> {
+    let mut own = Vec::new();
+    if any.port() == 0 {
+        return own; // Each would get a port of its own.
+    }
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    for ip in interfaces.iter().map(if_addrs::Interface::ip) {
+        // A link-local address means nothing without its interface.
+        let is_plain = match ip {
+            IpAddr::V4(v4) => !v4.is_link_local(),
+            IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+        };
+        let address = SocketAddr::new(ip, any.port());
+        if ip.is_ipv4() == any.is_ipv4()
+            && is_plain
+            && own.len() < OWN_ADDRESSES_MAX
+            && !own.contains(&address)
+            && UdpSocket::bind(address).is_ok()
+        {
+            own.push(address);
+        }
+    }
+    own
 }
 
 /// Opens one worker's UDP socket.

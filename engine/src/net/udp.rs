@@ -1,7 +1,8 @@
 //! The UDP loop: receive a batch, answer each in place, send the replies.
 //!
-//! Under load a turn is two system calls a socket for up to 64 queries; `poll` is only called when
-//! nothing was there. An io_uring form of the loop would call the same `respond`.
+//! Under load a turn is two system calls a busy socket for up to 64 queries; `poll` is only called
+//! when nothing was there, and now and then for the sake of the other sockets. An io_uring form of
+//! the loop would call the same `respond`.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
@@ -18,6 +19,9 @@ use crate::sys::poll::PollSet;
 
 /// How long an idle worker sleeps before it looks whether the server is to stop.
 const IDLE: Duration = Duration::from_millis(100);
+
+/// Turns after which sockets that were idle are looked at again while others are busy.
+const TURNS_BETWEEN_LOOKS: u32 = 16;
 
 /// Batches answered after the stop: more than the largest receive buffer holds.
 const LAST_TURNS_MAX: usize = 256;
@@ -37,10 +41,18 @@ pub(crate) fn run(shared: &Shared, worker: usize, sockets: &[WorkerSocket]) {
     let mut scratch = Scratch::default();
     let mut plan = arc_swap::Cache::new(&shared.plan);
     let mut last_turns = LAST_TURNS_MAX;
+    let mut turn = 0_u32;
     loop {
+        turn = turn.wrapping_add(1);
         let stopping = shared.stopping.load(Ordering::Relaxed);
+        if stopping || turn.is_multiple_of(TURNS_BETWEEN_LOOKS) {
+            poll.set_all_ready();
+        }
         let mut received = 0;
-        for socket in sockets {
+        for (place, socket) in sockets.iter().enumerate() {
+            if !poll.is_ready(place) {
+                continue;
+            }
             let plan = plan.load();
             let Some(listener) = plan.listeners.get(socket.listener) else {
                 continue;
@@ -54,6 +66,7 @@ pub(crate) fn run(shared: &Shared, worker: usize, sockets: &[WorkerSocket]) {
                 }
             };
             if count == 0 {
+                poll.set_empty(place);
                 continue;
             }
             received += count;

@@ -10,17 +10,40 @@ pub struct PollSet(Vec<libc::pollfd>);
 impl PollSet {
     /// A set that waits for each of these to become readable. The caller keeps them open.
     pub fn new<'a>(descriptors: impl IntoIterator<Item = BorrowedFd<'a>>) -> Self {
+        // Whatever arrived before is found by the first look, not by the first wait.
         let entry = |fd: BorrowedFd<'_>| libc::pollfd {
             fd: fd.as_raw_fd(),
             events: libc::POLLIN,
-            revents: 0,
+            revents: libc::POLLIN,
         };
         Self(descriptors.into_iter().map(entry).collect())
     }
 
     /// Waits until one is readable or `timeout` has passed. A signal counts as a time-out.
+    ///
+    /// # Errors
+    ///
+    /// As `poll(2)`.
     pub fn wait(&mut self, timeout: Duration) -> io::Result<()> {
         poll(&mut self.0, timeout)
+    }
+
+    /// Whether descriptor number `place` had something to read, or an error to tell, and has not
+    /// been found empty since.
+    pub fn is_ready(&self, place: usize) -> bool {
+        self.0[place].revents != 0
+    }
+
+    /// Notes that descriptor number `place` has nothing left.
+    pub fn set_empty(&mut self, place: usize) {
+        self.0[place].revents = 0;
+    }
+
+    /// Has every descriptor looked at once more.
+    pub fn set_all_ready(&mut self) {
+        for entry in &mut self.0 {
+            entry.revents = libc::POLLIN;
+        }
     }
 }
 
