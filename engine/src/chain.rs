@@ -77,19 +77,6 @@ impl Stage {
         }
     }
 
-    /// Has the entry that the answer most likely comes from fetched. Says whether this stage is the
-    /// one to have it.
-    fn prefetch(&self, query: &Query<'_>, name: &FoldedName) -> bool {
-        match self {
-            Self::Kubernetes(kubernetes) => kubernetes.prefetch(name),
-            Self::Store(cache) => {
-                cache.prefetch(query, name);
-                true
-            }
-            _ => false,
-        }
-    }
-
     fn response(&self, context: &mut Context<'_>, step: Step, reply: &mut Reply<'_>) {
         match self {
             Self::Errors(errors) => errors.response(context, step),
@@ -160,15 +147,6 @@ impl Listener {
             }
         }
         found
-    }
-}
-
-impl Listener {
-    /// Has the entry that the answer to `query` most likely comes from fetched.
-    pub(crate) fn prefetch(&self, query: &Query<'_>, name: &FoldedName) {
-        if let Some(block) = self.block(name, query.qtype) {
-            let _ = block.stages.iter().any(|stage| stage.prefetch(query, name));
-        }
     }
 }
 

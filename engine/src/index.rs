@@ -21,15 +21,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 pub use node::{Item, ServiceKind, ServiceNode, ServiceParts};
 pub use slice::{Addresses, EndpointNames, EndpointSlice, Host, LabelBuf, Port, PortSelector};
 pub(crate) use table::Passthrough;
-use table::{AddressKey, LabelKey, PodKey, PodRef, ServiceKey, ServiceRef, service_hash};
+use table::{AddressKey, LabelKey, PodKey, PodRef, ServiceKey, ServiceRef};
 pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName};
 
-use crate::hints::Hints;
-
 type Map<K, V> = papaya::HashMap<K, V, Passthrough>;
-
-/// Notes for 32,768 Services; with many more of them some are not fetched ahead.
-const HINT_BITS: u32 = 15;
 
 fn map<K, V>() -> Map<K, V> {
     papaya::HashMap::builder().hasher(Passthrough).build()
@@ -38,8 +33,6 @@ fn map<K, V>() -> Map<K, V> {
 /// The published names of one `kubernetes` plugin.
 pub struct ClusterIndex {
     services: Map<ServiceKey, ServiceNode>,
-    /// Where the entries of Services are.
-    hints: Hints,
     namespaces: Map<LabelKey, Arc<Namespace>>,
     addresses: Map<AddressKey, AddressNode>,
     /// How many pods share the address.
@@ -52,7 +45,6 @@ impl Default for ClusterIndex {
     fn default() -> Self {
         Self {
             services: map(),
-            hints: Hints::new(HINT_BITS),
             namespaces: map(),
             addresses: map(),
             pods: map(),
@@ -75,11 +67,6 @@ impl ClusterIndex {
         let services = self.services.pin();
         let (key, node) = services.get_key_value(&ServiceRef { service, namespace })?;
         Some(read(&key.name, node, key.is_exposed()))
-    }
-
-    /// Has the entry of a Service fetched, given the hashes of its label and its namespace's.
-    pub(crate) fn prefetch_service(&self, service: u32, namespace: u32) {
-        self.hints.prefetch(service_hash(service, namespace));
     }
 
     /// Whether names under this namespace are answered.
@@ -124,15 +111,7 @@ impl ClusterIndex {
 impl ClusterIndex {
     /// Publishes a Service, replacing what stood under its name.
     pub fn put_service(&self, name: Arc<ServiceName>, node: ServiceNode) {
-        let services = self.services.pin();
-        services.insert(ServiceKey::new(Arc::clone(&name)), node);
-        if let Some((key, node)) = services.get_key_value(&name.key()) {
-            let places = [
-                std::ptr::from_ref(key) as usize,
-                std::ptr::from_ref(node) as usize,
-            ];
-            self.hints.put(key.hash(), places);
-        }
+        self.services.pin().insert(ServiceKey::new(name), node);
     }
 
     /// Withdraws a Service.

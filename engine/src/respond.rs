@@ -100,63 +100,8 @@ pub enum Response {
     Slow,
 }
 
-/// A message that was read and not answered yet. Its name stands in the [`FoldedName`] that it was
-/// read into.
-#[derive(Clone, Copy)]
-pub struct Unanswered<'m> {
-    message: &'m [u8],
-    query: Result<Query<'m>, QueryError>,
-}
-
-impl<'m> Unanswered<'m> {
-    /// Reads a message, its name into `name`.
-    pub fn read(message: &'m [u8], name: &mut FoldedName) -> Self {
-        let query = Query::parse(message, name);
-        Self { message, query }
-    }
-
-    /// Has the entries that its answer most likely comes from brought to this core.
-    pub fn prefetch(&self, name: &FoldedName, listener: &Listener) {
-        if let Ok(query) = &self.query {
-            listener.prefetch(query, name);
-        }
-    }
-
-    /// Answers it. `buf` is where the reply goes; it must hold at least 512 octets, and
-    /// [`crate::limits::MESSAGE_LEN_MAX`] to leave large answers whole.
-    pub fn answer(
-        self,
-        name: &mut FoldedName,
-        peer: Peer,
-        plan: (&Listener, &LogSink),
-        scratch: &mut Scratch,
-        buf: &mut [u8],
-    ) -> Response {
-        let Scratch { random, tally, .. } = scratch;
-        self.answer_as(name, peer, plan, (random, tally), buf)
-    }
-
-    fn answer_as(
-        self,
-        name: &mut FoldedName,
-        peer: Peer,
-        (listener, log): (&Listener, &LogSink),
-        (random, tally): (&mut Random, &mut Tally),
-        buf: &mut [u8],
-    ) -> Response {
-        tally.received += 1;
-        let query = match self.query {
-            Ok(query) => query,
-            Err(error) => return complain(self.message, error, (name, tally), buf),
-        };
-        let mut context = Context::new(query, name, peer, listener, random, log);
-        let (response, rcode) = serve(&mut context, buf);
-        tally.count(&response, rcode);
-        response
-    }
-}
-
-/// Reads and answers one message, as [`Unanswered`] does in two steps.
+/// Answers one message. `buf` is where the reply goes; it must hold at least 512 octets, and
+/// [`crate::limits::MESSAGE_LEN_MAX`] to leave large answers whole.
 pub fn respond(
     message: &[u8],
     peer: Peer,
@@ -165,13 +110,22 @@ pub fn respond(
     scratch: &mut Scratch,
     buf: &mut [u8],
 ) -> Response {
-    let Scratch {
-        name,
-        random,
-        tally,
-    } = scratch;
-    let unanswered = Unanswered::read(message, name);
-    unanswered.answer_as(name, peer, (listener, log), (random, tally), buf)
+    scratch.tally.received += 1;
+    let query = match Query::parse(message, &mut scratch.name) {
+        Ok(query) => query,
+        Err(error) => return complain(message, error, scratch, buf),
+    };
+    let mut context = Context::new(
+        query,
+        &scratch.name,
+        peer,
+        listener,
+        &mut scratch.random,
+        log,
+    );
+    let response = serve(&mut context, buf);
+    scratch.tally.count(&response.0, response.1);
+    response.0
 }
 
 /// Goes on with a message that [`respond`] left to the slow path. If it is still
@@ -230,22 +184,17 @@ pub fn shed(message: &[u8], stream: bool, scratch: &mut Scratch, buf: &mut [u8])
 }
 
 /// Answers what did not parse.
-fn complain(
-    message: &[u8],
-    error: QueryError,
-    (name, tally): (&mut FoldedName, &mut Tally),
-    buf: &mut [u8],
-) -> Response {
+fn complain(message: &[u8], error: QueryError, scratch: &mut Scratch, buf: &mut [u8]) -> Response {
     let Some(rcode) = error.rcode() else {
-        tally.dropped += 1;
+        scratch.tally.dropped += 1;
         return Response::None;
     };
     let question = if error == QueryError::Record {
-        Query::question_only(message, name)
+        Query::question_only(message, &mut scratch.name)
     } else {
         None
     };
-    tally.replies[usize::from(rcode.0)] += 1;
+    scratch.tally.replies[usize::from(rcode.0)] += 1;
     Response::Reply(write_error(message, rcode, question.as_ref(), buf))
 }
 

@@ -5,7 +5,6 @@
 mod address;
 pub mod batch;
 pub mod poll;
-pub mod prefetch;
 pub mod send;
 
 use std::io;

@@ -206,10 +206,6 @@ impl ServiceKey {
     pub(super) fn is_exposed(&self) -> bool {
         self.namespace.is_exposed()
     }
-
-    pub(super) const fn hash(&self) -> u64 {
-        self.hash
-    }
 }
 
 pub(super) struct ServiceRef<'a> {
@@ -217,14 +213,9 @@ pub(super) struct ServiceRef<'a> {
     pub(super) namespace: LabelRef<'a>,
 }
 
-/// The hash of a Service's key, from those of its label and of its namespace's.
-pub(super) const fn service_hash(service: u32, namespace: u32) -> u64 {
-    combine(service, namespace)
-}
-
 impl ServiceRef<'_> {
     const fn hash64(&self) -> u64 {
-        service_hash(self.service.hash, self.namespace.hash)
+        combine(self.service.hash, self.namespace.hash)
     }
 }
 

@@ -11,19 +11,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::chain::Peer;
-use crate::respond::{Response, Scratch, Unanswered, shed};
+use crate::respond::{Response, Scratch, respond, shed};
 use crate::server::Shared;
 use crate::slow::ReplyTo;
 use crate::sys::batch::Batch;
 use crate::sys::poll::PollSet;
-use crate::wire::FoldedName;
 
 /// How long an idle worker sleeps before it looks whether the server is to stop.
 const IDLE: Duration = Duration::from_millis(100);
-
-/// Queries that are read, and their entries fetched, before the first of them is answered: as many
-/// fetches as a core can have under way.
-const AHEAD: usize = 16;
 
 /// Turns after which sockets that were idle are looked at again while others are busy.
 const TURNS_BETWEEN_LOOKS: u32 = 16;
@@ -44,7 +39,6 @@ pub(crate) fn run(shared: &Shared, worker: usize, sockets: &[WorkerSocket]) {
     let mut poll = PollSet::new(sockets.iter().map(|socket| socket.socket.as_fd()));
     let mut batch = Batch::new();
     let mut scratch = Scratch::default();
-    let mut names = vec![FoldedName::default(); AHEAD];
     let mut plan = arc_swap::Cache::new(&shared.plan);
     let mut last_turns = LAST_TURNS_MAX;
     let mut turn = 0_u32;
@@ -77,61 +71,50 @@ pub(crate) fn run(shared: &Shared, worker: usize, sockets: &[WorkerSocket]) {
             }
             received += count;
             let now = Instant::now();
-            let (datagrams, mut replies) = batch.split();
-            for first in (0..count).step_by(AHEAD) {
-                let mut unanswered = [None; AHEAD];
-                for (place, name) in names.iter_mut().enumerate().take(count - first) {
-                    let datagram = datagrams.datagram(first + place);
-                    unanswered[place] = datagram.map(|datagram| {
-                        let read = Unanswered::read(datagram.message, name);
-                        read.prefetch(name, listener);
-                        (read, datagram)
-                    });
+            for slot in 0..count {
+                let Some((datagram, room)) = batch.slot(slot) else {
+                    continue;
+                };
+                let local = datagram.local.map_or(socket.address, |ip| {
+                    SocketAddr::new(ip, socket.address.port())
+                });
+                let peer = Peer {
+                    remote: datagram.remote,
+                    local,
+                    stream: false,
+                    answer_from: datagram.local,
+                    received: now,
+                };
+                let message = datagram.message;
+                let response = respond(message, peer, listener, &plan.log, &mut scratch, room);
+                let len = match response {
+                    Response::Reply(len) => Some(len),
+                    Response::None => None,
+                    Response::ReplyAndRefresh(len) => {
+                        let at = (plan, socket.listener);
+                        let name = scratch.name();
+                        // No room: somebody else will find it worth refreshing.
+                        let _ = shared.slow.submit(message, name, at, peer, ReplyTo::Nobody);
+                        Some(len)
+                    }
+                    Response::Slow => {
+                        let reply = ReplyTo::Datagram(Arc::clone(&socket.socket));
+                        let at = (plan, socket.listener);
+                        let name = scratch.name();
+                        match shared.slow.submit(message, name, at, peer, reply) {
+                            Ok(()) => None,
+                            Err(_) => shed(message, false, &mut scratch, room),
+                        }
+                    }
+                };
+                if let Some(len) = len {
+                    batch.queue(slot, len);
                 }
-                for (place, name) in names.iter_mut().enumerate() {
-                    let Some((unanswered, datagram)) = unanswered[place] else {
-                        continue;
-                    };
-                    let local = datagram.local.map_or(socket.address, |ip| {
-                        SocketAddr::new(ip, socket.address.port())
-                    });
-                    let peer = Peer {
-                        remote: datagram.remote,
-                        local,
-                        stream: false,
-                        answer_from: datagram.local,
-                        received: now,
-                    };
-                    let at = (&**listener, &plan.log);
-                    let room = replies.room();
-                    let response = unanswered.answer(name, peer, at, &mut scratch, room);
-                    let message = datagram.message;
-                    let at = (plan, socket.listener);
-                    let len = match response {
-                        Response::Reply(len) => Some(len),
-                        Response::None => None,
-                        Response::ReplyAndRefresh(len) => {
-                            // No room: somebody else will find it worth refreshing.
-                            let _ = shared.slow.submit(message, name, at, peer, ReplyTo::Nobody);
-                            Some(len)
-                        }
-                        Response::Slow => {
-                            let reply = ReplyTo::Datagram(Arc::clone(&socket.socket));
-                            match shared.slow.submit(message, name, at, peer, reply) {
-                                Ok(()) => None,
-                                Err(_) => shed(message, false, &mut scratch, room),
-                            }
-                        }
-                    };
-                    if let Some(len) = len {
-                        replies.queue(first + place, len);
-                    }
-                    if !replies.has_room() {
-                        scratch.tally.unsent += replies.send(socket.socket.as_fd()) as u64;
-                    }
+                if !batch.has_room() {
+                    scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
                 }
             }
-            scratch.tally.unsent += replies.send(socket.socket.as_fd()) as u64;
+            scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
         }
         if received > 0 {
             shared.counters[worker].publish(&scratch.tally);

@@ -19,7 +19,7 @@ pub use table::{Question, Table};
 use crate::chain::{Context, Step};
 use crate::wire::query::Edns;
 use crate::wire::walk::{record_at, records};
-use crate::wire::{Flags, FoldedName, Opcode, Query, RType, Rcode, Reply, Section};
+use crate::wire::{Flags, Opcode, RType, Rcode, Reply, Section};
 
 /// TTL of what has none: failures, delegations, replies without records. In seconds.
 const TTL_DEFAULT: u32 = 5;
@@ -106,11 +106,6 @@ impl Cache {
         context.query.flags().opcode() == Opcode::QUERY && under(context, &self.zones)
     }
 
-    /// Has the stored reply fetched, if there is one.
-    pub(crate) fn prefetch(&self, query: &Query<'_>, name: &FoldedName) {
-        self.table.prefetch(&question(query, name));
-    }
-
     /// Answers from the store.
     pub(crate) fn query(
         self: &Arc<Self>,
@@ -121,7 +116,7 @@ impl Cache {
             return Step::Next;
         }
         if !context.is_refresh() {
-            let question = question(&context.query, context.name);
+            let question = question(context);
             let found = self
                 .table
                 .get(&question, |entry| self.answer(entry, context, reply));
@@ -197,7 +192,7 @@ impl Cache {
             return;
         }
         let pause = self.stale.map_or(Duration::ZERO, |stale| stale.recheck);
-        let question = question(&context.query, context.name);
+        let question = question(context);
         self.table.get(&question, |entry| {
             entry.end_refresh(Instant::now(), pause);
             if let Some(stale) = self.stale.filter(|_| context.verifies) {
@@ -246,7 +241,7 @@ impl Cache {
             return true;
         }
         let now = context.peer.received;
-        let question = question(&context.query, context.name);
+        let question = question(context);
         let fails = verdict.class == Class2308::Failure;
         let prefers = self.stale.is_some_and(|stale| stale.prefer_positive);
         let stale = self.stale.map_or(0, |stale| stale.up_to);
@@ -329,13 +324,13 @@ impl Context<'_> {
     }
 }
 
-fn question<'a>(query: &Query<'_>, name: &'a FoldedName) -> Question<'a> {
+fn question<'a>(context: &Context<'a>) -> Question<'a> {
     Question {
-        name,
-        qtype: query.qtype,
-        qclass: query.qclass,
-        dnssec_ok: query.edns.as_ref().is_some_and(Edns::dnssec_ok),
-        checking_disabled: query.flags().has(Flags::CD),
+        name: context.name,
+        qtype: context.query.qtype,
+        qclass: context.query.qclass,
+        dnssec_ok: context.query.edns.as_ref().is_some_and(Edns::dnssec_ok),
+        checking_disabled: context.query.flags().has(Flags::CD),
     }
 }
 

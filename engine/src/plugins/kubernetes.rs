@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::chain::{Context, Step};
 use crate::index::ClusterIndex;
-use crate::wire::{FoldedName, RType, Rcode, Reply, Section};
+use crate::wire::{RType, Rcode, Reply, Section};
 use name::Parts;
 
 /// The version of the specification that `dns-version.ZONE` tells.
@@ -102,21 +102,6 @@ enum Missing {
 }
 
 impl Kubernetes {
-    /// Has the entry of the Service that `name` is about fetched. Says whether the name is in a
-    /// zone of the plugin.
-    pub(crate) fn prefetch(&self, name: &FoldedName) -> bool {
-        let of_zone = |zone: &Zone| name.labels_above(&zone.apex, zone.labels);
-        let Some(above) = self.zones.iter().find_map(of_zone) else {
-            return false;
-        };
-        // `service.namespace.svc`; other names stand in smaller tables or in none.
-        if let Some(service) = above.checked_sub(3) {
-            let [service, namespace] = [service, service + 1].map(|label| name.hash(label));
-            self.index.prefetch_service(service, namespace);
-        }
-        true
-    }
-
     pub(crate) fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
         let zone = self
             .zones
@@ -304,7 +289,7 @@ impl Question<'_> {
         self.is_default_name_server_name(context.name)
     }
 
-    fn is_default_name_server_name(&self, name: &FoldedName) -> bool {
+    fn is_default_name_server_name(&self, name: &crate::wire::FoldedName) -> bool {
         self.plain_zone
             && self.above >= 2
             && self.zone.labels > 0
@@ -318,7 +303,7 @@ impl Question<'_> {
     }
 
     /// Whether a service's target is inside this zone.
-    fn holds(&self, target: &FoldedName) -> Option<usize> {
+    fn holds(&self, target: &crate::wire::FoldedName) -> Option<usize> {
         target.labels_above(&self.zone.apex, self.zone.labels)
     }
 }

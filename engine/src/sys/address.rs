@@ -10,8 +10,6 @@ pub(super) struct ControlBuf([u8; CONTROL_LEN]);
 /// `CMSG_SPACE(sizeof(struct in6_pktinfo))`: a header of 16 octets and 20 of data, rounded up.
 pub(super) const CONTROL_LEN: usize = 40;
 
-const HEADER_LEN: usize = size_of::<libc::cmsghdr>();
-
 impl ControlBuf {
     pub(super) const EMPTY: Self = Self([0; CONTROL_LEN]);
 
@@ -20,55 +18,54 @@ impl ControlBuf {
     }
 
     /// The address that a datagram was sent to, from the PKTINFO in the first `len` octets.
-    pub(super) fn local_address(&self, len: usize) -> Option<IpAddr> {
-        let (header, data) = self.0.get(..len)?.split_at_checked(HEADER_LEN)?;
+    ///
+    /// The interface index is cleared on the way, so that the same octets tell the kernel to send
+    /// from this address by whatever route it has; link-local addresses keep theirs, as they mean
+    /// nothing without.
+    pub(super) fn local_address(&mut self, len: usize) -> Option<IpAddr> {
+        const HEADER: usize = size_of::<libc::cmsghdr>();
+        let bytes = self.0.get_mut(..len)?;
+        let (header, data) = bytes.split_at_mut_checked(HEADER)?;
         let level = i32::from_ne_bytes(header.get(8..12)?.try_into().ok()?);
         let kind = i32::from_ne_bytes(header.get(12..16)?.try_into().ok()?);
         match (level, kind) {
             // struct in_pktinfo: interface index, local address, destination address.
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                data.get_mut(..4)?.fill(0);
                 let local = <[u8; 4]>::try_from(data.get(4..8)?).ok()?;
                 Some(Ipv4Addr::from(local).into())
             }
             // struct in6_pktinfo: destination address, interface index.
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                let local = <[u8; 16]>::try_from(data.get(..16)?).ok()?;
-                Some(Ipv6Addr::from(local).into())
+                let local = Ipv6Addr::from(<[u8; 16]>::try_from(data.get(..16)?).ok()?);
+                if !local.is_unicast_link_local() {
+                    data.get_mut(16..20)?.fill(0);
+                }
+                Some(local.into())
             }
             _ => None,
         }
-    }
-
-    /// Clears the interface index, so that the same octets tell the kernel to send from the address
-    /// that was asked by whatever route it has. Link-local addresses keep theirs, as they mean
-    /// nothing without.
-    pub(super) fn clear_interface(&mut self, len: usize) {
-        let index = match self.local_address(len) {
-            Some(IpAddr::V4(_)) => HEADER_LEN..HEADER_LEN + 4,
-            Some(IpAddr::V6(v6)) if !v6.is_unicast_link_local() => HEADER_LEN + 16..HEADER_LEN + 20,
-            Some(IpAddr::V6(_)) | None => return,
-        };
-        self.0[index].fill(0);
     }
 }
 
 impl ControlBuf {
     /// Makes this the control message that sends from `local`; returns its length.
     pub(super) fn set_local_address(&mut self, local: IpAddr) -> usize {
+        const HEADER: usize = size_of::<libc::cmsghdr>();
         let (level, kind, data_len) = match local {
             IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, 12),
             IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, 20),
         };
         self.0.fill(0);
-        self.0[..8].copy_from_slice(&(HEADER_LEN + data_len).to_ne_bytes());
+        self.0[..8].copy_from_slice(&(HEADER + data_len).to_ne_bytes());
         self.0[8..12].copy_from_slice(&level.to_ne_bytes());
         self.0[12..16].copy_from_slice(&kind.to_ne_bytes());
         match local {
             // The interface index stays zero: by whatever route there is.
-            IpAddr::V4(v4) => self.0[HEADER_LEN + 4..HEADER_LEN + 8].copy_from_slice(&v4.octets()),
-            IpAddr::V6(v6) => self.0[HEADER_LEN..HEADER_LEN + 16].copy_from_slice(&v6.octets()),
+            IpAddr::V4(v4) => self.0[HEADER + 4..HEADER + 8].copy_from_slice(&v4.octets()),
+            IpAddr::V6(v6) => self.0[HEADER..HEADER + 16].copy_from_slice(&v6.octets()),
         }
-        (HEADER_LEN + data_len).next_multiple_of(8)
+        (HEADER + data_len).next_multiple_of(8)
     }
 }
 
@@ -129,7 +126,6 @@ mod tests {
     fn the_asked_address_is_found_and_the_interface_cleared() {
         let v4 = [7, 0, 0, 0, 127, 0, 0, 2, 127, 0, 0, 2];
         let (mut buf, len) = control(libc::IPPROTO_IP, libc::IP_PKTINFO, &v4);
-        buf.clear_interface(len);
         assert_eq!(
             buf.local_address(len),
             Some(Ipv4Addr::new(127, 0, 0, 2).into())
@@ -140,11 +136,10 @@ mod tests {
             let address = text.parse::<Ipv6Addr>().unwrap();
             let data = [&address.octets()[..], &[7, 0, 0, 0]].concat();
             let (mut buf, len) = control(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &data);
-            buf.clear_interface(len);
             assert_eq!(buf.local_address(len), Some(address.into()));
             assert_eq!(buf.0[32] == 7, index_stays, "{text}");
         }
-        let (buf, len) = control(libc::SOL_SOCKET, 1, &[]);
+        let (mut buf, len) = control(libc::SOL_SOCKET, 1, &[]);
         assert_eq!(buf.local_address(len), None);
         assert_eq!(buf.local_address(0), None);
     }

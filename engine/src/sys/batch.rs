@@ -36,33 +36,17 @@ pub struct Datagram<'b> {
 
 /// Buffers of one worker.
 pub struct Batch {
-    received: Received,
-    sent: Sent,
-}
-
-/// The receive side.
-pub struct Received {
-    headers: Box<[libc::mmsghdr]>,
-    /// Only reached through the pointers in `headers`.
-    _iovecs: Box<[libc::iovec]>,
-    octets: Box<[u8]>,
+    rx_headers: Box<[libc::mmsghdr]>,
+    /// Only reached through the pointers in `rx_headers`.
+    _rx_iovecs: Box<[libc::iovec]>,
+    rx_octets: Box<[u8]>,
     names: Box<[libc::sockaddr_storage]>,
     control: Box<[ControlBuf]>,
-}
-
-/// The send side.
-struct Sent {
-    headers: Box<[libc::mmsghdr]>,
-    iovecs: Box<[libc::iovec]>,
+    tx_headers: Box<[libc::mmsghdr]>,
+    tx_iovecs: Box<[libc::iovec]>,
     arena: Box<[u8]>,
     arena_used: usize,
     queued: usize,
-}
-
-/// The replies to a received batch, while they are written and sent.
-pub struct Replies<'b> {
-    received: &'b Received,
-    sent: &'b mut Sent,
 }
 
 impl Default for Batch {
@@ -74,7 +58,7 @@ impl Default for Batch {
 impl Batch {
     /// Claims the memory.
     pub fn new() -> Self {
-        let mut octets = vec![0; BATCH_MAX * QUERY_LEN_MAX].into_boxed_slice();
+        let mut rx_octets = vec![0; BATCH_MAX * QUERY_LEN_MAX].into_boxed_slice();
         // SAFETY: zero is a valid value of this plain C struct.
         let name = unsafe { std::mem::zeroed::<libc::sockaddr_storage>() };
         let mut names = vec![name; BATCH_MAX].into_boxed_slice();
@@ -83,56 +67,48 @@ impl Batch {
             iov_base: ptr::null_mut(),
             iov_len: 0,
         };
-        let mut iovecs = vec![empty; BATCH_MAX].into_boxed_slice();
+        let mut rx_iovecs = vec![empty; BATCH_MAX].into_boxed_slice();
+        let tx_iovecs = vec![empty; BATCH_MAX].into_boxed_slice();
         // SAFETY: zero (null pointers, no lengths) is a valid value of this plain C struct.
         let header = unsafe { std::mem::zeroed::<libc::mmsghdr>() };
-        let mut headers = vec![header; BATCH_MAX].into_boxed_slice();
-        for (slot, header) in headers.iter_mut().enumerate() {
-            let octets = &mut octets[slot * QUERY_LEN_MAX..][..QUERY_LEN_MAX];
-            iovecs[slot] = libc::iovec {
+        let mut rx_headers = vec![header; BATCH_MAX].into_boxed_slice();
+        for (slot, header) in rx_headers.iter_mut().enumerate() {
+            let octets = &mut rx_octets[slot * QUERY_LEN_MAX..][..QUERY_LEN_MAX];
+            rx_iovecs[slot] = libc::iovec {
                 iov_base: octets.as_mut_ptr().cast(),
                 iov_len: QUERY_LEN_MAX,
             };
-            header.msg_hdr.msg_iov = &raw mut iovecs[slot];
+            header.msg_hdr.msg_iov = &raw mut rx_iovecs[slot];
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_name = (&raw mut names[slot]).cast();
             header.msg_hdr.msg_control = control[slot].as_mut_ptr();
         }
         Self {
-            received: Received {
-                headers,
-                _iovecs: iovecs,
-                octets,
-                names,
-                control,
-            },
-            sent: Sent {
-                headers: vec![header; BATCH_MAX].into_boxed_slice(),
-                iovecs: vec![empty; BATCH_MAX].into_boxed_slice(),
-                arena: vec![0; ARENA_LEN].into_boxed_slice(),
-                arena_used: 0,
-                queued: 0,
-            },
+            rx_headers,
+            _rx_iovecs: rx_iovecs,
+            rx_octets,
+            names,
+            control,
+            tx_headers: vec![header; BATCH_MAX].into_boxed_slice(),
+            tx_iovecs,
+            arena: vec![0; ARENA_LEN].into_boxed_slice(),
+            arena_used: 0,
+            queued: 0,
         }
     }
 
     /// Receives waiting datagrams; an empty socket is `Ok(0)`, not an error.
-    ///
-    /// # Errors
-    ///
-    /// As `recvmmsg(2)`.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        let received = &mut self.received;
-        for header in &mut received.headers {
+        for header in &mut self.rx_headers {
             header.msg_hdr.msg_namelen = ADDRESS_LEN;
             header.msg_hdr.msg_controllen = CONTROL_LEN;
         }
-        let headers = received.headers.as_mut_ptr();
+        let headers = self.rx_headers.as_mut_ptr();
         // SAFETY: `headers` starts BATCH_MAX initialised headers. Their iovec, name and control
         // pointers lead into boxed arrays of this batch, with the lengths just set, which our
         // exclusive borrow keeps alive and in place until the call returns. The descriptor is open
         // because `socket` borrows it; a null time-out is allowed.
-        let count = unsafe {
+        let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 headers,
@@ -141,62 +117,42 @@ impl Batch {
                 ptr::null_mut(),
             )
         };
-        match usize::try_from(count) {
-            Ok(count) => {
-                let headers = received.headers[..count].iter();
-                for (header, control) in headers.zip(&mut received.control) {
-                    control.clear_interface(header.msg_hdr.msg_controllen);
-                }
-                Ok(count)
-            }
-            Err(_) => match io::Error::last_os_error() {
-                error if is_nothing(&error) => Ok(0),
-                error => Err(error),
-            },
-        }
-    }
-
-    /// The datagrams of the last [`Self::receive`], and room for their replies.
-    pub const fn split(&mut self) -> (&Received, Replies<'_>) {
-        let Self { received, sent } = self;
-        let received = &*received;
-        (sent.arena_used, sent.queued) = (0, 0);
-        (received, Replies { received, sent })
-    }
-}
-
-impl Received {
-    /// Datagram number `slot`. `None` if its sender has no address that can be answered.
-    pub fn datagram(&self, slot: usize) -> Option<Datagram<'_>> {
-        let header = &self.headers[slot];
-        let len = (header.msg_len as usize).min(QUERY_LEN_MAX);
-        Some(Datagram {
-            message: &self.octets[slot * QUERY_LEN_MAX..][..len],
-            remote: socket_address(&self.names[slot])?,
-            local: self.control[slot].local_address(header.msg_hdr.msg_controllen),
+        usize::try_from(received).or_else(|_| match io::Error::last_os_error() {
+            error if is_nothing(&error) => Ok(0),
+            error => Err(error),
         })
     }
-}
 
-impl Replies<'_> {
-    /// The room for the next reply.
-    pub fn room(&mut self) -> &mut [u8] {
-        &mut self.sent.arena[self.sent.arena_used..]
+    /// Datagram `slot` of the last [`Self::receive`], and the room for its reply. `None` if its
+    /// sender has no address that can be answered.
+    pub fn slot(&mut self, slot: usize) -> Option<(Datagram<'_>, &mut [u8])> {
+        let header = &self.rx_headers[slot];
+        let len = (header.msg_len as usize).min(QUERY_LEN_MAX);
+        let remote = socket_address(&self.names[slot])?;
+        let local = self.control[slot].local_address(header.msg_hdr.msg_controllen);
+        let message = &self.rx_octets[slot * QUERY_LEN_MAX..][..len];
+        Some((
+            Datagram {
+                message,
+                remote,
+                local,
+            },
+            &mut self.arena[self.arena_used..],
+        ))
     }
 
-    /// Queues the first `len` octets of [`Self::room`] as the reply to datagram `slot`.
+    /// Queues the first `len` octets of the room given out last as the reply to datagram `slot`.
     pub fn queue(&mut self, slot: usize, len: usize) {
-        let sent = &mut *self.sent;
-        let reply = &mut sent.arena[sent.arena_used..][..len];
-        sent.iovecs[sent.queued] = libc::iovec {
+        let reply = &mut self.arena[self.arena_used..][..len];
+        self.tx_iovecs[self.queued] = libc::iovec {
             iov_base: reply.as_mut_ptr().cast(),
             iov_len: len,
         };
-        let received = &self.received.headers[slot].msg_hdr;
-        let header = &mut sent.headers[sent.queued].msg_hdr;
+        let received = &self.rx_headers[slot].msg_hdr;
+        let header = &mut self.tx_headers[self.queued].msg_hdr;
         header.msg_name = received.msg_name;
         header.msg_namelen = received.msg_namelen;
-        header.msg_iov = &raw mut sent.iovecs[sent.queued];
+        header.msg_iov = &raw mut self.tx_iovecs[self.queued];
         header.msg_iovlen = 1;
         header.msg_controllen = received.msg_controllen;
         // A socket bound to one address tells no PKTINFO, and then none may be sent.
@@ -205,29 +161,27 @@ impl Replies<'_> {
         } else {
             ptr::null_mut()
         };
-        sent.arena_used += len;
-        sent.queued += 1;
+        self.arena_used += len;
+        self.queued += 1;
     }
 
     /// Whether the largest reply still fits. If not, [`Self::send`] first.
     pub const fn has_room(&self) -> bool {
-        ARENA_LEN - self.sent.arena_used >= MESSAGE_LEN_MAX && self.sent.queued < BATCH_MAX
+        ARENA_LEN - self.arena_used >= MESSAGE_LEN_MAX && self.queued < BATCH_MAX
     }
 
     /// Sends the queued replies; returns how many could not be sent. One that the kernel refuses
     /// (no route, too large for the path) must not hold up the others.
     pub fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
-        let sent = &mut *self.sent;
         let mut next = 0;
         let mut failed = 0;
-        while next < sent.queued {
-            let headers = &mut sent.headers[next..sent.queued];
-            // SAFETY: `headers` are initialised headers that `queue` filled since this value was
-            // made. Their name and control pointers lead into the boxed arrays of `received`, which
-            // this value borrows, so that none of it moves or is written; their iovecs lead into
-            // the arena, which is borrowed exclusively. The descriptor is open because `socket`
-            // borrows it.
-            let count = unsafe {
+        while next < self.queued {
+            let headers = &mut self.tx_headers[next..self.queued];
+            // SAFETY: `headers` are initialised headers. Their name and control pointers lead into
+            // the boxed arrays of the receive side, their iovecs into the arena, with the lengths
+            // that `queue` set; none of it moves or is written while our exclusive borrow lasts.
+            // The descriptor is open because `socket` borrows it.
+            let sent = unsafe {
                 libc::sendmmsg(
                     socket.as_raw_fd(),
                     headers.as_mut_ptr(),
@@ -235,8 +189,8 @@ impl Replies<'_> {
                     0,
                 )
             };
-            match usize::try_from(count) {
-                Ok(count @ 1..) => next += count,
+            match usize::try_from(sent) {
+                Ok(sent @ 1..) => next += sent,
                 _ => {
                     let error = io::Error::last_os_error();
                     if error.kind() == io::ErrorKind::Interrupted {
@@ -252,7 +206,8 @@ impl Replies<'_> {
                 }
             }
         }
-        (sent.arena_used, sent.queued) = (0, 0);
+        self.queued = 0;
+        self.arena_used = 0;
         failed
     }
 }
@@ -299,18 +254,16 @@ mod tests {
             }
             let received = batch.receive(server.as_fd()).unwrap();
             assert_eq!(received, 10);
-            let (datagrams, mut replies) = batch.split();
             for slot in 0..received {
-                let datagram = datagrams.datagram(slot).unwrap();
-                let reply = replies.room();
+                let (datagram, reply) = batch.slot(slot).unwrap();
                 assert_eq!(datagram.remote, client.local_addr().unwrap());
                 assert_eq!(datagram.message, [round, slot as u8]);
                 reply[..2].copy_from_slice(datagram.message);
                 reply[2] = 0xff;
-                replies.queue(slot, 3);
+                batch.queue(slot, 3);
             }
-            assert!(replies.has_room());
-            assert_eq!(replies.send(server.as_fd()), 0);
+            assert!(batch.has_room());
+            assert_eq!(batch.send(server.as_fd()), 0);
             for number in 0..10 {
                 let mut buf = [0; 16];
                 let len = client.recv(&mut buf).unwrap();

@@ -93,11 +93,6 @@ impl Entry {
         }
     }
 
-    /// Where its octets are in memory.
-    pub(super) fn place(&self) -> usize {
-        self.octets.as_ptr() as usize
-    }
-
     /// The name that it is about, in lower case.
     pub(super) fn name(&self) -> &[u8] {
         &self.octets[..usize::from(self.name_len)]

@@ -10,15 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::entry::{Entry, Kind};
-use crate::hints::Hints;
 use crate::index::Passthrough;
 use crate::wire::name::combine;
 use crate::wire::{Class, FoldedName, RType};
 
 /// The share of a queue's capacity in which newcomers wait.
 const NEWCOMERS: usize = 10;
-/// Notes for 32,768 replies; in larger caches some are not fetched ahead.
-const HINT_BITS_MAX: u32 = 15;
 /// Visits beyond this make no difference.
 const VISITS_MAX: u8 = 3;
 
@@ -70,8 +67,6 @@ pub(super) struct Slot {
 /// is kept; the name is compared when a reply is read.
 pub struct Table {
     slots: papaya::HashMap<u64, Arc<Slot>, Passthrough>,
-    /// Where slots and the replies in them are.
-    hints: Hints,
     queues: [Mutex<Queue>; 2],
     lens: [AtomicUsize; 2],
     evictions: [AtomicUsize; 2],
@@ -82,12 +77,6 @@ impl Table {
     pub fn new(success: usize, denial: usize) -> Self {
         Self {
             slots: papaya::HashMap::builder().hasher(Passthrough).build(),
-            hints: Hints::new(
-                (success + denial)
-                    .next_power_of_two()
-                    .ilog2()
-                    .min(HINT_BITS_MAX),
-            ),
             queues: [success, denial].map(|capacity| Mutex::new(Queue::new(capacity))),
             lens: Default::default(),
             evictions: Default::default(),
@@ -108,11 +97,6 @@ impl Table {
         Some(read(&slot.entry))
     }
 
-    /// Has the entry for a question fetched, if there is one.
-    pub fn prefetch(&self, question: &Question<'_>) {
-        self.hints.prefetch(question.hash64());
-    }
-
     /// Stores an entry in place of what stood there.
     pub fn put(&self, question: &Question<'_>, entry: Entry) {
         let hash = question.hash64();
@@ -125,8 +109,6 @@ impl Table {
             gone: AtomicBool::new(false),
             settled: AtomicBool::new(false),
         });
-        let places = [Arc::as_ptr(&slot) as usize, slot.entry.place()];
-        self.hints.put(hash, places);
         let slots = self.slots.pin();
         if let Some(old) = slots.get(&hash) {
             // A name that is refreshed keeps the standing it had earned.
