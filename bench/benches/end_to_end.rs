@@ -96,8 +96,15 @@ fn run(effort: &Effort) -> Result<(), Box<dyn Error>> {
     let _entered = runtime.enter();
     let address = free_address()?;
     let (log, _lines) = LogSink::new();
-    let listeners = vec![Arc::new(fixture::listener(index, vec![address]))];
-    let server = Server::start(Plan { listeners, log }, NonZeroUsize::MIN)?;
+    let mut listener = fixture::listener(index, vec![address]);
+    let metrics = fixture::count(&mut listener);
+    let listeners = vec![Arc::new(listener)];
+    let plan = Plan {
+        listeners,
+        log,
+        metrics,
+    };
+    let server = Server::start(plan, NonZeroUsize::MIN)?;
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let core = |at: usize| {
         cores

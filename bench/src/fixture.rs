@@ -12,6 +12,7 @@ use martlet_control::cluster::object::{Event, Kind};
 use martlet_control::cluster::store::{Store, StoreSettings};
 use martlet_engine::chain::{Block, Listener, Peer, Protocol, Stage};
 use martlet_engine::index::ClusterIndex;
+use martlet_engine::metrics::{Metrics, Scope};
 use martlet_engine::plugins::cache::{Cache, Table, TtlRange};
 use martlet_engine::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
 use martlet_engine::wire::name::wire_from_text;
@@ -94,13 +95,25 @@ pub fn listener(index: Arc<ClusterIndex>, addresses: Vec<SocketAddr>) -> Listene
         zone: root,
         labels: 0,
         stages: stages.into(),
+        scope: Scope::NONE,
     };
     Listener {
         addresses,
         protocol: Protocol::Dns,
         blocks: vec![block],
         other_classes: false,
+        scope: Scope::NONE,
     }
+}
+
+/// Has the queries of a listener counted, as `prometheus` does.
+pub fn count(listener: &mut Listener) -> Arc<Metrics> {
+    let metrics = Metrics::new(2);
+    listener.scope = metrics.scope("dns://:53", "dropped", true);
+    for block in &mut listener.blocks {
+        block.scope = metrics.scope("dns://:53", ".", true);
+    }
+    Arc::new(metrics)
 }
 
 /// A client on UDP.

@@ -1,4 +1,4 @@
-//! The first promise of the fast path: answering allocates nothing.
+//! The first promise of the fast path: answering and counting allocate nothing.
 
 use martlet_bench::cluster::{Cluster, Shape};
 use martlet_bench::fixture::{self, PAYLOAD_SIZE, QueryKind};
@@ -16,7 +16,9 @@ fn answers_from_the_index_allocate_nothing() {
     };
     let cluster = Cluster::new(shape).unwrap();
     let (_store, index) = fixture::publish(&cluster);
-    let listener = fixture::listener(index, Vec::new());
+    let mut listener = fixture::listener(index, Vec::new());
+    let metrics = fixture::count(&mut listener);
+    let mut recorder = metrics.recorder();
     let peer = fixture::peer();
     let (log, _lines) = LogSink::new();
     let mut scratch = Scratch::default();
@@ -25,14 +27,17 @@ fn answers_from_the_index_allocate_nothing() {
     for kind in QueryKind::ALL {
         let queries = QuerySet::collect(kind.questions(&cluster, 200), Some(PAYLOAD_SIZE)).unwrap();
         let mut ask = |at| {
-            respond(
+            let response = respond(
                 queries.datagram(at),
                 peer,
                 &listener,
                 &log,
                 &mut scratch,
                 &mut buf,
-            )
+            );
+            recorder.record(&scratch.seen);
+            recorder.end_batch(|| peer.received.elapsed());
+            response
         };
         // The first answers make what a thread makes once.
         for at in 0..queries.len().min(10) {

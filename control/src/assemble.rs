@@ -12,15 +12,19 @@ use std::time::Duration;
 use crossbeam::channel::Receiver;
 use martlet_engine::chain::{Block, Listener, Plan, Protocol};
 use martlet_engine::log::{Line, LogSink};
-use martlet_engine::wire::name::{count_labels, wire_from_text};
+use martlet_engine::metrics::{Metrics, Scope};
+use martlet_engine::wire::name::{count_labels, wire_from_text, write_presentation};
 
 use self::stages::{source_settings, stages};
 use crate::cluster::feed::Cluster;
 use crate::cluster::selector::SelectorError;
 use crate::corefile::{
-    Address, Bind, Corefile, Monitor, Position, Scheme, ServerBlock, Target, Tls, ZoneName,
+    Address, Bind, Corefile, ListenAddress, Monitor, Position, Scheme, ServerBlock, Target, Tls,
+    ZoneName,
 };
+use crate::http::Endpoint;
 use crate::loops::Probe;
+use crate::metrics::Monitored;
 use crate::tls::TlsError;
 use crate::upstreams::UpstreamError;
 
@@ -31,9 +35,13 @@ pub struct Assembled {
     /// The clusters behind the `kubernetes` plugins.
     pub clusters: Vec<Cluster>,
     /// Where `/health` is served.
-    pub health: Vec<String>,
+    pub health: Vec<Endpoint>,
     /// Where `/ready` is served, and whether it may turn unready again.
-    pub ready: Vec<(String, bool)>,
+    pub ready: Vec<(Endpoint, bool)>,
+    /// Where `/metrics` is served.
+    pub prometheus: Vec<Endpoint>,
+    /// What is told there.
+    pub monitored: Monitored,
     /// How long to go on answering after the order to stop.
     pub lameduck: Duration,
     /// What is printed at the start: zones and ports.
@@ -64,6 +72,12 @@ pub enum AssembleError {
         position: Position,
         /// The scheme.
         scheme: &'static str,
+    },
+    /// Metrics over TLS.
+    #[error("{position}: prometheus: `tls` is not supported yet; take it out to serve plain HTTP")]
+    MetricsTls {
+        /// Where the directive stands.
+        position: Position,
     },
     /// A certificate or key that cannot be used.
     #[error("{position}: tls: {source}")]
@@ -138,6 +152,12 @@ pub fn check(corefile: &Corefile) -> Result<(), AssembleError> {
                 }
             }
         }
+        if let Some(prometheus) = &block.directives.prometheus
+            && prometheus.tls.is_some()
+        {
+            let position = prometheus.position.clone();
+            return Err(AssembleError::MetricsTls { position });
+        }
         if let Some(kubernetes) = &block.directives.kubernetes {
             source_settings(kubernetes, &block.position)?;
         }
@@ -160,6 +180,7 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
     // By host and port; `None` is every address.
     let mut listeners = BTreeMap::<(Option<IpAddr>, u16), (Scheme, Listener)>::new();
     let (mut health, mut ready, mut lameduck) = (Vec::new(), Vec::new(), Duration::ZERO);
+    let mut prometheus = Vec::new();
     for block in &corefile.blocks {
         let directives = &block.directives;
         let hosts = hosts(block, &interfaces)?;
@@ -186,6 +207,7 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
                             protocol: protocol(*scheme, directives.tls.as_ref())?,
                             blocks: Vec::new(),
                             other_classes: false,
+                            scope: Scope::NONE,
                         },
                     )),
                 };
@@ -198,26 +220,46 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
                 }
                 let (wire, labels) = wire(zone);
                 let stages = Arc::clone(&stages);
+                let mut scope = Scope::NONE;
+                scope.counted = directives.prometheus.is_some();
                 listener.blocks.push(Block {
                     zone: wire,
                     labels,
                     stages,
+                    scope,
                 });
                 // CoreDNS answers other classes than IN as soon as one block could forward them.
                 listener.other_classes |= !directives.forward.is_empty();
             }
         }
         if let Some(found) = &directives.health {
-            push_once(&mut health, found.address.to_string());
+            health.extend(endpoint(health.iter(), &found.address, &found.position));
             lameduck = lameduck.max(found.lameduck);
         }
         if let Some(found) = &directives.ready {
             let continuous = found.monitor == Monitor::Continuously;
-            push_once(&mut ready, (found.address.to_string(), continuous));
+            let known = ready.iter().map(|(known, _)| known);
+            let new = endpoint(known, &found.address, &found.position);
+            ready.extend(new.map(|new| (new, continuous)));
+        }
+        if let Some(found) = &directives.prometheus {
+            prometheus.extend(endpoint(prometheus.iter(), &found.address, &found.position));
         }
     }
+    let metrics = Arc::new(Metrics::new(scopes(listeners.values())));
+    let mut monitored = Monitored::new(Arc::clone(&metrics), log.clone());
     let mut banner = Vec::new();
     for ((host, port), (scheme, listener)) in &mut listeners {
+        let server = server_name(*scheme, *host, *port);
+        if let Protocol::Https(_, statuses) = &mut listener.protocol {
+            *statuses = metrics.https(&server);
+        }
+        listener.scope = metrics.scope(&server, DROPPED, true);
+        for block in &mut listener.blocks {
+            let zone = zone_text(&block.zone);
+            block.scope = metrics.scope(&server, &zone, block.scope.counted);
+            monitored.add_block(&server, &zone, block);
+        }
         // Stable: blocks of one zone keep their order.
         listener
             .blocks
@@ -234,12 +276,18 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
         .into_values()
         .map(|(_, listener)| Arc::new(listener))
         .collect();
-    let plan = Plan { listeners, log };
+    let plan = Plan {
+        listeners,
+        log,
+        metrics,
+    };
     Ok(Assembled {
         plan,
         clusters,
         health,
         ready,
+        prometheus,
+        monitored,
         lameduck,
         banner,
         notes,
@@ -261,6 +309,46 @@ fn push_once<T: PartialEq>(list: &mut Vec<T>, item: T) {
     }
 }
 
+/// An endpoint, unless one with its address is known.
+fn endpoint<'a>(
+    mut known: impl Iterator<Item = &'a Endpoint>,
+    address: &ListenAddress,
+    position: &Position,
+) -> Option<Endpoint> {
+    let address = address.to_string();
+    let is_new = known.all(|known| known.address != address);
+    is_new.then(|| Endpoint {
+        address,
+        position: position.clone(),
+    })
+}
+
+/// The zone by which CoreDNS counts what no server block took.
+const DROPPED: &str = "dropped";
+
+/// How many places the counts need.
+fn scopes<'a>(listeners: impl Iterator<Item = &'a (Scheme, Listener)>) -> usize {
+    listeners
+        .map(|(_, listener)| 1 + listener.blocks.len())
+        .sum()
+}
+
+/// A server as CoreDNS labels it: `dns://:53`.
+fn server_name(scheme: Scheme, host: Option<IpAddr>, port: u16) -> String {
+    let scheme = scheme.as_str();
+    match host {
+        None => format!("{scheme}://:{port}"),
+        Some(host) => format!("{scheme}://{}", SocketAddr::new(host, port)),
+    }
+}
+
+fn zone_text(zone: &[u8]) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_presentation(zone, &mut text);
+    text
+}
+
 /// What carries the queries of a scheme.
 fn protocol(scheme: Scheme, tls: Option<&Tls>) -> Result<Protocol, AssembleError> {
     let config = |alpn: &[&[u8]]| {
@@ -272,18 +360,20 @@ fn protocol(scheme: Scheme, tls: Option<&Tls>) -> Result<Protocol, AssembleError
     };
     match scheme {
         Scheme::Tls => Ok(Protocol::Tls(config(&[b"dot"])?)),
-        Scheme::Https => Ok(Protocol::Https(config(&[b"h2", b"http/1.1"])?)),
+        Scheme::Https => {
+            let config = config(&[b"h2", b"http/1.1"])?;
+            Ok(Protocol::Https(config, Arc::default()))
+        }
         Scheme::Dns | Scheme::Quic | Scheme::Grpc | Scheme::Https3 => Ok(Protocol::Dns),
     }
 }
 
 fn banner_line(block: &Block, scheme: Scheme, host: Option<IpAddr>, port: u16) -> String {
-    let mut line = match scheme {
-        Scheme::Dns => String::new(),
-        scheme => format!("{}://", scheme.as_str()),
+    let zone = zone_text(&block.zone);
+    let line = match scheme {
+        Scheme::Dns => zone,
+        scheme => format!("{}://{zone}", scheme.as_str()),
     };
-    // Writing to a string cannot fail.
-    let _ = martlet_engine::wire::name::write_presentation(&block.zone, &mut line);
     match host {
         None => format!("{line}:{port}"),
         Some(host) => format!("{line}:{port} on {host}"),

@@ -1,4 +1,4 @@
-//! `health` and `ready`: the two endpoints that the kubelet's probes ask.
+//! HTTP endpoints: `health` and `ready`, which the kubelet's probes ask, and what others need.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,12 +10,23 @@ use axum::routing::get;
 use martlet_engine::index::ClusterIndex;
 use tokio::net::TcpListener;
 
+use crate::corefile::Position;
+
+/// Where a plugin wants to be asked over HTTP, and the directive that says so.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// `HOST:PORT` or `:PORT`.
+    pub address: String,
+    /// The directive's place; the first one's, if several name the same address.
+    pub position: Position,
+}
+
 /// An endpoint that could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("plugin/{plugin}: cannot listen on {address:?}: {source}")]
+#[error("{}: {plugin}: cannot listen on {}: {source}", endpoint.position, endpoint.address)]
 pub struct HttpError {
     plugin: &'static str,
-    address: String,
+    endpoint: Endpoint,
     source: std::io::Error,
 }
 
@@ -56,24 +67,25 @@ impl Readiness {
     }
 }
 
-/// Serves `/health` on `address` until the runtime ends.
+/// Serves `/health` until the runtime ends.
 ///
 /// # Errors
 ///
 /// If the address cannot be listened on.
-pub async fn serve_health(address: &str) -> Result<(), HttpError> {
+pub async fn serve_health(endpoint: &Endpoint) -> Result<(), HttpError> {
     let router = Router::new().route("/health", get(|| async { "OK" }));
-    serve("health", address, router).await
+    Opened::new("health", endpoint).await?.serve(router);
+    Ok(())
 }
 
-/// Serves `/ready` on `address` until the runtime ends: 200, or 503 with the names of the plugins
+/// Serves `/ready` until the runtime ends: 200, or 503 with the names of the plugins
 /// that are not ready. `continuous` tells the truth each time, otherwise the first 200 is for ever.
 ///
 /// # Errors
 ///
 /// If the address cannot be listened on.
 pub async fn serve_ready(
-    address: &str,
+    endpoint: &Endpoint,
     readiness: Readiness,
     continuous: bool,
 ) -> Result<(), HttpError> {
@@ -84,27 +96,37 @@ pub async fn serve_ready(
             (StatusCode::SERVICE_UNAVAILABLE, "kubernetes")
         }
     };
-    serve(
-        "ready",
-        address,
-        Router::new().route("/ready", get(handler)),
-    )
-    .await
+    let router = Router::new().route("/ready", get(handler));
+    Opened::new("ready", endpoint).await?.serve(router);
+    Ok(())
 }
 
-async fn serve(plugin: &'static str, address: &str, router: Router) -> Result<(), HttpError> {
-    let failed = |source| HttpError {
-        plugin,
-        address: address.into(),
-        source,
-    };
-    let listener = listen(address).await.map_err(failed)?;
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "plugin/{plugin}: the endpoint stopped");
-        }
-    });
-    Ok(())
+/// An endpoint that is open, so that connections wait there.
+pub(crate) struct Opened {
+    plugin: &'static str,
+    listener: TcpListener,
+}
+
+impl Opened {
+    /// Listens for a plugin.
+    pub(crate) async fn new(plugin: &'static str, endpoint: &Endpoint) -> Result<Self, HttpError> {
+        let failed = |source| HttpError {
+            plugin,
+            endpoint: endpoint.clone(),
+            source,
+        };
+        let listener = listen(&endpoint.address).await.map_err(failed)?;
+        Ok(Self { plugin, listener })
+    }
+
+    /// Serves until the runtime ends.
+    pub(crate) fn serve(self, router: Router) {
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(self.listener, router).await {
+                tracing::error!(%error, "plugin/{}: the endpoint stopped", self.plugin);
+            }
+        });
+    }
 }
 
 /// Listens on `HOST:PORT` or `:PORT`, which stands for all addresses of both families.

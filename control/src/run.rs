@@ -3,6 +3,7 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use martlet_engine::server::{Server, StartError};
@@ -13,7 +14,7 @@ use crate::assemble::{self, AssembleError, Assembled};
 use crate::cluster::feed::{self, FeedError};
 use crate::corefile::{self, Corefile, Options, Problems};
 use crate::http::{self, HttpError, Readiness};
-use crate::{loops, telemetry};
+use crate::{loops, metrics, telemetry};
 
 /// Why the process ends with code 1.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +107,7 @@ fn load(args: &ServeArgs) -> Result<Corefile, RunError> {
 
 fn serve(args: &ServeArgs) -> Result<(), RunError> {
     telemetry::init();
+    metrics::own::count_panics();
     let corefile = load(args)?;
     for warning in &corefile.warnings {
         tracing::warn!("{warning}");
@@ -150,6 +152,8 @@ async fn serve_until_signal(
         clusters,
         health,
         ready,
+        prometheus,
+        monitored,
         lameduck,
         banner,
         loops,
@@ -161,14 +165,22 @@ async fn serve_until_signal(
             .map(|cluster| cluster.index.clone())
             .collect(),
     );
-    for address in &health {
-        http::serve_health(address).await?;
+    for endpoint in &health {
+        http::serve_health(endpoint).await?;
     }
-    for (address, continuous) in &ready {
-        http::serve_ready(address, readiness.clone(), *continuous).await?;
+    for (endpoint, continuous) in &ready {
+        http::serve_ready(endpoint, readiness.clone(), *continuous).await?;
+    }
+    let mut scraped = Vec::new();
+    for endpoint in &prometheus {
+        scraped.push(metrics::listen(endpoint).await?);
     }
     feed::start(clusters).await?;
     let server = Server::start(plan, cores)?;
+    let monitored = Arc::new(monitored);
+    for listening in scraped {
+        metrics::serve(listening, Arc::clone(&monitored), server.gauges());
+    }
     for probe in loops {
         tokio::spawn(loops::watch(probe));
     }

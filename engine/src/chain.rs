@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::gathered::{Gathered, LookUp, Need};
 use crate::log::LogSink;
+use crate::metrics::{HttpsStatuses, Metrics, Observation, Plugin, Scope};
 use crate::plugins::{
     any, cache, errors, forward, kubernetes, loadbalance, local, log, loop_, whoami,
 };
@@ -63,6 +64,22 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// The plugin that this is, or is a part of.
+    pub const fn plugin(&self) -> Plugin {
+        match self {
+            Self::Errors(_) => Plugin::Errors,
+            Self::Log(_) => Plugin::Log,
+            Self::Local(_) => Plugin::Local,
+            Self::Any => Plugin::Any,
+            Self::LoadBalance => Plugin::LoadBalance,
+            Self::Clamp(_) | Self::Store(_) => Plugin::Cache,
+            Self::Kubernetes(_) => Plugin::Kubernetes,
+            Self::Loop(_) => Plugin::Loop,
+            Self::Forward(_) => Plugin::Forward,
+            Self::Whoami => Plugin::Whoami,
+        }
+    }
+
     fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
         match self {
             Self::Errors(_) | Self::Log(_) | Self::Clamp(_) => Step::Next,
@@ -103,6 +120,8 @@ pub struct Block {
     pub labels: usize,
     /// The plugins. A block without any refuses.
     pub stages: Arc<[Stage]>,
+    /// Where its queries are counted.
+    pub scope: Scope,
 }
 
 /// What carries queries to a listener.
@@ -112,8 +131,8 @@ pub enum Protocol {
     Dns,
     /// TLS (RFC 7858).
     Tls(Arc<rustls::ServerConfig>),
-    /// HTTPS (RFC 8484).
-    Https(Arc<rustls::ServerConfig>),
+    /// HTTPS (RFC 8484), and what its responses are counted with.
+    Https(Arc<rustls::ServerConfig>, Arc<HttpsStatuses>),
 }
 
 /// What is served on one port of one address (or of all).
@@ -127,6 +146,8 @@ pub struct Listener {
     pub blocks: Vec<Block>,
     /// A block answers other classes than IN as well.
     pub other_classes: bool,
+    /// Where queries are counted that no block takes.
+    pub scope: Scope,
 }
 
 impl Listener {
@@ -157,6 +178,8 @@ pub struct Plan {
     pub listeners: Vec<Arc<Listener>>,
     /// Where log lines go.
     pub log: LogSink,
+    /// The counts; plans that follow each other share them.
+    pub metrics: Arc<Metrics>,
 }
 
 /// How a query came and how its reply will leave.
@@ -212,6 +235,8 @@ pub struct Context<'q> {
     pub wants_refresh: bool,
     /// What `errors` logs of a failure, if there is more to say than the step does.
     pub cause: Option<String>,
+    /// What is to be counted.
+    pub seen: Observation,
 }
 
 impl<'q> Context<'q> {
@@ -243,6 +268,7 @@ impl<'q> Context<'q> {
             verifies: false,
             wants_refresh: false,
             cause: None,
+            seen: Observation::NOTHING,
         }
     }
 
@@ -311,8 +337,12 @@ impl<'q> Context<'q> {
     /// Finds the block and runs its chain.
     pub fn serve(&mut self, reply: &mut Reply<'_>) -> Outcome {
         let stages = match self.listener.block(self.name, self.query.qtype) {
-            Some(block) if !block.stages.is_empty() => &*block.stages,
+            Some(block) if !block.stages.is_empty() => {
+                self.seen.scope = block.scope;
+                &*block.stages
+            }
             _ => {
+                self.seen.scope = self.listener.scope;
                 reply.set_rcode(Rcode::REFUSED);
                 return Outcome::Reply;
             }
@@ -334,7 +364,8 @@ impl<'q> Context<'q> {
                 reply.clear();
                 reply.set_rcode(rcode);
             }
-            Step::Answered | Step::Next => {}
+            Step::Answered => self.seen.plugin = stages[passed].plugin(),
+            Step::Next => {}
         }
         for stage in stages[..passed.min(stages.len())].iter().rev() {
             stage.response(self, step, reply);

@@ -14,6 +14,7 @@ pub mod gathered;
 pub mod index;
 pub mod limits;
 pub mod log;
+pub mod metrics;
 pub mod net;
 pub mod plugins;
 pub mod respond;

@@ -5,9 +5,10 @@ use std::time::Duration;
 use crate::chain::{Context, Listener, Outcome, Peer, Random};
 use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
+use crate::metrics::Observation;
 use crate::wire::query::QueryError;
 use crate::wire::reply::write_error;
-use crate::wire::{Class, FoldedName, Query, Rcode, Reply};
+use crate::wire::{Class, Edns, FoldedName, Query, Rcode, Reply};
 
 /// What a worker keeps from query to query, so that none of it is made anew.
 #[derive(Default)]
@@ -16,6 +17,8 @@ pub struct Scratch {
     random: Random,
     /// What was answered and what was not.
     pub tally: Tally,
+    /// What is to be counted of the message that was seen last.
+    pub seen: Observation,
 }
 
 impl Scratch {
@@ -113,7 +116,7 @@ pub fn respond(
     scratch.tally.received += 1;
     let query = match Query::parse(message, &mut scratch.name) {
         Ok(query) => query,
-        Err(error) => return complain(message, error, scratch, buf),
+        Err(error) => return complain(message, error, (peer, listener), scratch, buf),
     };
     let mut context = Context::new(
         query,
@@ -123,9 +126,10 @@ pub fn respond(
         &mut scratch.random,
         log,
     );
-    let response = serve(&mut context, buf);
-    scratch.tally.count(&response.0, response.1);
-    response.0
+    let (response, rcode) = serve(&mut context, buf);
+    scratch.seen = observe(&context, response, rcode);
+    scratch.tally.count(&response, rcode);
+    response
 }
 
 /// Goes on with a message that [`respond`] left to the slow path. If it is still
@@ -149,6 +153,7 @@ pub fn resume(
     let (response, rcode) = serve(&mut context, buf);
     let patience = context.patience;
     let stuck = context.need.take().map(|need| Stuck { need, patience });
+    scratch.seen = observe(&context, response, rcode);
     if resumed.nesting == 0 && response != Response::Slow {
         scratch.tally.count(&response, rcode);
     }
@@ -180,11 +185,21 @@ pub fn shed(message: &[u8], stream: bool, scratch: &mut Scratch, buf: &mut [u8])
     reply.set_rcode(Rcode::SERVFAIL);
     scratch.tally.shed += 1;
     scratch.tally.replies[usize::from(Rcode::SERVFAIL.0)] += 1;
-    Some(reply.finish(query.edns.as_ref()))
+    let len = reply.finish(query.edns.as_ref());
+    let seen = &mut scratch.seen;
+    (seen.done, seen.rcode, seen.reply_len) = (true, Rcode::SERVFAIL, len as u16);
+    Some(len)
 }
 
 /// Answers what did not parse.
-fn complain(message: &[u8], error: QueryError, scratch: &mut Scratch, buf: &mut [u8]) -> Response {
+fn complain(
+    message: &[u8],
+    error: QueryError,
+    (peer, listener): (Peer, &Listener),
+    scratch: &mut Scratch,
+    buf: &mut [u8],
+) -> Response {
+    scratch.seen = Observation::NOTHING;
     let Some(rcode) = error.rcode() else {
         scratch.tally.dropped += 1;
         return Response::None;
@@ -195,7 +210,41 @@ fn complain(message: &[u8], error: QueryError, scratch: &mut Scratch, buf: &mut 
         None
     };
     scratch.tally.replies[usize::from(rcode.0)] += 1;
-    Response::Reply(write_error(message, rcode, question.as_ref(), buf))
+    let len = write_error(message, rcode, question.as_ref(), buf);
+    if error == QueryError::NoQuestion {
+        scratch.seen = Observation {
+            scope: listener.scope,
+            done: true,
+            stream: peer.stream,
+            ipv6: peer.remote.is_ipv6(),
+            rcode,
+            request_len: message.len() as u16,
+            reply_len: len as u16,
+            ..Observation::NOTHING
+        };
+    }
+    Response::Reply(len)
+}
+
+/// What is to be counted of a query that the chain has seen.
+fn observe(context: &Context<'_>, response: Response, rcode: Rcode) -> Observation {
+    let (query, peer) = (&context.query, &context.peer);
+    let (done, len) = match response {
+        Response::Reply(len) | Response::ReplyAndRefresh(len) => (true, len),
+        Response::None => (true, 0),
+        Response::Slow => (false, 0),
+    };
+    Observation {
+        done: done && !context.is_refresh(),
+        stream: peer.stream,
+        ipv6: peer.remote.is_ipv6(),
+        dnssec_ok: query.edns.as_ref().is_some_and(Edns::dnssec_ok),
+        qtype: query.qtype,
+        rcode,
+        request_len: query.packet.len() as u16,
+        reply_len: len as u16,
+        ..context.seen
+    }
 }
 
 /// Runs the chain and finishes the reply.
@@ -203,6 +252,7 @@ fn serve(context: &mut Context<'_>, buf: &mut [u8]) -> (Response, Rcode) {
     let query = context.query;
     let mut reply = Reply::new(buf, &query, context.peer.stream);
     let outcome = if query.qclass != Class::IN && !context.listener.other_classes {
+        context.seen.scope = context.listener.scope;
         reply.set_rcode(Rcode::REFUSED);
         Outcome::Reply
     } else if query.edns.is_some_and(|edns| edns.version != 0) {

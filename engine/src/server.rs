@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 
 use crate::chain::{Plan, Protocol};
 use crate::counters::Counters;
+use crate::metrics::SharedRecorder;
 use crate::net::socket::{self, ListenError};
 use crate::net::{tcp, udp};
 use crate::respond::Tally;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) slow: Arc<Slow>,
     /// One for each worker, then one for TCP.
     pub(crate) counters: Box<[Counters]>,
+    /// What queries over streams are counted with.
+    pub(crate) stream_recorder: SharedRecorder,
 }
 
 impl Shared {
@@ -127,9 +130,15 @@ impl Server {
                 tracing::info!(%error, "upstreams are asked through {}", backend.name());
             }
         }
-        let slow = Arc::new(Slow::new((workers / WORKERS_PER_SLOW).max(1), backend));
+        let slow = Arc::new(Slow::new(
+            (workers / WORKERS_PER_SLOW).max(1),
+            backend,
+            Arc::clone(&plan.metrics),
+        ));
         let slow_threads = slow.spawn()?;
+        let stream_recorder = plan.metrics.shared_recorder();
         let shared = Arc::new(Shared {
+            stream_recorder,
             plan: ArcSwap::from_pointee(plan),
             stopping: AtomicBool::new(false),
             slow,
@@ -168,24 +177,9 @@ impl Server {
         &self.addresses
     }
 
-    /// The counts of all workers since the start.
-    pub fn tally(&self) -> Tally {
-        let mut sum = [0; Tally::LEN];
-        let slow = self.shared.slow.counters();
-        for counters in self.shared.counters.iter().chain(slow) {
-            counters.sum_into(&mut sum);
-        }
-        Tally::from_values(&sum)
-    }
-
-    /// Queries that wait for the slow path, and queries that it works on.
-    pub fn slow_depth(&self) -> (usize, usize) {
-        self.shared.slow.depth()
-    }
-
-    /// What drives the sockets to upstreams.
-    pub fn backend(&self) -> Backend {
-        self.shared.slow.backend()
+    /// A look at the server that anybody may keep.
+    pub fn gauges(&self) -> Gauges {
+        Gauges(Arc::clone(&self.shared))
     }
 
     /// Stops accepting, answers what has arrived, and returns when the workers are done.
@@ -205,6 +199,32 @@ impl Server {
         // Whatever the workers handed over is still answered.
         self.shared.slow.stop();
         join(self.slow);
+    }
+}
+
+/// How a server does.
+#[derive(Clone)]
+pub struct Gauges(Arc<Shared>);
+
+impl Gauges {
+    /// The counts of all threads since the start.
+    pub fn tally(&self) -> Tally {
+        let mut sum = [0; Tally::LEN];
+        let slow = self.0.slow.counters();
+        for counters in self.0.counters.iter().chain(slow) {
+            counters.sum_into(&mut sum);
+        }
+        Tally::from_values(&sum)
+    }
+
+    /// Queries that wait for the slow path, and queries that it works on.
+    pub fn slow_depth(&self) -> (usize, usize) {
+        self.0.slow.depth()
+    }
+
+    /// What drives the sockets to upstreams.
+    pub fn backend(&self) -> Backend {
+        self.0.slow.backend()
     }
 }
 

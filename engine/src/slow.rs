@@ -29,6 +29,7 @@ use crate::chain::{Peer, Plan};
 use crate::counters::Counters;
 use crate::gathered::{Gathered, Need};
 use crate::limits::{MESSAGE_LEN_MAX, SLOW_IN_FLIGHT_MAX, SLOW_QUEUE_LEN};
+use crate::metrics::{Metrics, Recorder};
 use crate::respond::{Response, Resumed, Scratch, resume};
 use crate::upstream::Exchanger;
 use crate::wire::FoldedName;
@@ -99,11 +100,12 @@ pub(crate) struct Slow {
     lanes: Box<[Lane]>,
     stopping: AtomicBool,
     backend: Backend,
+    metrics: Arc<Metrics>,
 }
 
 impl Slow {
     /// Queues for so many threads.
-    pub(crate) fn new(threads: usize, backend: Backend) -> Self {
+    pub(crate) fn new(threads: usize, backend: Backend, metrics: Arc<Metrics>) -> Self {
         let lane = |_| Lane {
             queue: ArrayQueue::new(SLOW_QUEUE_LEN),
             wake: Notify::new(),
@@ -115,6 +117,7 @@ impl Slow {
             lanes: (0..threads).map(lane).collect(),
             stopping: AtomicBool::new(false),
             backend,
+            metrics,
         }
     }
 
@@ -206,6 +209,7 @@ struct Thread {
     lane: usize,
     exchanger: Rc<Exchanger>,
     scratch: RefCell<Scratch>,
+    recorder: RefCell<Recorder>,
     /// Room for a reply. Nobody holds it over an await.
     room: RefCell<Vec<u8>>,
 }
@@ -217,6 +221,7 @@ async fn run(slow: Arc<Slow>, lane: usize) {
         slow: Arc::clone(&slow),
         lane,
         scratch: RefCell::default(),
+        recorder: RefCell::new(slow.metrics.recorder()),
         room: RefCell::new(vec![0; MESSAGE_LEN_MAX]),
     });
     let lane = &slow.lanes[lane];
@@ -297,6 +302,11 @@ impl Thread {
                 let plan = (&**listener, &job.plan.log);
                 let (response, stuck) =
                     resume(packet, job.peer, plan, resumed, &mut scratch, &mut room);
+                if nesting == 0 && response != Response::Slow {
+                    let mut recorder = self.recorder.borrow_mut();
+                    recorder.record(&scratch.seen);
+                    recorder.end_batch(|| job.peer.received.elapsed());
+                }
                 match response {
                     Response::Reply(len) | Response::ReplyAndRefresh(len) => {
                         take(&room[..len]);

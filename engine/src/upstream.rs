@@ -4,6 +4,7 @@
 //! known of one of its servers. Sockets and questions in flight belong to a single thread's
 //! `Exchanger`, which needs no locks for them.
 
+mod counters;
 mod datagram;
 mod exchange;
 mod health;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+pub use counters::{Carrier, UpstreamCounters};
 pub(crate) use exchange::Exchanger;
 pub use health::Health;
 
@@ -55,6 +57,8 @@ pub struct Upstream {
     pub transport: Transport,
     /// How it does.
     pub health: Health,
+    /// What was counted about it.
+    pub counters: Arc<UpstreamCounters>,
     id: u64,
 }
 
@@ -66,6 +70,7 @@ impl Upstream {
             address,
             transport,
             health: Health::default(),
+            counters: Arc::default(),
             id: IDS.fetch_add(1, Ordering::Relaxed),
         }
     }

@@ -12,6 +12,7 @@ use martlet_engine::index::{
     ServiceKind, ServiceName, ServiceNode, ServiceParts,
 };
 use martlet_engine::log::LogSink;
+use martlet_engine::metrics::Scope;
 use martlet_engine::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
 use martlet_engine::respond::{Response, Scratch, respond};
 use martlet_engine::wire::name::wire_from_text;
@@ -89,12 +90,14 @@ impl Cluster {
             zone: wire("."),
             labels: 0,
             stages: stages.into(),
+            scope: Scope::NONE,
         };
         Listener {
             addresses: Vec::new(),
             protocol: Protocol::Dns,
             blocks: vec![block],
             other_classes: false,
+            scope: Scope::NONE,
         }
     }
 }

@@ -26,6 +26,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::limits::{MESSAGE_LEN_MAX, STREAM_IN_FLIGHT_MAX};
+use crate::metrics::HttpsStatuses;
 use crate::upstream::https::{MEDIA_TYPE, PATH, is_dns_message};
 use crate::wire::name::FoldedName;
 use crate::wire::query::{HEADER_LEN, Query, QueryError};
@@ -47,12 +48,17 @@ const MAX_AGE_MIN: u32 = 5;
 const MAX_AGE_MAX: u32 = 3_600;
 
 /// Serves one connection until it ends or idles. `answer` is called once for each query and may be
-/// busy with many at once; without a reply of it the client gets status 500.
+/// busy with many at once; without a reply of it the client gets status 500. Responses are counted
+/// in `statuses`.
 ///
 /// # Errors
 ///
 /// If the client breaks off or does not speak HTTP.
-pub(crate) async fn serve<F, Fut>(stream: TlsStream<TcpStream>, answer: F) -> io::Result<()>
+pub(crate) async fn serve<F, Fut>(
+    stream: TlsStream<TcpStream>,
+    answer: F,
+    statuses: Arc<HttpsStatuses>,
+) -> io::Result<()>
 where
     F: Fn(Vec<u8>) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Option<Vec<u8>>> + Send + 'static,
@@ -63,8 +69,10 @@ where
     let service = service_fn(move |request| {
         let answer = answer.clone();
         let open = Open::new(&shared);
+        let statuses = Arc::clone(&statuses);
         async move {
             let response = respond(request, answer).await;
+            statuses.count(response.status().as_u16());
             drop(open);
             Ok::<_, Infallible>(response)
         }

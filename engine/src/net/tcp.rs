@@ -77,13 +77,11 @@ async fn greet(
     match protocol {
         Protocol::Dns => serve(&client, stream).await,
         Protocol::Tls(config) => serve(&client, tls::accept(&config.into(), stream).await?).await,
-        Protocol::Https(config) => {
+        Protocol::Https(config, statuses) => {
             let stream = tls::accept(&config.into(), stream).await?;
             let client = Arc::new(client);
-            https::serve(stream, move |message| {
-                answer_one(Arc::clone(&client), message)
-            })
-            .await
+            let answer = move |message| answer_one(Arc::clone(&client), message);
+            https::serve(stream, answer, statuses).await
         }
     }
 }
@@ -216,6 +214,7 @@ fn answer(
     };
     let slow = &client.shared.slow;
     let at = (&plan, client.index);
+    let recorder = &client.shared.stream_recorder;
     ROOM.with_borrow_mut(|room| {
         room.resize(MESSAGE_LEN_MAX, 0);
         let len = match respond(message, peer, listener, &plan.log, scratch, room) {
@@ -229,13 +228,17 @@ fn answer(
             Response::Slow => {
                 let reply = ReplyTo::Stream(StreamReply::new(slow_replies.clone()));
                 match slow.submit(message, scratch.name(), at, peer, reply) {
-                    Ok(()) => return true,
+                    Ok(()) => {
+                        recorder.record(&scratch.seen, || peer.received.elapsed());
+                        return true;
+                    }
                     Err(ReplyTo::Stream(mut reply)) => reply.cancel(),
                     Err(_) => {}
                 }
                 shed(message, true, scratch, room)
             }
         };
+        recorder.record(&scratch.seen, || peer.received.elapsed());
         if let Some(len) = len {
             take(&room[..len]);
         }

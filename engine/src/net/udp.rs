@@ -40,6 +40,7 @@ pub(crate) fn run(shared: &Shared, worker: usize, sockets: &[WorkerSocket]) {
     let mut batch = Batch::new();
     let mut scratch = Scratch::default();
     let mut plan = arc_swap::Cache::new(&shared.plan);
+    let mut recorder = plan.load().metrics.recorder();
     let mut last_turns = LAST_TURNS_MAX;
     let mut turn = 0_u32;
     loop {
@@ -107,6 +108,7 @@ pub(crate) fn run(shared: &Shared, worker: usize, sockets: &[WorkerSocket]) {
                         }
                     }
                 };
+                recorder.record(&scratch.seen);
                 if let Some(len) = len {
                     batch.queue(slot, len);
                 }
@@ -115,6 +117,7 @@ pub(crate) fn run(shared: &Shared, worker: usize, sockets: &[WorkerSocket]) {
                 }
             }
             scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
+            recorder.end_batch(|| now.elapsed());
         }
         if received > 0 {
             shared.counters[worker].publish(&scratch.tally);

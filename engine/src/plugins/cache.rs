@@ -17,6 +17,7 @@ use entry::{Class2308, Entry};
 pub use table::{Question, Table};
 
 use crate::chain::{Context, Step};
+use crate::metrics::Event;
 use crate::wire::query::Edns;
 use crate::wire::walk::{record_at, records};
 use crate::wire::{Flags, Opcode, RType, Rcode, Reply, Section};
@@ -119,8 +120,16 @@ impl Cache {
             let question = question(context);
             let found = self
                 .table
-                .get(&question, |entry| self.answer(entry, context, reply));
-            match found.flatten() {
+                .get(&question, |entry| self.answer(entry, context, reply))
+                .flatten();
+            // Whoever walks the chain again has been counted.
+            if context.gathered.is_none() {
+                context.seen.events |= Event::CacheRequest.bit();
+                if found.is_none() {
+                    context.seen.events |= Event::CacheMiss.bit();
+                }
+            }
+            match found {
                 Some(Found::Hit) => return Step::Answered,
                 Some(Found::Verify) => context.verifies = true,
                 None => {}
@@ -151,8 +160,10 @@ impl Cache {
                     (u64::from(entry.ttl) * u64::from(prefetch.percentage)).div_ceil(100);
                 if hits >= prefetch.hits && left as u64 <= threshold && entry.begin_refresh(now) {
                     context.wants_refresh = true;
+                    context.seen.events |= Event::CachePrefetch.bit();
                 }
             }
+            hit(entry, context);
             write(entry, ttl, context, reply);
             return Some(Found::Hit);
         }
@@ -160,8 +171,13 @@ impl Cache {
         if !entry.is_usable(now, stale.up_to) {
             return None;
         }
+        hit(entry, context);
         match stale.verify {
-            None => context.wants_refresh |= entry.begin_refresh(now),
+            None if entry.begin_refresh(now) => {
+                context.wants_refresh = true;
+                context.seen.events |= Event::CachePrefetch.bit();
+            }
+            None => {}
             // While a failure is fresh in mind, nobody waits for the next one.
             Some(_) if !stale.recheck.is_zero() && !context.may_verify(entry) => {}
             Some(timeout) => {
@@ -169,6 +185,7 @@ impl Cache {
                 return Some(Found::Verify);
             }
         }
+        context.seen.events |= Event::CacheStale.bit();
         write(entry, stale.ttl, context, reply);
         Some(Found::Hit)
     }
@@ -198,7 +215,10 @@ impl Cache {
             if let Some(stale) = self.stale.filter(|_| context.verifies) {
                 let ttl = match entry.ttl_left(now) {
                     left @ 1.. => left as u32,
-                    _ => stale.ttl,
+                    _ => {
+                        context.seen.events |= Event::CacheStale.bit();
+                        stale.ttl
+                    }
                 };
                 reply.clear();
                 write(entry, ttl, context, reply);
@@ -292,6 +312,16 @@ impl Cache {
             at = record.end;
         }
         reply.set_ttls(range.clamp(smallest));
+    }
+}
+
+/// Counts a hit, unless the chain is walked again and it has been.
+fn hit(entry: &Entry, context: &mut Context<'_>) {
+    if context.gathered.is_none() {
+        context.seen.events |= match entry.kind {
+            Kind::Success => Event::CacheHitSuccess.bit(),
+            Kind::Denial => Event::CacheHitDenial.bit(),
+        };
     }
 }
 

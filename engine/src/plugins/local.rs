@@ -2,6 +2,7 @@
 //! that they never reach an upstream.
 
 use crate::chain::{Context, Step};
+use crate::metrics::Event;
 use crate::wire::reply::Owner;
 use crate::wire::{FoldedName, RType, Rcode, Reply, Section};
 
@@ -25,12 +26,13 @@ pub struct Local {
 }
 
 impl Local {
-    pub(crate) fn query(self, context: &Context<'_>, reply: &mut Reply<'_>) -> Step {
+    pub(crate) fn query(self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
         let (name, qtype) = (context.name, context.query.qtype);
         let zone = ZONES
             .iter()
             .find_map(|(zone, labels)| Some((*zone, name.labels_above(zone, *labels)?)));
         if self.localhost_prefix && has_localhost_prefix(name) {
+            context.seen.events |= Event::Localhost.bit();
             if !address(qtype, reply) {
                 soa(Section::Authority, 0, reply);
             }

@@ -9,9 +9,11 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::waiting::{Fault, Waiting};
+use super::{Carrier, UpstreamCounters};
 use crate::limits::MESSAGE_LEN_MAX;
 use crate::slow::io::{Backend, Socket};
 use crate::wire::Message;
@@ -33,6 +35,7 @@ pub(super) struct Datagrams {
     /// How long an idle socket is kept.
     expire: Duration,
     channels: RefCell<Vec<Rc<Channel>>>,
+    counters: Arc<UpstreamCounters>,
 }
 
 struct Channel {
@@ -53,11 +56,12 @@ impl Drop for Channel {
 impl Datagrams {
     pub(super) fn new(
         backend: Backend,
-        address: SocketAddr,
-        source: Option<IpAddr>,
+        (address, source): (SocketAddr, Option<IpAddr>),
         expire: Duration,
+        counters: Arc<UpstreamCounters>,
     ) -> Self {
         Self {
+            counters,
             backend,
             address,
             source,
@@ -100,11 +104,13 @@ impl Datagrams {
         if usable > want || (usable > 0 && channels.len() >= SOCKETS_MAX) {
             let nth = want % usable;
             let mut rooms = channels.iter().filter(has_room);
+            self.counters.connected(Carrier::Udp, true);
             return Ok(Rc::clone(rooms.nth(nth).expect("fewer than were counted")));
         }
         if channels.len() >= SOCKETS_MAX {
             return Err(Fault::Full);
         }
+        self.counters.connected(Carrier::Udp, false);
         let channel = Rc::new(self.open().map_err(Fault::io)?);
         channels.push(Rc::clone(&channel));
         Ok(channel)

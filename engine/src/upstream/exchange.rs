@@ -19,7 +19,7 @@ use super::datagram::Datagrams;
 use super::https::HttpsClient;
 use super::stream::{Octets, Streams};
 use super::waiting::Fault;
-use super::{Group, Transport, Upstream, tls};
+use super::{Carrier, Group, Transport, Upstream, tls};
 use crate::chain::Random;
 use crate::gathered::{ExchangeError, Exchanged};
 use crate::slow::io::Backend;
@@ -274,7 +274,9 @@ impl Exchanger {
             .map_err(|fault| locate(fault, upstream));
         if let Ok(message) = &result {
             let failed = message.rcode() == Rcode::SERVFAIL;
-            upstream.health.heard(sent.elapsed(), failed);
+            let rtt = sent.elapsed();
+            upstream.health.heard(rtt, failed);
+            upstream.counters.replied(message.rcode(), rtt);
         }
         result
     }
@@ -355,6 +357,10 @@ impl Link {
             Transport::Tls { config, name } => Some((Arc::clone(config), name.clone())),
             Transport::Dns | Transport::Https { .. } => None,
         };
+        let carrier = match tls {
+            None => Carrier::Tcp,
+            Some(_) => Carrier::Tls,
+        };
         let connect: super::stream::Connect = Box::new(move || {
             let tls = tls.clone();
             Box::pin(async move {
@@ -385,8 +391,17 @@ impl Link {
         };
         Self {
             upstream: Arc::downgrade(upstream),
-            datagrams: Datagrams::new(backend, address, source, settings.expire),
-            streams: Streams::new(connect, settings.expire, settings.max_age),
+            datagrams: Datagrams::new(
+                backend,
+                (address, source),
+                settings.expire,
+                Arc::clone(&upstream.counters),
+            ),
+            streams: Streams::new(
+                connect,
+                (settings.expire, settings.max_age),
+                (carrier, Arc::clone(&upstream.counters)),
+            ),
             https,
         }
     }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::waiting::{Fault, Waiting};
+use super::{Carrier, UpstreamCounters};
 use crate::wire::Message;
 
 /// Questions in flight on a connection before another one is opened beside it.
@@ -37,6 +38,7 @@ pub(super) struct Streams {
     /// How long any is; zero for no limit.
     max_age: Duration,
     connections: RefCell<Vec<Rc<Connection>>>,
+    counters: (Carrier, Arc<UpstreamCounters>),
 }
 
 struct Connection {
@@ -49,8 +51,13 @@ struct Connection {
 }
 
 impl Streams {
-    pub(super) fn new(connect: Connect, expire: Duration, max_age: Duration) -> Self {
+    pub(super) fn new(
+        connect: Connect,
+        (expire, max_age): (Duration, Duration),
+        counters: (Carrier, Arc<UpstreamCounters>),
+    ) -> Self {
         Self {
+            counters,
             connect,
             expire,
             max_age,
@@ -83,6 +90,7 @@ impl Streams {
     /// The least busy connection, or a new one beside busy ones.
     fn connection(&self) -> Rc<Connection> {
         let mut connections = self.connections.borrow_mut();
+        let (carrier, counters) = &self.counters;
         connections.retain(|connection| !connection.closed.get());
         let fresh = |connection: &&Rc<Connection>| {
             self.max_age.is_zero() || connection.opened.elapsed() < self.max_age
@@ -94,8 +102,10 @@ impl Streams {
         if let Some(best) = best
             && (best.waiting.len() < BUSY || connections.len() >= CONNECTIONS_MAX)
         {
+            counters.connected(*carrier, true);
             return Rc::clone(best);
         }
+        counters.connected(*carrier, false);
         let (out, questions) = mpsc::unbounded_channel();
         let connection = Rc::new(Connection {
             waiting: Rc::default(),

@@ -11,6 +11,7 @@ use martlet_engine::index::{
     ServiceParts,
 };
 use martlet_engine::log::LogSink;
+use martlet_engine::metrics::Scope;
 use martlet_engine::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
 use martlet_engine::respond::{Response, Scratch, respond};
 use martlet_engine::wire::name::wire_from_text;
@@ -62,9 +63,10 @@ fn listener() -> Listener {
         local_addresses: Arc::new([[10, 0, 0, 1].into()]),
     };
     let stages = vec![Stage::LoadBalance, Stage::Kubernetes(Box::new(kubernetes)), Stage::Whoami];
-    let block = Block { zone: wire("."), labels: 0, stages: stages.into() };
+    let scope = Scope::NONE;
+    let block = Block { zone: wire("."), labels: 0, stages: stages.into(), scope };
     Listener { addresses: Vec::new(),
-        protocol: Protocol::Dns, blocks: vec![block], other_classes: false }
+        protocol: Protocol::Dns, blocks: vec![block], other_classes: false, scope }
 }
 
 fuzz_target!(|message: &[u8]| {

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::super::args::Args;
-use super::super::error::Problem;
+use super::super::error::{Position, Problem};
 use super::super::value::ListenAddress;
 use super::{Directive, Second};
 
 /// `health`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Health {
+    /// Where the directive stands.
+    pub position: Position,
     /// Where `/health` is served; `:8080` if none is given.
     pub address: ListenAddress,
     /// How long to go on answering after the order to stop; zero if not given.
@@ -22,6 +24,7 @@ impl Directive for Health {
 
     fn parse(args: &mut Args<'_>) -> Result<Self, Problem> {
         let mut health = Self {
+            position: args.position(),
             address: ListenAddress::new("", HEALTH_PORT),
             lameduck: Duration::ZERO,
         };

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use super::super::args::Args;
-use super::super::error::{Problem, Reason};
+use super::super::error::{Position, Problem, Reason};
 use super::super::value::ListenAddress;
 use super::Directive;
 
 /// `prometheus`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Prometheus {
+    /// Where the directive stands.
+    pub position: Position,
     /// Where `/metrics` is served; `localhost:9153` if none is given.
     pub address: ListenAddress,
     /// `runtime_metrics`: CoreDNS then adds all figures of the Go runtime; martlet has none.
@@ -24,6 +26,7 @@ impl Directive for Prometheus {
     fn parse(args: &mut Args<'_>) -> Result<Self, Problem> {
         let address = ListenAddress::new("localhost", METRICS_PORT);
         let mut prometheus = Self {
+            position: args.position(),
             address,
             runtime_metrics: false,
             tls: None,

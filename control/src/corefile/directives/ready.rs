@@ -1,13 +1,15 @@
 //! `ready [ADDRESS] { monitor until-ready|continuously }`: the readiness endpoint.
 
 use super::super::args::Args;
-use super::super::error::Problem;
+use super::super::error::{Position, Problem};
 use super::super::value::ListenAddress;
 use super::Directive;
 
 /// `ready`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ready {
+    /// Where the directive stands.
+    pub position: Position,
     /// Where `/ready` is served; `:8181` if none is given.
     pub address: ListenAddress,
     /// For how long directives are asked.
@@ -29,6 +31,7 @@ impl Directive for Ready {
 
     fn parse(args: &mut Args<'_>) -> Result<Self, Problem> {
         let mut ready = Self {
+            position: args.position(),
             address: ListenAddress::new("", READY_PORT),
             monitor: Monitor::default(),
         };

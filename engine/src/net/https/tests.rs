@@ -117,7 +117,9 @@ impl Running {
                 let (stream, _) = listener.accept().await.unwrap();
                 count.fetch_add(1, Ordering::Relaxed);
                 let (acceptor, answer) = (acceptor.clone(), answer.clone());
-                tasks.spawn(async move { serve(accept(&acceptor, stream).await?, answer).await });
+                tasks.spawn(async move {
+                    serve(accept(&acceptor, stream).await?, answer, Arc::default()).await
+                });
             }
         });
         Self {
@@ -265,7 +267,7 @@ async fn a_server_that_vanished_is_found_out() {
         loop {
             let stream = accept(&acceptor, listener.accept().await.unwrap().0).await;
             let answer = |query: Vec<u8>| async move { Some(reply_to(&query)) };
-            let mut serving = Box::pin(serve(stream.unwrap(), answer));
+            let mut serving = Box::pin(serve(stream.unwrap(), answer, Arc::default()));
             tokio::select! {
                 end = serving.as_mut() => panic!("{end:?}"),
                 () = vanishing.notified() => vanished.push(serving),

@@ -1,0 +1,172 @@
+//! `prometheus`: what the engine and control have counted, in the words of CoreDNS.
+//!
+//! Nothing is kept here. A scrape reads the engine's counts, adds up those of its threads, and
+//! writes them with CoreDNS's names, labels and buckets, so that dashboards and alerts made for it
+//! go on working. What CoreDNS has no name for is called `martlet_…`.
+
+mod engine;
+mod family;
+pub mod own;
+mod process;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use martlet_engine::chain::{Block, Stage};
+use martlet_engine::index::ClusterIndex;
+use martlet_engine::log::LogSink;
+use martlet_engine::metrics::Metrics;
+use martlet_engine::plugins::cache::Cache;
+use martlet_engine::server::Gauges;
+use martlet_engine::upstream::Group;
+use prometheus::TextEncoder;
+
+use self::family::Families;
+use crate::http::{Endpoint, HttpError, Opened};
+
+/// A `cache` of a server block, and by which labels it is known.
+struct CacheRow {
+    server: Arc<str>,
+    zone: Arc<str>,
+    /// Its own zones, separated by commas.
+    zones: String,
+    cache: Arc<Cache>,
+}
+
+/// A plugin of a server block with `prometheus`.
+struct EnabledRow {
+    server: Arc<str>,
+    zone: Arc<str>,
+    plugin: &'static str,
+}
+
+/// What there is to tell about a plan.
+pub struct Monitored {
+    counts: Arc<Metrics>,
+    log: LogSink,
+    caches: Vec<CacheRow>,
+    enabled: Vec<EnabledRow>,
+    groups: Vec<Arc<Group>>,
+    indexes: Vec<Arc<ClusterIndex>>,
+}
+
+impl Monitored {
+    /// Nothing but the counts.
+    pub const fn new(counts: Arc<Metrics>, log: LogSink) -> Self {
+        Self {
+            counts,
+            log,
+            caches: Vec::new(),
+            enabled: Vec::new(),
+            groups: Vec::new(),
+            indexes: Vec::new(),
+        }
+    }
+
+    /// Notes what a block of this server has. `zone` is the block's, with the dot at its end.
+    pub fn add_block(&mut self, server: &str, zone: &str, block: &Block) {
+        let (server, zone) = (Arc::<str>::from(server), Arc::<str>::from(zone));
+        let mut enabled = Vec::new();
+        if block.scope.counted {
+            enabled.push("prometheus");
+        }
+        for stage in &*block.stages {
+            let name = stage.plugin().name();
+            if block.scope.counted && !enabled.contains(&name) {
+                enabled.push(name);
+            }
+            match stage {
+                Stage::Clamp(cache) => self.caches.push(CacheRow {
+                    server: Arc::clone(&server),
+                    zone: Arc::clone(&zone),
+                    zones: zones(cache),
+                    cache: Arc::clone(cache),
+                }),
+                Stage::Forward(forward) => push_new(&mut self.groups, &forward.group),
+                Stage::Kubernetes(kubernetes) => push_new(&mut self.indexes, &kubernetes.index),
+                _ => {}
+            }
+        }
+        self.enabled
+            .extend(enabled.into_iter().map(|plugin| EnabledRow {
+                server: Arc::clone(&server),
+                zone: Arc::clone(&zone),
+                plugin,
+            }));
+    }
+
+    /// Everything there is to tell, as text.
+    fn scrape(&self, gauges: &Gauges) -> prometheus::Result<String> {
+        let mut families = Families::default();
+        engine::queries(&self.counts, &mut families);
+        engine::enabled(&self.enabled, &mut families);
+        engine::caches(&self.caches, &self.counts, &mut families);
+        engine::upstreams(&self.groups, &mut families);
+        engine::slow_path(gauges, &mut families);
+        engine::indexes(&self.indexes, &mut families);
+        families.counter(
+            "martlet_log_lines_lost_total",
+            "Lines of the query and error log that found the queue to the printer full.",
+            &[],
+            self.log.lost(),
+        );
+        process::describe(&mut families);
+        families.extend(own::OWN.gather());
+        TextEncoder::new().encode_to_string(&families.sorted())
+    }
+}
+
+/// Adds what is not in the list yet.
+fn push_new<T>(list: &mut Vec<Arc<T>>, item: &Arc<T>) {
+    if !list.iter().any(|known| Arc::ptr_eq(known, item)) {
+        list.push(Arc::clone(item));
+    }
+}
+
+fn zones(cache: &Cache) -> String {
+    let mut text = String::new();
+    for (zone, _) in &cache.zones {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        // Writing to a string cannot fail.
+        let _ = martlet_engine::wire::name::write_presentation(zone, &mut text);
+    }
+    text
+}
+
+/// An address that is listened on; what is told there comes later.
+pub struct Listening(Opened);
+
+/// Listens on an address of `prometheus`.
+///
+/// # Errors
+///
+/// If the address cannot be listened on.
+pub async fn listen(endpoint: &Endpoint) -> Result<Listening, HttpError> {
+    Opened::new("prometheus", endpoint).await.map(Listening)
+}
+
+/// Serves `/metrics` until the runtime ends.
+pub fn serve(listening: Listening, monitored: Arc<Monitored>, gauges: Gauges) {
+    let handler = move || async move {
+        // Reading all counts and writing a few hundred lines takes about a millisecond.
+        let text = monitored.scrape(&gauges).map_err(|error| {
+            tracing::error!(%error, "plugin/prometheus: cannot write the metrics");
+            StatusCode::INTERNAL_SERVER_ERROR
+        });
+        text.map(|text| ([(CONTENT_TYPE, CONTENT)], text))
+    };
+    listening
+        .0
+        .serve(Router::new().route("/metrics", get(handler)));
+}
+
+/// The text format that every Prometheus reads, as Go's client calls it.
+const CONTENT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+#[cfg(test)]
+mod tests;
