@@ -246,7 +246,12 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
             prometheus.extend(endpoint(prometheus.iter(), &found.address, &found.position));
         }
     }
-    let metrics = Arc::new(Metrics::new(scopes(listeners.values())));
+    // Without `prometheus` nobody asks for counts, and none are kept.
+    let places = match prometheus.is_empty() {
+        true => 0,
+        false => scopes(listeners.values()),
+    };
+    let metrics = Arc::new(Metrics::new(places));
     let mut monitored = Monitored::new(Arc::clone(&metrics), log.clone());
     let mut banner = Vec::new();
     for ((host, port), (scheme, listener)) in &mut listeners {

@@ -3,14 +3,23 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use martlet_engine::index::ClusterIndex;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::corefile::Position;
+use crate::metrics::own::OWN;
+
+/// How often we ask for our own health; a reply that takes longer is told of.
+const HEALTH_PAUSE: Duration = Duration::from_secs(1);
+/// How long we wait for it.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Where a plugin wants to be asked over HTTP, and the directive that says so.
 #[derive(Clone, Debug)]
@@ -73,9 +82,50 @@ impl Readiness {
 ///
 /// If the address cannot be listened on.
 pub async fn serve_health(endpoint: &Endpoint) -> Result<(), HttpError> {
+    tokio::spawn(watch_health(endpoint.address.clone()));
     let router = Router::new().route("/health", get(|| async { "OK" }));
     Opened::new("health", endpoint).await?.serve(router);
     Ok(())
+}
+
+/// Asks for our own health once a second and counts how long that takes, as CoreDNS does: a server
+/// that is slow there is overloaded.
+async fn watch_health(address: String) {
+    // Of all addresses one has to do.
+    let asked = match address.strip_prefix(':') {
+        Some(port) => format!("localhost:{port}"),
+        None => address,
+    };
+    loop {
+        sleep(HEALTH_PAUSE).await;
+        let begin = Instant::now();
+        let result = timeout(HEALTH_TIMEOUT, ask_health(&asked)).await;
+        let took = begin.elapsed();
+        OWN.health_duration.observe(took.as_secs_f64());
+        let error = match result {
+            Ok(Ok(())) if took <= HEALTH_PAUSE => continue,
+            Ok(Ok(())) => {
+                tracing::warn!("plugin/health: Local health request to {asked} took {took:?}");
+                continue;
+            }
+            Ok(Err(error)) => error,
+            Err(late) => late.into(),
+        };
+        OWN.health_failures.inc();
+        tracing::warn!("plugin/health: Local health request to {asked} failed: {error}");
+    }
+}
+
+async fn ask_health(address: &str) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).await?;
+    match reply.starts_with(b"HTTP/1.1 ") {
+        true => Ok(()),
+        false => Err(std::io::ErrorKind::InvalidData.into()),
+    }
 }
 
 /// Serves `/ready` until the runtime ends: 200, or 503 with the names of the plugins

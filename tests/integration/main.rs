@@ -8,6 +8,7 @@ mod external_name;
 mod fixtures;
 mod forward;
 mod loop_;
+mod metrics;
 mod real_upstream;
 mod secure;
 mod selftest;

@@ -20,6 +20,7 @@ mod fake_api;
 mod identity;
 mod martlet;
 mod process;
+mod scrape;
 mod upstream;
 
 pub use client::{Client, TcpSession};
@@ -27,4 +28,5 @@ pub use fake_api::{FakeApi, Gone, Recorded};
 pub use identity::Identity;
 pub use martlet::{Finished, Martlet, Setup, binary, run_binary};
 pub use process::{Process, wait_until};
+pub use scrape::{Sample, Scrape};
 pub use upstream::{Asked, FORGED, Fault, TlsFront, Transport, Upstream, wild_address};

@@ -16,7 +16,8 @@ use martlet_engine::index::{
 };
 
 use super::convert;
-use super::object::{self, Event, Key, Kind, Object};
+use super::object::{self, Event, Key, Kind, Object, ServiceType};
+use crate::metrics::own::OWN;
 
 /// Settings of a `kubernetes` plugin that decide what is published.
 #[derive(Clone, Debug)]
@@ -45,6 +46,8 @@ pub struct Store {
     epochs: HashMap<Kind, Epoch>,
     /// Services whose entry has to be rebuilt.
     dirty: HashSet<Key>,
+    /// Services whose endpoints changed, and when whatever caused that happened.
+    triggers: Vec<(Key, SystemTime)>,
     changed: bool,
 }
 
@@ -97,6 +100,7 @@ impl Store {
             pod_addresses: HashMap::new(),
             epochs: HashMap::new(),
             dirty: HashSet::new(),
+            triggers: Vec::new(),
             changed: false,
         }
     }
@@ -122,6 +126,9 @@ impl Store {
         for key in std::mem::take(&mut self.dirty) {
             self.publish_service(&key);
         }
+        for (key, trigger) in std::mem::take(&mut self.triggers) {
+            self.observe_latency(&key, trigger);
+        }
         if std::mem::take(&mut self.changed) {
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
@@ -133,6 +140,27 @@ impl Store {
         if !self.index.is_synced() && self.settings.kinds.iter().all(listed) {
             self.index.set_synced();
         }
+    }
+
+    /// Counts how long a change of endpoints took to show. As in CoreDNS only where the Service is
+    /// known; what the first lists bring changed long ago and says nothing of us.
+    fn observe_latency(&self, key: &Key, trigger: SystemTime) {
+        let entry = self.services.get(key);
+        let service = entry.and_then(|entry| entry.service.as_ref());
+        let Some(service) = service.filter(|_| self.index.is_synced()) else {
+            return;
+        };
+        let kind = match service.service_type {
+            ServiceType::Headless => "headless_with_selector",
+            ServiceType::ClusterIp(_) | ServiceType::ExternalName(_) => "cluster_ip",
+        };
+        // A clock that is ahead of ours makes no time.
+        let took = SystemTime::now()
+            .duration_since(trigger)
+            .unwrap_or_default();
+        OWN.dns_programming
+            .with_label_values(&[kind])
+            .observe(took.as_secs_f64());
     }
 
     fn epoch(&self, kind: Kind) -> u32 {
@@ -301,6 +329,9 @@ impl Store {
             }
         };
         self.changed = true;
+        if let Some(trigger) = slice.last_change_trigger {
+            self.triggers.push((service.clone(), trigger));
+        }
         self.dirty.insert(service);
         self.change_endpoints(&name, &old, &new);
     }
@@ -472,7 +503,7 @@ fn stale<E>(entries: &HashMap<Key, E>, is_stale: impl Fn(&E) -> bool) -> Vec<Key
 
 fn cluster_ips(service: &object::Service) -> &[IpAddr] {
     match &service.service_type {
-        object::ServiceType::ClusterIp(addresses) => addresses,
+        ServiceType::ClusterIp(addresses) => addresses,
         _ => &[],
     }
 }

@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use prometheus::{Histogram, HistogramOpts, IntCounter, Registry, exponential_buckets};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    exponential_buckets,
+};
 
 /// The process's metrics.
 pub static OWN: LazyLock<Own> = LazyLock::new(Own::new);
@@ -19,6 +22,12 @@ pub struct Own {
     pub health_duration: Histogram,
     /// `coredns_health_request_failures_total`.
     pub health_failures: IntCounter,
+    /// `coredns_kubernetes_dns_programming_duration_seconds`, by `service_kind`.
+    pub dns_programming: HistogramVec,
+    /// `coredns_kubernetes_rest_client_requests_total`, by `code`, `method` and `host`.
+    pub rest_requests: IntCounterVec,
+    /// `coredns_kubernetes_rest_client_request_duration_seconds`, by `verb` and `host`.
+    pub rest_duration: HistogramVec,
 }
 
 impl Own {
@@ -43,6 +52,38 @@ impl Own {
             health_failures: counter(
                 "coredns_health_request_failures_total",
                 "The number of times the health check failed.",
+            ),
+            dns_programming: register(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "coredns_kubernetes_dns_programming_duration_seconds",
+                        "Histogram of the time (in seconds) it took to program a dns instance.",
+                    )
+                    .buckets(powers(0.001, 2.0, 20)),
+                    &["service_kind"],
+                ),
+            ),
+            rest_requests: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "coredns_kubernetes_rest_client_requests_total",
+                        "Number of HTTP requests, partitioned by status code, method, and host.",
+                    ),
+                    &["code", "method", "host"],
+                ),
+            ),
+            // With the buckets that Go's client has by default, and so has this crate.
+            rest_duration: register(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "coredns_kubernetes_rest_client_request_duration_seconds",
+                        "Request latency in seconds. Broken down by verb and host.",
+                    ),
+                    &["verb", "host"],
+                ),
             ),
             registry,
         }

@@ -6,6 +6,7 @@
 //! nothing else, so that the usual cluster role of a DNS server suffices.
 
 mod client;
+mod measured;
 mod outage;
 mod partial;
 

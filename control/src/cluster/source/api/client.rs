@@ -10,6 +10,7 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use tower::limit::{ConcurrencyLimitLayer, RateLimitLayer};
 use tower::util::option_layer;
 
+use super::measured::Measure;
 use super::{Access, ApiLimits, ClientTls, SourceError};
 
 /// Sets the client up. No connection is made yet.
@@ -18,6 +19,8 @@ pub(super) async fn connect(access: Access, limits: ApiLimits) -> Result<Client,
     let agent = HeaderValue::from_static(concat!("martlet/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));
     let url = config.cluster_url.to_string();
+    let authority = config.cluster_url.authority();
+    let measure = Measure::new(authority.map_or("", |authority| authority.as_str()));
     let builder = ClientBuilder::try_from(config).map_err(|source| SourceError::Client {
         url,
         source: Box::new(source),
@@ -26,6 +29,7 @@ pub(super) async fn connect(access: Access, limits: ApiLimits) -> Result<Client,
     let in_flight = limits.max_inflight.filter(|&max| max > 0);
     let in_flight = in_flight.and_then(|max| usize::try_from(max).ok());
     Ok(builder
+        .with_layer(&measure)
         .with_layer(&option_layer(in_flight.map(ConcurrencyLimitLayer::new)))
         .with_layer(&option_layer(rate))
         .build())
