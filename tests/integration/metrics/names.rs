@@ -1,12 +1,16 @@
 //! The names and labels of every `coredns_…` metric whose plugin martlet has, so that dashboards
 //! and alerts made for CoreDNS find what they look for.
 
+use std::process::Command;
 use std::time::Duration;
 
 use martlet_tests::dns::{Edns, Query};
-use martlet_tests::{Scrape, Setup, Upstream, wait_until};
+use martlet_tests::{FakeApi, Identity, Martlet, Scrape, Setup, Upstream, tools};
+use serde_json::json;
+use tempfile::TempDir;
 
-use crate::fixtures::{cluster, manifest};
+use super::scrape_until;
+use crate::fixtures::{becomes, cluster, slice};
 
 /// Name, type, labels in alphabetical order; from the sources of CoreDNS 1.14.7.
 const COREDNS: [(&str, &str, &str); 25] = [
@@ -97,12 +101,34 @@ const COREDNS: [(&str, &str, &str); 25] = [
     ),
 ];
 
-/// Histograms with one row a response code, and what needs TLS or the API server.
-const MORE: [(&str, &str, &str); 1] = [(
-    "coredns_proxy_request_duration_seconds",
-    "histogram",
-    "proxy_name rcode to",
-)];
+/// Those that show once an upstream, the API server or an HTTPS client have been there.
+const MORE: [(&str, &str, &str); 5] = [
+    (
+        "coredns_proxy_request_duration_seconds",
+        "histogram",
+        "proxy_name rcode to",
+    ),
+    (
+        "coredns_kubernetes_dns_programming_duration_seconds",
+        "histogram",
+        "service_kind",
+    ),
+    (
+        "coredns_kubernetes_rest_client_request_duration_seconds",
+        "histogram",
+        "host verb",
+    ),
+    (
+        "coredns_kubernetes_rest_client_requests_total",
+        "counter",
+        "code host method",
+    ),
+    (
+        "coredns_dns_https_responses_total",
+        "counter",
+        "server status",
+    ),
+];
 
 const PROCESS: [(&str, &str); 7] = [
     ("process_cpu_seconds_total", "counter"),
@@ -114,68 +140,94 @@ const PROCESS: [(&str, &str); 7] = [
     ("process_virtual_memory_bytes", "gauge"),
 ];
 
-#[test]
-fn names_and_labels_are_those_of_coredns() {
-    let upstream = Upstream::start("a");
+/// A cluster behind an API server, an upstream, and listeners for UDP and HTTPS.
+fn start(upstream: &Upstream, api: &FakeApi) -> (Martlet, TempDir) {
+    let dir = TempDir::new().expect("the temporary directory is writable");
+    let kubeconfig = api.write_kubeconfig(dir.path());
+    let identity = Identity::new(&["dns.test", "127.0.0.1"]);
     let corefile = format!(
-        ".:{{PORT}} {{\n    bind 127.0.0.1\n    errors\n    log\n    local\n    any\n    loadbalance\n    \
-         cache\n    health 127.0.0.1:{{PORT3}}\n    loop\n    kubernetes cluster.local {{\n        \
-         manifests cluster.yaml\n    }}\n    prometheus 127.0.0.1:{{PORT2}}\n    forward . {}\n}}\n",
+        ".:{{PORT}} {{
+    bind 127.0.0.1
+    errors
+    log
+    local
+    any
+    loadbalance
+    cache
+    health 127.0.0.1:{{PORT3}}
+    loop
+    kubernetes cluster.local {{
+        kubeconfig {}
+    }}
+    prometheus 127.0.0.1:{{PORT2}}
+    forward . {}
+}}
+https://.:{{PORT4}} {{
+    bind 127.0.0.1
+    tls cert.pem key.pem
+    whoami
+}}
+",
+        kubeconfig.display(),
         upstream.address()
     );
     let martlet = Setup::new(&corefile)
-        .file("cluster.yaml", &manifest(&cluster()))
+        .file("cert.pem", identity.certificate_pem())
+        .file("key.pem", identity.key_pem())
         .start();
+    (martlet, dir)
+}
+
+#[test]
+fn names_and_labels_are_those_of_coredns() {
+    let upstream = Upstream::start("a");
+    let api = FakeApi::start(cluster());
+    let (martlet, _kubeconfig) = start(&upstream, &api);
+    let client = martlet.client();
     let dnssec = Edns {
         flags: 0x8000,
         ..Edns::default()
     };
-    martlet
-        .client()
-        .send(&Query::new("a.up.test.", "A").with_edns(dnssec))
-        .expect("a reply");
-    let probed = wait_until(Duration::from_secs(10), || {
-        let scrape = Scrape::of(martlet.nth_port(2));
-        let probes = scrape.sum("coredns_health_request_duration_seconds_count", &[]);
-        let done = probes >= 1.0 && scrape.types.contains_key(MORE[0].0);
-        done.then_some(scrape)
+    let query = Query::new("a.up.test.", "A").with_edns(dnssec);
+    client.send(&query).expect("a reply");
+    // Endpoints that changed two seconds ago, as their annotation says.
+    let mut changed = slice("shop", "db", &["10.244.0.77"]);
+    let then = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(2);
+    changed["metadata"]["annotations"] =
+        json!({"endpoints.kubernetes.io/last-change-trigger-time": then.to_string()});
+    api.upsert(changed);
+    let (name, soon) = ("db.shop.svc.cluster.local.", Duration::from_secs(10));
+    becomes(client, name, &["10.244.0.77"], soon);
+    let has_curl = tools::available(&["curl"]);
+    if has_curl {
+        let url = format!("https://127.0.0.1:{}/elsewhere", martlet.nth_port(4));
+        let output = Command::new("curl").args(["-sk", "-m", "5", &url]).output();
+        assert!(output.expect("curl is installed").status.success());
+    }
+    let mut expected: Vec<_> = COREDNS.into_iter().chain(MORE).collect();
+    expected.retain(|(name, ..)| has_curl || !name.contains("https"));
+    let scrape = scrape_until(martlet.nth_port(2), |now| {
+        let probes = now.sum("coredns_health_request_duration_seconds_count", &[]);
+        probes >= 1.0
+            && expected
+                .iter()
+                .all(|(name, ..)| now.types.contains_key(*name))
     });
-    let scrape = probed.expect("the server asks itself for its health");
-    let expected: Vec<_> = COREDNS.into_iter().chain(MORE).collect();
     for (name, kind, labels) in &expected {
-        assert_eq!(
-            scrape.types.get(*name).map(String::as_str),
-            Some(*kind),
-            "{name}"
-        );
+        assert_eq!(scrape.types[*name], *kind, "{name}");
         assert_eq!(scrape.labels(name).join(" "), *labels, "{name}");
     }
     for (name, kind) in PROCESS {
-        assert_eq!(
-            scrape.types.get(name).map(String::as_str),
-            Some(kind),
-            "{name}"
-        );
-        assert!(
-            scrape.sum(name, &[]) > 0.0 || name.contains("cpu"),
-            "{name}"
-        );
+        assert_eq!(scrape.types[name], kind, "{name}");
+        let value = scrape.sum(name, &[]);
+        assert!(value > 0.0 || name.contains("cpu"), "{name}");
     }
     for name in scrape.types.keys() {
         let known = expected.iter().any(|(known, ..)| known == name);
         let ours = name.starts_with("martlet_") || name.starts_with("process_");
         assert!(known || ours, "{name} is not in the table");
     }
-    let failures = scrape.sum("coredns_health_request_failures_total", &[]);
-    assert_eq!(failures, 0.0);
-    for (name, expected) in [
-        ("martlet_kubernetes_services", 3.0),
-        ("martlet_kubernetes_synced", 1.0),
-        ("martlet_log_lines_lost_total", 0.0),
-    ] {
-        assert_eq!(scrape.sum(name, &[]), expected, "{name}");
-    }
-    assert!(scrape.sum("martlet_kubernetes_addresses", &[]) >= 3.0);
+    tells(&scrape, martlet.nth_port(4));
     for plugin in [
         "prometheus",
         "errors",
@@ -189,13 +241,42 @@ fn names_and_labels_are_those_of_coredns() {
         "forward",
     ] {
         let labels = [("name", plugin), ("zone", ".")];
-        assert_eq!(
-            scrape.sum("coredns_plugin_enabled", &labels),
-            1.0,
-            "{plugin}"
-        );
+        let enabled = scrape.sum("coredns_plugin_enabled", &labels);
+        assert_eq!(enabled, 1.0, "{plugin}");
     }
-    for side in ["health", "ready", "bind"] {
-        assert_eq!(scrape.sum("coredns_plugin_enabled", &[("name", side)]), 0.0);
+    for beside in ["health", "ready", "bind"] {
+        let labels = [("name", beside)];
+        assert_eq!(scrape.sum("coredns_plugin_enabled", &labels), 0.0);
     }
+}
+
+/// Values that follow from what was done.
+fn tells(scrape: &Scrape, https_port: u16) {
+    for (name, expected) in [
+        ("coredns_health_request_failures_total", 0.0),
+        ("coredns_panics_total", 0.0),
+        ("martlet_kubernetes_services", 3.0),
+        ("martlet_kubernetes_synced", 1.0),
+        ("martlet_log_lines_lost_total", 0.0),
+    ] {
+        assert_eq!(scrape.sum(name, &[]), expected, "{name}");
+    }
+    assert!(scrape.sum("martlet_kubernetes_addresses", &[]) >= 3.0);
+    let programming = |part: &str| {
+        let name = format!("coredns_kubernetes_dns_programming_duration_seconds_{part}");
+        scrape.sum(&name, &[("service_kind", "headless_with_selector")])
+    };
+    // The first list is not counted.
+    assert_eq!(programming("count"), 1.0);
+    assert!((2.0..60.0).contains(&programming("sum")));
+    let listed = [("code", "200"), ("method", "GET")];
+    let requests = "coredns_kubernetes_rest_client_requests_total";
+    assert!(scrape.sum(requests, &listed) >= 3.0);
+    let server = format!("https://127.0.0.1:{https_port}");
+    let not_found = [("server", &*server), ("status", "404")];
+    let responses = "coredns_dns_https_responses_total";
+    assert_eq!(
+        scrape.sum(responses, &not_found),
+        scrape.sum(responses, &[])
+    );
 }
