@@ -125,7 +125,8 @@ pub struct Settings {
     pub expire: Duration,
     /// How long any connection is kept; zero for no limit.
     pub max_age: Duration,
-    /// Idle connections kept for each server; 0 for no limit.
+    /// Idle connections kept for each server, protocol and slow-path thread; 0 for no limit. An
+    /// HTTPS server has only one connection anyway.
     pub max_idle_connections: usize,
     /// Response codes with which the next server is asked.
     pub failover: Vec<u16>,

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::waiting::{Fault, Waiting};
+use super::waiting::{AtEnd, Fault, Waiting};
 use super::{Carrier, UpstreamCounters};
 use crate::limits::MESSAGE_LEN_MAX;
 use crate::slow::io::{Backend, Socket};
@@ -34,6 +34,8 @@ pub(super) struct Datagrams {
     source: Option<IpAddr>,
     /// How long an idle socket is kept.
     expire: Duration,
+    /// How many idle ones are kept; 0 for no limit.
+    max_idle: usize,
     channels: RefCell<Vec<Rc<Channel>>>,
     counters: Arc<UpstreamCounters>,
 }
@@ -57,7 +59,7 @@ impl Datagrams {
     pub(super) fn new(
         backend: Backend,
         (address, source): (SocketAddr, Option<IpAddr>),
-        expire: Duration,
+        (expire, max_idle): (Duration, usize),
         counters: Arc<UpstreamCounters>,
     ) -> Self {
         Self {
@@ -66,12 +68,14 @@ impl Datagrams {
             address,
             source,
             expire,
+            max_idle,
             channels: RefCell::default(),
         }
     }
 
     /// Sends the question and waits for its reply, for as long as the caller likes.
     pub(super) async fn ask(&self, request: &Rc<[u8]>) -> Result<Message, Fault> {
+        let _trim = AtEnd(|| self.trim());
         let channel = self.channel()?;
         channel.left.set(channel.left.get() - 1);
         channel.used.set(Instant::now());
@@ -79,6 +83,19 @@ impl Datagrams {
         let message = ticket.message(request);
         channel.socket.send(message).await.map_err(Fault::io)?;
         ticket.outcome().await
+    }
+
+    /// Closes idle sockets beyond the limit.
+    fn trim(&self) {
+        if self.max_idle == 0 {
+            return;
+        }
+        let mut idle = 0;
+        self.channels.borrow_mut().retain(|channel| {
+            let is_idle = Rc::strong_count(channel) == 1 && channel.waiting.len() == 0;
+            idle += usize::from(is_idle);
+            !is_idle || idle <= self.max_idle
+        });
     }
 
     /// Closes sockets that nobody uses any more. `false` if none is left.

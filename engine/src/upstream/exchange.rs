@@ -353,6 +353,7 @@ impl Link {
     fn new(backend: Backend, group: &Group, upstream: &Arc<Upstream>) -> Self {
         let settings = &group.settings;
         let (address, source) = (upstream.address, settings.source_address);
+        let max_idle = settings.max_idle_connections;
         let tls = match &upstream.transport {
             Transport::Tls { config, name } => Some((Arc::clone(config), name.clone())),
             Transport::Dns | Transport::Https { .. } => None,
@@ -394,12 +395,13 @@ impl Link {
             datagrams: Datagrams::new(
                 backend,
                 (address, source),
-                settings.expire,
+                (settings.expire, max_idle),
                 Arc::clone(&upstream.counters),
             ),
             streams: Streams::new(
                 connect,
                 (settings.expire, settings.max_age),
+                max_idle,
                 (carrier, Arc::clone(&upstream.counters)),
             ),
             https,

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
-use super::waiting::{Fault, Waiting};
+use super::waiting::{AtEnd, Fault, Waiting};
 use super::{Carrier, UpstreamCounters};
 use crate::wire::Message;
 
@@ -37,6 +37,8 @@ pub(super) struct Streams {
     expire: Duration,
     /// How long any is; zero for no limit.
     max_age: Duration,
+    /// How many idle ones are kept; 0 for no limit.
+    max_idle: usize,
     connections: RefCell<Vec<Rc<Connection>>>,
     counters: (Carrier, Arc<UpstreamCounters>),
 }
@@ -46,6 +48,8 @@ struct Connection {
     out: mpsc::UnboundedSender<Vec<u8>>,
     opened: Instant,
     closed: Cell<bool>,
+    /// It is one idle connection too many.
+    surplus: Notify,
     /// A reply has come over it.
     proven: Cell<bool>,
 }
@@ -54,6 +58,7 @@ impl Streams {
     pub(super) fn new(
         connect: Connect,
         (expire, max_age): (Duration, Duration),
+        max_idle: usize,
         counters: (Carrier, Arc<UpstreamCounters>),
     ) -> Self {
         Self {
@@ -61,12 +66,14 @@ impl Streams {
             connect,
             expire,
             max_age,
+            max_idle,
             connections: RefCell::default(),
         }
     }
 
     /// Sends the question and waits for its reply, for as long as the caller likes.
     pub(super) async fn ask(&self, request: &Rc<[u8]>) -> Result<Message, Fault> {
+        let _trim = AtEnd(|| self.trim());
         loop {
             let connection = self.connection();
             if connection.waiting.len() >= IN_FLIGHT_MAX {
@@ -85,6 +92,22 @@ impl Streams {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Closes idle connections beyond the limit.
+    fn trim(&self) {
+        if self.max_idle == 0 {
+            return;
+        }
+        let mut idle = 0;
+        self.connections.borrow_mut().retain(|connection| {
+            idle += usize::from(connection.waiting.len() == 0);
+            let stays = connection.waiting.len() > 0 || idle <= self.max_idle;
+            if !stays {
+                connection.surplus.notify_one();
+            }
+            stays
+        });
     }
 
     /// The least busy connection, or a new one beside busy ones.
@@ -112,6 +135,7 @@ impl Streams {
             out,
             opened: Instant::now(),
             closed: Cell::new(false),
+            surplus: Notify::new(),
             proven: Cell::new(false),
         });
         connections.push(Rc::clone(&connection));
@@ -184,6 +208,7 @@ impl Connection {
             end = write => end,
             end = read => end,
             () = idle => Ok(()),
+            () = self.surplus.notified() => Ok(()),
         }
     }
 }

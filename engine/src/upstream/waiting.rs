@@ -144,6 +144,16 @@ impl Waiting {
     }
 }
 
+/// Does something when a question has ended, whichever way: with a reply, a fault, or because nobody
+/// waits any longer.
+pub(super) struct AtEnd<F: Fn()>(pub(super) F);
+
+impl<F: Fn()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// A place among the waiting, given up when dropped.
 pub(super) struct Ticket {
     waiting: Rc<Waiting>,

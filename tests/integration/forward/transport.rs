@@ -193,15 +193,39 @@ fn idle_connections_are_given_up() {
     let sockets = || {
         let pid = martlet.process.id();
         let port = upstream.address().port();
-        connections(pid, port)
+        connections(pid, "tcp", port)
     };
     let closed = wait_until(Duration::from_secs(5), || (sockets() == 0).then_some(()));
     assert!(closed.is_some(), "{} connections are open", sockets());
 }
 
-/// Established TCP connections to this port in the process's network.
-fn connections(pid: u32, port: u16) -> usize {
-    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();
+#[test]
+fn no_more_idle_connections_are_kept_than_told() {
+    // Each thread of the slow path has its own; four workers share one.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = (cores / 4).max(1);
+    for (protocol, option) in [("tcp", "force_tcp"), ("udp", "prefer_udp")] {
+        let upstream = Upstream::start("a");
+        upstream.misbehave("*", Fault::Late(Duration::from_millis(200)));
+        let martlet = serve(&[&upstream], &format!("{option}\nmax_idle_conns 1"));
+        let names: Vec<_> = (0..300).map(|n| format!("n{n}.wild.test.")).collect();
+        let queries: Vec<_> = names.iter().map(|name| Query::new(name, "A")).collect();
+        let replies = at_once(martlet.client().server, &queries);
+        assert!(replies.iter().all(Option::is_some), "{protocol}");
+        assert!(upstream.peers().len() > most, "{protocol}: there were more");
+        let (pid, port) = (martlet.process.id(), upstream.address().port());
+        let sockets = || connections(pid, protocol, port);
+        // Long before `expire`.
+        let few = wait_until(Duration::from_secs(5), || {
+            (1..=most).contains(&sockets()).then_some(())
+        });
+        assert!(few.is_some(), "{protocol}: {} are open", sockets());
+    }
+}
+
+/// Connections to this port in the process's network: established ones, and connected sockets.
+fn connections(pid: u32, protocol: &str, port: u16) -> usize {
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/{protocol}")).unwrap_or_default();
     let remote = format!(":{port:04X}");
     let established = table.lines().filter(|line| {
         let words: Vec<_> = line.split_whitespace().collect();
