@@ -25,6 +25,7 @@ use crate::corefile::{
 use crate::http::Endpoint;
 use crate::loops::Probe;
 use crate::metrics::Monitored;
+use crate::telemetry::consolidate::Consolidation;
 use crate::tls::TlsError;
 use crate::upstreams::UpstreamError;
 
@@ -46,8 +47,8 @@ pub struct Assembled {
     pub lameduck: Duration,
     /// What is printed at the start: zones and ports.
     pub banner: Vec<String>,
-    /// What an operator should know about options that have no effect yet.
-    pub notes: Vec<String>,
+    /// What `errors` counts instead of logging, by the number that its lines carry.
+    pub consolidations: Vec<Consolidation>,
     /// The detectors of `loop`, and where they ask.
     pub loops: Vec<Probe>,
     /// The printing end of the workers' log.
@@ -175,7 +176,7 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
     let interfaces = interfaces()?;
     let (log, lines) = LogSink::new();
     let mut clusters = Vec::new();
-    let mut notes = Vec::new();
+    let mut consolidations = Vec::new();
     let mut loops = Vec::new();
     // By host and port; `None` is every address.
     let mut listeners = BTreeMap::<(Option<IpAddr>, u16), (Scheme, Listener)>::new();
@@ -186,7 +187,7 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
         let hosts = hosts(block, &interfaces)?;
         let found = Found {
             clusters: &mut clusters,
-            notes: &mut notes,
+            consolidations: &mut consolidations,
             loops: &mut loops,
         };
         let stages = stages(block, &hosts, port, &interfaces, found)?;
@@ -295,7 +296,7 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
         monitored,
         lameduck,
         banner,
-        notes,
+        consolidations,
         loops,
         lines,
     })
@@ -304,7 +305,7 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
 /// What blocks need besides their stages.
 struct Found<'a> {
     clusters: &'a mut Vec<Cluster>,
-    notes: &'a mut Vec<String>,
+    consolidations: &'a mut Vec<Consolidation>,
     loops: &'a mut Vec<Probe>,
 }
 

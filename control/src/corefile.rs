@@ -50,6 +50,7 @@ pub use self::error::{Position, Problem, Problems, Reason, Warning, ZoneFault};
 use self::lexer::{Source, Span};
 use self::parse::RawBlock;
 pub use self::value::ListenAddress;
+pub(crate) use self::value::go_duration;
 pub use self::zone::ZoneName;
 
 mod address;

@@ -14,6 +14,7 @@ use crate::assemble::{self, AssembleError, Assembled};
 use crate::cluster::feed::{self, FeedError};
 use crate::corefile::{self, Corefile, Options, Problems};
 use crate::http::{self, HttpError, Readiness};
+use crate::telemetry::Printer;
 use crate::{loops, metrics, telemetry};
 
 /// Why the process ends with code 1.
@@ -112,11 +113,12 @@ fn serve(args: &ServeArgs) -> Result<(), RunError> {
     for warning in &corefile.warnings {
         tracing::warn!("{warning}");
     }
-    let assembled = assemble::assemble(&corefile, args.port)?;
-    for note in &assembled.notes {
-        tracing::warn!("{note}");
-    }
-    telemetry::print_lines(assembled.lines.clone()).map_err(system("start the log thread"))?;
+    let mut assembled = assemble::assemble(&corefile, args.port)?;
+    let (lines, consolidations) = (
+        assembled.lines.clone(),
+        std::mem::take(&mut assembled.consolidations),
+    );
+    let printer = Printer::start(lines, consolidations).map_err(system("start the log thread"))?;
     if let Some(path) = &args.pid_file {
         std::fs::write(path, format!("{}\n", std::process::id())).map_err(system(format!(
             "write the process ID to {}",
@@ -133,6 +135,7 @@ fn serve(args: &ServeArgs) -> Result<(), RunError> {
     runtime.block_on(serve_until_signal(args, assembled, cores))?;
     // Watches and connections end with the process; nothing is waited for.
     runtime.shutdown_background();
+    printer.finish();
     if let Some(path) = &args.pid_file {
         let _ = std::fs::remove_file(path);
     }

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::time::{Duration, Instant};
 
-use crossbeam::channel::Receiver;
+use crossbeam::channel::{self, Receiver, Sender};
 use martlet_engine::log::{Level, Line};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -13,6 +14,10 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use self::consolidate::{Consolidation, Verdict};
+
+pub mod consolidate;
 
 /// Sends what control and the libraries log to standard output.
 pub fn init() {
@@ -30,26 +35,76 @@ pub fn init() {
         .try_init();
 }
 
-/// Starts the thread that prints the lines of the workers.
-pub fn print_lines(lines: Receiver<Line>) -> io::Result<()> {
-    std::thread::Builder::new()
-        .name("log".into())
-        .spawn(move || {
-            while let Ok(first) = lines.recv() {
-                let mut text = String::new();
-                for line in std::iter::once(first).chain(lines.try_iter().take(1_024)) {
-                    let level = match line.level {
-                        Level::Info => "INFO",
-                        Level::Error => "ERROR",
-                    };
-                    // Writing to a string cannot fail.
-                    let _ = writeln!(text, "[{level}] {}", line.text);
-                }
-                // With standard output gone there is nobody left to tell.
-                let _ = io::stdout().lock().write_all(text.as_bytes());
+/// The thread that prints the lines of the workers.
+pub struct Printer {
+    stop: Sender<()>,
+    ended: Receiver<()>,
+}
+
+impl Printer {
+    /// Starts it. `consolidations` are those that lines name by number.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no more threads.
+    pub fn start(lines: Receiver<Line>, consolidations: Vec<Consolidation>) -> io::Result<Self> {
+        let (stop, stopped) = channel::bounded(1);
+        let (end, ended) = channel::bounded(1);
+        std::thread::Builder::new()
+            .name("log".into())
+            .spawn(move || {
+                print(&lines, &stopped, consolidations);
+                let _ = end.send(());
+            })?;
+        Ok(Self { stop, ended })
+    }
+
+    /// Prints what was sent so far and what was counted, and ends. Whoever reads our output may have
+    /// stopped reading: that is waited for a second.
+    pub fn finish(self) {
+        if self.stop.send(()).is_ok() {
+            let _ = self.ended.recv_timeout(Duration::from_secs(1));
+        }
+    }
+}
+
+/// How long to wait for a line when nothing else is to be done: as long as one likes.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+fn print(lines: &Receiver<Line>, stopped: &Receiver<()>, mut consolidations: Vec<Consolidation>) {
+    let mut goes_on = true;
+    while goes_on {
+        let wait = consolidate::next_end(&consolidations)
+            .map_or(IDLE, |end| end.saturating_duration_since(Instant::now()));
+        let mut first = None;
+        channel::select! {
+            recv(lines) -> line => {
+                goes_on = line.is_ok();
+                first = line.ok();
             }
-        })?;
-    Ok(())
+            recv(stopped) -> _ => goes_on = false,
+            default(wait) => {}
+        }
+        let mut text = String::new();
+        let now = Instant::now();
+        for line in first.into_iter().chain(lines.try_iter().take(1_024)) {
+            let level = match consolidate::judge(&mut consolidations, &line, now) {
+                Verdict::Counted => None,
+                Verdict::First(level) => level,
+                Verdict::Other => Some(match line.level {
+                    Level::Info => "INFO",
+                    Level::Error => "ERROR",
+                }),
+            };
+            if let Some(level) = level {
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "[{level}] {}", line.text);
+            }
+        }
+        consolidate::summarize(&mut consolidations, goes_on.then_some(now), &mut text);
+        // With standard output gone there is nobody left to tell.
+        let _ = io::stdout().lock().write_all(text.as_bytes());
+    }
 }
 
 /// `[LEVEL] message key=value…`

@@ -27,6 +27,17 @@ pub struct Line {
     pub level: Level,
     /// The text, without prefix and line end.
     pub text: String,
+    /// Whether it may be counted instead of printed.
+    pub counted: Option<Counted>,
+}
+
+/// An error that `consolidate` rules are about. The printing end has them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Counted {
+    /// The number of the list of rules.
+    pub rules: usize,
+    /// Where in the line the text begins that they are matched with.
+    pub cause_at: usize,
 }
 
 /// The workers' end of the queue.
@@ -51,7 +62,16 @@ impl LogSink {
 
     /// Hands a line over, or counts it as lost.
     pub fn send(&self, level: Level, text: String) {
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(Line { level, text }) {
+        self.send_line(Line {
+            level,
+            text,
+            counted: None,
+        });
+    }
+
+    /// The same with all that can be said of a line.
+    pub fn send_line(&self, line: Line) {
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -16,9 +16,10 @@ use crate::cluster::source::api::{Access, ApiLimits, ClientTls};
 use crate::cluster::store::StoreSettings;
 use crate::corefile::{
     Cache, Class, Directives, Fallthrough, Kubernetes, KubernetesSource, Log, Loop, PodMode,
-    Position, Refresh, ServerBlock, Shuffle, Store, ZoneName,
+    Position, Refresh, ServerBlock, Store, ZoneName,
 };
 use crate::loops::{self, Probe};
+use crate::telemetry::consolidate::Consolidation;
 use crate::upstreams;
 
 /// The stages of a block, in CoreDNS's order.
@@ -31,10 +32,11 @@ pub(super) fn stages(
 ) -> Result<Arc<[Stage]>, AssembleError> {
     let Found {
         clusters,
-        notes,
+        consolidations,
         loops,
     } = found;
     let Directives {
+        debug,
         errors,
         log,
         local,
@@ -48,13 +50,14 @@ pub(super) fn stages(
         ..
     } = &block.directives;
     let cache = cache.as_ref().map(|cache| Arc::new(cache_stage(cache)));
-    let mut note = |text: &str| notes.push(format!("{}: {text}", block.position));
     let mut stages = Vec::new();
     if let Some(errors) = errors {
-        if !errors.consolidate.is_empty() {
-            note("errors: `consolidate` is not supported yet; every error is logged");
-        }
-        stages.push(Stage::Errors(errors::Errors));
+        let rules = Consolidation::new(&errors.consolidate, debug.is_some());
+        let rules = rules.map(|rules| {
+            consolidations.push(rules);
+            consolidations.len() - 1
+        });
+        stages.push(Stage::Errors(errors::Errors { rules }));
     }
     if !log.is_empty() {
         stages.push(Stage::Log(log::Log {
@@ -69,10 +72,7 @@ pub(super) fn stages(
     if any.is_some() {
         stages.push(Stage::Any);
     }
-    if let Some(loadbalance) = loadbalance {
-        if loadbalance.shuffle != Shuffle::Random || !loadbalance.prefer.is_empty() {
-            note("loadbalance: `weighted` and `prefer` are not supported yet; addresses rotate");
-        }
+    if loadbalance.is_some() {
         stages.push(Stage::LoadBalance);
     }
     if let Some(cache) = &cache {

@@ -74,6 +74,36 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     (!text.is_empty() && total.as_nanos() <= i64::MAX as u128).then_some(total)
 }
 
+/// Writes a duration as Go does: `30s`, `1h30m0s`, `1.5s`, `300ms`.
+pub(crate) fn go_duration(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    let in_units = |unit: u128, name: &str| {
+        let digits = unit.ilog10() as usize;
+        let fraction = format!("{:0digits$}", nanos % unit);
+        let number = format!("{}.{fraction}", nanos / unit);
+        format!(
+            "{}{name}",
+            number.trim_end_matches('0').trim_end_matches('.')
+        )
+    };
+    match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => in_units(1_000, "µs"),
+        1_000_000..1_000_000_000 => in_units(1_000_000, "ms"),
+        _ => {
+            let seconds = duration.as_secs();
+            let whole = Duration::from_secs(seconds / 60 * 60);
+            let rest = (duration - whole).as_secs_f64();
+            match (seconds / 3_600, seconds / 60 % 60) {
+                (0, 0) => format!("{rest}s"),
+                (0, minutes) => format!("{minutes}m{rest}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{rest}s"),
+            }
+        }
+    }
+}
+
 /// `number` units, cut to whole nanoseconds.
 fn nanoseconds(number: &str, unit: &str) -> Option<u64> {
     let unit: u64 = match unit {
@@ -106,6 +136,17 @@ fn nanoseconds(number: &str, unit: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn writes_durations() {
+        for text in [
+            "0s", "7ns", "1.5µs", "300ms", "1s", "1.5s", "30s", "5m0s", "1m0.25s", "1h0m0s",
+            "1h30m1s",
+        ] {
+            let read = duration(text.trim_start_matches("0s")).unwrap_or_default();
+            assert_eq!(go_duration(read), text);
+        }
+    }
 
     #[test]
     fn reads_durations() {

@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 
 use crate::chain::{Context, Step};
-use crate::log::Level;
+use crate::log::{Counted, Level, Line};
 
-/// The plugin's settings. Consolidation comes with the rest of the logging.
+/// The plugin's settings.
 #[derive(Clone, Debug, Default)]
-pub struct Errors;
+pub struct Errors {
+    /// The list of `consolidate` rules at the printing end of the log, if there are any.
+    pub rules: Option<usize>,
+}
 
 impl Errors {
     pub(crate) fn response(&self, context: &Context<'_>, step: Step) {
@@ -21,7 +24,13 @@ impl Errors {
         let (name, qtype) = (context.name, context.query.qtype);
         // Writing to a string cannot fail.
         let cause = context.cause.as_deref().unwrap_or(cause);
-        let _ = write!(text, "plugin/errors: {} {name} {qtype}: {cause}", rcode.0);
-        context.log.send(Level::Error, text);
+        let _ = write!(text, "plugin/errors: {} {name} {qtype}: ", rcode.0);
+        let cause_at = text.len();
+        text.push_str(cause);
+        context.log.send_line(Line {
+            level: Level::Error,
+            text,
+            counted: self.rules.map(|rules| Counted { rules, cause_at }),
+        });
     }
 }

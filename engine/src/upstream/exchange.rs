@@ -19,7 +19,7 @@ use super::datagram::Datagrams;
 use super::https::HttpsClient;
 use super::stream::{Octets, Streams};
 use super::waiting::Fault;
-use super::{Carrier, Group, Transport, Upstream, tls};
+use super::{Carrier, Group, Settings, Transport, Upstream, tls};
 use crate::chain::Random;
 use crate::gathered::{ExchangeError, Exchanged};
 use crate::slow::io::Backend;
@@ -244,7 +244,11 @@ impl Exchanger {
             Err(match fault {
                 Some(Fault::Mismatch) => ExchangeError::Mismatch,
                 Some(fault) => ExchangeError::Failed(fault.to_string().into()),
-                None => ExchangeError::Failed("i/o timeout".into()),
+                None => {
+                    let last = in_use.last().map_or(0, |&place| place);
+                    let stream = goes_over_stream(settings, stream);
+                    ExchangeError::Failed(silence(&group.upstreams[last], stream).into())
+                }
             })
         })
     }
@@ -259,7 +263,7 @@ impl Exchanger {
     ) -> Result<Message, Fault> {
         let settings = &group.settings;
         let sent = Instant::now();
-        let stream = settings.force_tcp || (stream && !settings.prefer_udp);
+        let stream = goes_over_stream(settings, stream);
         let asking = async {
             let message = self.ask(group, upstream, request, stream).await?;
             let retry = message.flags().has(Flags::TC) && settings.prefer_udp && !stream;
@@ -271,7 +275,7 @@ impl Exchanger {
         let result = timeout(settings.read_timeout, asking)
             .await
             .unwrap_or(Err(Fault::Timeout))
-            .map_err(|fault| locate(fault, upstream));
+            .map_err(|fault| locate(fault, upstream, stream));
         if let Ok(message) = &result {
             let failed = message.rcode() == Rcode::SERVFAIL;
             let rtt = sent.elapsed();
@@ -546,9 +550,26 @@ impl Look {
     }
 }
 
+/// Whether a query that came over a stream (or not) is passed on over one.
+const fn goes_over_stream(settings: &Settings, stream: bool) -> bool {
+    settings.force_tcp || (stream && !settings.prefer_udp)
+}
+
+/// What is told of a server that said nothing. Its beginning and end are those of CoreDNS, which
+/// the patterns of `errors { consolidate }` rely on.
+fn silence(upstream: &Upstream, stream: bool) -> String {
+    let datagrams = !stream && matches!(upstream.transport, Transport::Dns);
+    let protocol = if datagrams { "udp" } else { "tcp" };
+    format!("read {protocol} {}: i/o timeout", upstream.address)
+}
+
 /// Says which server a fault is about.
-fn locate(fault: Fault, upstream: &Upstream) -> Fault {
+fn locate(fault: Fault, upstream: &Upstream, stream: bool) -> Fault {
     match fault {
+        Fault::Timeout => Fault::io(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            silence(upstream, stream),
+        )),
         Fault::Io { error, reused } => {
             let text = format!("{}: {error}", upstream.address);
             Fault::Io {
