@@ -28,6 +28,7 @@ use crate::metrics::Monitored;
 use crate::telemetry::consolidate::Consolidation;
 use crate::tls::TlsError;
 use crate::upstreams::UpstreamError;
+use crate::weights::{WeightFile, WeightsError};
 
 /// Everything that a start needs.
 pub struct Assembled {
@@ -49,6 +50,8 @@ pub struct Assembled {
     pub banner: Vec<String>,
     /// What `errors` counts instead of logging, by the number that its lines carry.
     pub consolidations: Vec<Consolidation>,
+    /// The weight files of `loadbalance`.
+    pub weights: Vec<WeightFile>,
     /// The detectors of `loop`, and where they ask.
     pub loops: Vec<Probe>,
     /// The printing end of the workers' log.
@@ -121,6 +124,14 @@ pub enum AssembleError {
     /// The upstreams of a `forward`.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// The weight file of a `loadbalance`.
+    #[error("{position}: loadbalance: {source}")]
+    Weights {
+        /// Where the server block stands.
+        position: Position,
+        /// What is wrong with it.
+        source: Box<WeightsError>,
+    },
     /// The interfaces cannot be listed.
     #[error("cannot list the network interfaces: {0}")]
     Interfaces(std::io::Error),
@@ -177,6 +188,7 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
     let (log, lines) = LogSink::new();
     let mut clusters = Vec::new();
     let mut consolidations = Vec::new();
+    let mut weights = Vec::new();
     let mut loops = Vec::new();
     // By host and port; `None` is every address.
     let mut listeners = BTreeMap::<(Option<IpAddr>, u16), (Scheme, Listener)>::new();
@@ -188,6 +200,7 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
         let found = Found {
             clusters: &mut clusters,
             consolidations: &mut consolidations,
+            weights: &mut weights,
             loops: &mut loops,
         };
         let stages = stages(block, &hosts, port, &interfaces, found)?;
@@ -297,6 +310,7 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
         lameduck,
         banner,
         consolidations,
+        weights,
         loops,
         lines,
     })
@@ -306,6 +320,7 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
 struct Found<'a> {
     clusters: &'a mut Vec<Cluster>,
     consolidations: &'a mut Vec<Consolidation>,
+    weights: &'a mut Vec<WeightFile>,
     loops: &'a mut Vec<Probe>,
 }
 

@@ -17,3 +17,4 @@ pub mod run;
 pub mod telemetry;
 pub mod tls;
 pub mod upstreams;
+pub mod weights;

@@ -159,6 +159,7 @@ async fn serve_until_signal(
         monitored,
         lameduck,
         banner,
+        weights,
         loops,
         ..
     } = assembled;
@@ -183,6 +184,9 @@ async fn serve_until_signal(
     let monitored = Arc::new(monitored);
     for listening in scraped {
         metrics::serve(listening, Arc::clone(&monitored), server.gauges());
+    }
+    for file in weights {
+        tokio::spawn(file.watch());
     }
     for probe in loops {
         tokio::spawn(loops::watch(probe));

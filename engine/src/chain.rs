@@ -49,6 +49,8 @@ pub enum Stage {
     Any,
     /// Rotates RRsets.
     LoadBalance,
+    /// Puts some addresses first.
+    OrderAddresses(Arc<loadbalance::Order>),
     /// Clamps TTLs.
     Clamp(Arc<cache::Cache>),
     /// Answers from the cluster's index.
@@ -86,6 +88,7 @@ impl Stage {
             Self::Store(cache) => cache.query(context, reply),
             Self::Loop(detector) => detector.query(context),
             Self::LoadBalance => loadbalance::query(context),
+            Self::OrderAddresses(order) => order.query(context),
             Self::Local(local) => local.query(context, reply),
             Self::Any => any::query(context, reply),
             Self::Kubernetes(kubernetes) => kubernetes.query(context, reply),
@@ -99,6 +102,7 @@ impl Stage {
             Self::Errors(errors) => errors.response(context, step),
             Self::Log(log) => log.response(context, step, reply),
             Self::LoadBalance => loadbalance::response(context, step, reply),
+            Self::OrderAddresses(order) => order.response(context, step, reply),
             Self::Clamp(cache) => cache.clamp(context, step, reply),
             Self::Store(cache) => cache.response(context, step, reply),
             Self::Local(_)

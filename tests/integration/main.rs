@@ -8,6 +8,7 @@ mod errors;
 mod external_name;
 mod fixtures;
 mod forward;
+mod loadbalance;
 mod loop_;
 mod metrics;
 mod real_upstream;

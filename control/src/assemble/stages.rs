@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use martlet_engine::chain::Stage;
 use martlet_engine::index::ClusterIndex;
-use martlet_engine::plugins::{cache, errors, forward, kubernetes, local, log};
+use martlet_engine::plugins::{cache, errors, forward, kubernetes, loadbalance, local, log};
 
 use super::{AssembleError, Found, Interface, wire};
 use crate::cluster::feed::{Cluster, Source};
@@ -15,12 +15,13 @@ use crate::cluster::source::SourceSettings;
 use crate::cluster::source::api::{Access, ApiLimits, ClientTls};
 use crate::cluster::store::StoreSettings;
 use crate::corefile::{
-    Cache, Class, Directives, Fallthrough, Kubernetes, KubernetesSource, Log, Loop, PodMode,
-    Position, Refresh, ServerBlock, Store, ZoneName,
+    Cache, Class, Directives, Fallthrough, Kubernetes, KubernetesSource, LoadBalance, Log, Loop,
+    PodMode, Position, Refresh, ServerBlock, Shuffle, Store, ZoneName,
 };
 use crate::loops::{self, Probe};
 use crate::telemetry::consolidate::Consolidation;
 use crate::upstreams;
+use crate::weights::WeightFile;
 
 /// The stages of a block, in CoreDNS's order.
 pub(super) fn stages(
@@ -33,6 +34,7 @@ pub(super) fn stages(
     let Found {
         clusters,
         consolidations,
+        weights,
         loops,
     } = found;
     let Directives {
@@ -72,8 +74,8 @@ pub(super) fn stages(
     if any.is_some() {
         stages.push(Stage::Any);
     }
-    if loadbalance.is_some() {
-        stages.push(Stage::LoadBalance);
+    if let Some(loadbalance) = loadbalance {
+        stages.push(balance(loadbalance, block, weights)?);
     }
     if let Some(cache) = &cache {
         stages.push(Stage::Clamp(Arc::clone(cache)));
@@ -119,6 +121,28 @@ pub(super) fn stages(
         stages.push(Stage::Whoami);
     }
     Ok(stages.into())
+}
+
+fn balance(
+    directive: &LoadBalance,
+    block: &ServerBlock,
+    files: &mut Vec<WeightFile>,
+) -> Result<Stage, AssembleError> {
+    let order = match &directive.shuffle {
+        Shuffle::Random if directive.prefer.is_empty() => return Ok(Stage::LoadBalance),
+        Shuffle::Random => loadbalance::Order::Networks(directive.prefer.as_slice().into()),
+        Shuffle::Weighted { file, reload } => {
+            let file =
+                WeightFile::open(file, *reload).map_err(|source| AssembleError::Weights {
+                    position: block.position.clone(),
+                    source: Box::new(source),
+                })?;
+            let weights = file.weights();
+            files.push(file);
+            loadbalance::Order::Weights(weights)
+        }
+    };
+    Ok(Stage::OrderAddresses(Arc::new(order)))
 }
 
 /// Where `loop` asks: at the block's first address.
