@@ -185,6 +185,7 @@ impl<'a> Arg<'a> {
     /// A problem: it has the wrong form.
     pub(super) fn is_not(self, expected: &'static str) -> Problem {
         self.problem(Reason::NotA {
+            of: (&*self.of.text).into(),
             value: self.text().into(),
             expected,
         })
@@ -233,6 +234,7 @@ impl<'a> Arg<'a> {
     pub(super) fn unknown_word(self, choices: impl Iterator<Item = &'static str>) -> Problem {
         let choices: Vec<_> = choices.collect();
         self.problem(Reason::UnknownWord {
+            of: (&*self.of.text).into(),
             value: self.text().into(),
             expected: format!("one of {}", choices.join(", ")).into(),
             nearest: nearest(self.text(), choices),

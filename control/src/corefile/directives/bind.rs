@@ -112,11 +112,11 @@ mod tests {
             ),
             (
                 "bind 10.0.0.1:53",
-                "2:6: `10.0.0.1:53` is not an IP address or the name of an interface",
+                "2:6: `bind`: `10.0.0.1:53` is not an IP address or the name of an interface",
             ),
             (
                 "bind fe80::1%eth0",
-                "2:6: `fe80::1%eth0` is not an IP address or the name of an interface",
+                "2:6: `bind`: `fe80::1%eth0` is not an IP address or the name of an interface",
             ),
         ] {
             assert_eq!(bad(text), [format!("Corefile:{expected}")], "{text}");

@@ -69,12 +69,15 @@ mod tests {
     fn refuses_the_rest() {
         let address = "an address with a port, such as :8080 or 127.0.0.1:8080";
         for (text, expected) in [
-            ("health 8080", &*format!("2:8: `8080` is not {address}")),
+            (
+                "health 8080",
+                &*format!("2:8: `health`: `8080` is not {address}"),
+            ),
             ("health :1 :2", "2:11: `health` takes no argument `:2` here"),
             ("health {\n lameduck\n}", "3:2: `lameduck` needs a duration"),
             (
                 "health {\n lameduck 5\n}",
-                "3:11: `5` is not a duration, such as 30s or 1h30m",
+                "3:11: `lameduck`: `5` is not a duration, such as 30s or 1h30m",
             ),
             (
                 "health {\n lameduck 5s 6s\n}",

@@ -211,7 +211,8 @@ impl Kubernetes {
             }
             "apiserver_qps" => {
                 let argument = option.required("a number of requests a second")?;
-                let qps: f32 = argument.number()?;
+                let qps = argument.text().parse::<f32>();
+                let qps = qps.map_err(|_| argument.is_not("a number"))?;
                 if !qps.is_finite() || qps < 0.0 {
                     return Err(argument.out_of("at least 0"));
                 }

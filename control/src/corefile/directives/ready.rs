@@ -99,7 +99,7 @@ mod tests {
             ),
             (
                 "ready {\n monitor always\n}",
-                "3:10: `always` is not one of until-ready, continuously",
+                "3:10: `monitor`: `always` is not one of until-ready, continuously",
             ),
         ] {
             assert_eq!(bad(text), [format!("Corefile:{expected}")], "{text}");

@@ -218,8 +218,10 @@ pub enum Reason {
         nearest: Option<Box<str>>,
     },
     /// A word where one of a few was expected.
-    #[error("`{value}` is not {expected}")]
+    #[error("`{of}`: `{value}` is not {expected}")]
     UnknownWord {
+        /// The directive or option.
+        of: Box<str>,
         /// The word.
         value: Box<str>,
         /// What was expected, with the choices.
@@ -228,8 +230,10 @@ pub enum Reason {
         nearest: Option<Box<str>>,
     },
     /// A word of the wrong form.
-    #[error("`{value}` is not {expected}")]
+    #[error("`{of}`: `{value}` is not {expected}")]
     NotA {
+        /// The directive or option.
+        of: Box<str>,
         /// The word.
         value: Box<str>,
         /// What was expected, with an example.

@@ -198,7 +198,7 @@ fn imports_files() {
         ),
         (
             ". {\n  import bad\n}",
-            "bad:2:12: `x` is not a number (whole, and not negative)",
+            "bad:2:12: `prefetch`: `x` is not a number (whole, and not negative)",
         ),
     ] {
         let found = read(text).expect_err(text).to_string();

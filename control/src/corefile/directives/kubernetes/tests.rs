@@ -161,18 +161,18 @@ fn refuses_the_rest() {
         ("pods", "3:2: `pods` needs disabled, insecure or verified"),
         (
             "pods secure",
-            "3:7: `secure` is not one of disabled, insecure, verified",
+            "3:7: `pods`: `secure` is not one of disabled, insecure, verified",
         ),
         ("pods verified x", "3:16: `pods` takes no argument `x` here"),
         ("ttl", "3:2: `ttl` needs a number of seconds"),
         ("ttl 3601", "3:6: `ttl` must be from 0 to 3600, not `3601`"),
         (
             "ttl -1",
-            "3:6: `-1` is not a number (whole, and not negative)",
+            "3:6: `ttl`: `-1` is not a number (whole, and not negative)",
         ),
         (
             "ttl 30s",
-            "3:6: `30s` is not a number (whole, and not negative)",
+            "3:6: `ttl`: `30s` is not a number (whole, and not negative)",
         ),
         (
             "namespaces",
@@ -204,10 +204,13 @@ fn refuses_the_rest() {
             "3:21: `endpoint_pod_names` takes no argument `x` here",
         ),
         ("ignore", "3:2: `ignore` needs empty_service"),
-        ("ignore all", "3:9: `all` is not one of empty_service"),
+        (
+            "ignore all",
+            "3:9: `ignore`: `all` is not one of empty_service",
+        ),
         (
             "startup_timeout 5",
-            "3:18: `5` is not a duration, such as 30s or 1h30m",
+            "3:18: `startup_timeout`: `5` is not a duration, such as 30s or 1h30m",
         ),
         (
             "apiserver_qps -1",
@@ -215,12 +218,12 @@ fn refuses_the_rest() {
         ),
         (
             "apiserver_qps x",
-            "3:16: `x` is not a number (whole, and not negative)",
+            "3:16: `apiserver_qps`: `x` is not a number",
         ),
         ("apiserver_burst", "3:2: `apiserver_burst` needs a number"),
         (
             "apiserver_max_inflight 1.5",
-            "3:25: `1.5` is not a number (whole, and not negative)",
+            "3:25: `apiserver_max_inflight`: `1.5` is not a number (whole, and not negative)",
         ),
         (
             "fallthrough a..b",
