@@ -71,7 +71,7 @@ impl Message {
         };
         let mut at = records_at;
         for (section, count) in [word(6), word(8), word(10)].into_iter().enumerate() {
-            for _ in 0..count {
+            for nth in 1..=count {
                 let record = record_at(octets, at).ok_or(MessageError::Malformed)?;
                 if !leads_backwards(octets, at) {
                     return Err(MessageError::Malformed);
@@ -85,7 +85,12 @@ impl Message {
                     message
                         .opt
                         .get_or_insert_with(|| (u16::from_be_bytes(low), options));
-                } else if message.opt.is_none() && record.rtype != RType::TSIG {
+                } else if record.rtype == RType::TSIG {
+                    // A signature comes last; anywhere else its octets could not be left out.
+                    if section != 2 || nth != count {
+                        return Err(MessageError::Malformed);
+                    }
+                } else if message.opt.is_none() {
                     message.counts[section] += 1;
                     message.records_end = at;
                 }
@@ -244,6 +249,7 @@ mod tests {
     fn only_replies_to_the_question_are_taken() {
         const Q: &[u8] = b"\x01a\x04TEST\0\0\x01\0\x01";
         const A: &[u8] = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01";
+        const TSIG: &[u8] = b"\0\0\xfa\0\xff\0\0\0\0\0\0";
         let with = |parts: &[&[u8]]| [&[Q], parts].concat().concat();
         type Case<'a> = (&'a str, Vec<u8>, Result<[u16; 3], MessageError>);
         let cases: &[Case<'_>] = &[
@@ -286,6 +292,21 @@ mod tests {
                     &with(&[A, b"\0\0\x29\x04\xd0\0\0\0\0\0\0", A]),
                 ),
                 Ok([1, 0, 0]),
+            ),
+            (
+                "a signature at the end",
+                reply([1, 1, 0, 1], &with(&[A, TSIG])),
+                Ok([1, 0, 0]),
+            ),
+            (
+                "a signature before a record",
+                reply([1, 2, 0, 0], &with(&[TSIG, A])),
+                Err(MessageError::Malformed),
+            ),
+            (
+                "a signature before another section",
+                reply([1, 1, 0, 1], &with(&[TSIG, A])),
+                Err(MessageError::Malformed),
             ),
             (
                 "a query",
