@@ -400,5 +400,7 @@ fn a_refused_token_is_said_and_answers_are_servfail() {
     assert_eq!(martlet.client().ask(WEB, "A").rcode, "SERVFAIL");
     let said = wait_until(SOON, || martlet.log().contains("nauthorized").then_some(()));
     assert!(said.is_some(), "{}", martlet.log());
+    let remedy = "does not know who we are: check the pod's service account token";
+    assert!(martlet.log().contains(remedy), "{}", martlet.log());
     assert!(api.recorded().iter().all(|request| request.status == 401));
 }

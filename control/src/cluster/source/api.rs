@@ -9,6 +9,7 @@ mod client;
 mod measured;
 mod outage;
 mod partial;
+mod remedy;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 
 use self::outage::Outage;
 use self::partial::{Partial, Resource};
+use self::remedy::Asked;
 use super::SourceSettings;
 use crate::cluster::decode::{WireEndpointSlice, WireNamespace, WirePod, WireService};
 use crate::cluster::object::{Event, Kind};
@@ -124,17 +126,18 @@ pub async fn run(
     settings: SourceSettings,
     events: Sender<Event>,
 ) -> Result<(), SourceError> {
-    let client = client::connect(access, limits).await?;
+    let (client, url) = client::connect(access, limits).await?;
+    let server = (client, url);
     let mut watches = JoinSet::new();
     for kind in settings.kinds() {
-        let (client, settings, events) = (client.clone(), settings.clone(), events.clone());
+        let (server, settings, events) = (server.clone(), settings.clone(), events.clone());
         match kind {
-            Kind::Namespace => watches.spawn(watch::<WireNamespace>(client, settings, events)),
-            Kind::Service => watches.spawn(watch::<WireService>(client, settings, events)),
+            Kind::Namespace => watches.spawn(watch::<WireNamespace>(server, settings, events)),
+            Kind::Service => watches.spawn(watch::<WireService>(server, settings, events)),
             Kind::EndpointSlice => {
-                watches.spawn(watch::<WireEndpointSlice>(client, settings, events))
+                watches.spawn(watch::<WireEndpointSlice>(server, settings, events))
             }
-            Kind::Pod => watches.spawn(watch::<WirePod>(client, settings, events)),
+            Kind::Pod => watches.spawn(watch::<WirePod>(server, settings, events)),
         };
     }
     drop(events);
@@ -149,7 +152,11 @@ pub async fn run(
 }
 
 /// Lists and watches one kind until nobody listens.
-async fn watch<W: Resource>(client: Client, settings: SourceSettings, events: Sender<Event>) {
+async fn watch<W: Resource>(
+    (client, url): (Client, String),
+    settings: SourceSettings,
+    events: Sender<Event>,
+) {
     let start = || {
         watcher(
             Api::<Partial<W>>::all(client.clone()),
@@ -157,7 +164,12 @@ async fn watch<W: Resource>(client: Client, settings: SourceSettings, events: Se
         )
     };
     let mut stream = Box::pin(start());
-    let mut outage = Outage::new(W::KIND);
+    let asked = Asked {
+        url,
+        group: W::GROUP,
+        plural: W::PLURAL,
+    };
+    let mut outage = Outage::new(W::KIND, asked);
     let mut listing = false;
     loop {
         let next = tokio::select! {

@@ -13,8 +13,11 @@ use tower::util::option_layer;
 use super::measured::Measure;
 use super::{Access, ApiLimits, ClientTls, SourceError};
 
-/// Sets the client up. No connection is made yet.
-pub(super) async fn connect(access: Access, limits: ApiLimits) -> Result<Client, SourceError> {
+/// Sets the client up and tells the server's URL. No connection is made yet.
+pub(super) async fn connect(
+    access: Access,
+    limits: ApiLimits,
+) -> Result<(Client, String), SourceError> {
     let mut config = configure(access).await?;
     let agent = HeaderValue::from_static(concat!("martlet/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));
@@ -22,17 +25,18 @@ pub(super) async fn connect(access: Access, limits: ApiLimits) -> Result<Client,
     let authority = config.cluster_url.authority();
     let measure = Measure::new(authority.map_or("", |authority| authority.as_str()));
     let builder = ClientBuilder::try_from(config).map_err(|source| SourceError::Client {
-        url,
+        url: url.clone(),
         source: Box::new(source),
     })?;
     let rate = rate_limit(limits).map(|(requests, per)| RateLimitLayer::new(requests, per));
     let in_flight = limits.max_inflight.filter(|&max| max > 0);
     let in_flight = in_flight.and_then(|max| usize::try_from(max).ok());
-    Ok(builder
+    let client = builder
         .with_layer(&measure)
         .with_layer(&option_layer(in_flight.map(ConcurrencyLimitLayer::new)))
         .with_layer(&option_layer(rate))
-        .build())
+        .build();
+    Ok((client, url))
 }
 
 async fn configure(access: Access) -> Result<Config, SourceError> {

@@ -9,11 +9,13 @@ use kube::runtime::watcher::{self, DefaultBackoff};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
+use super::remedy::Asked;
 use crate::cluster::object::Kind;
 
 /// The state of one kind's watch between its errors.
 pub(super) struct Outage {
     kind: Kind,
+    asked: Asked,
     backoff: DefaultBackoff,
     current: Option<Current>,
 }
@@ -26,9 +28,10 @@ struct Current {
 
 impl Outage {
     /// No outage yet.
-    pub(super) fn new(kind: Kind) -> Self {
+    pub(super) fn new(kind: Kind, asked: Asked) -> Self {
         Self {
             kind,
+            asked,
             backoff: DefaultBackoff::default(),
             current: None,
         }
@@ -52,6 +55,7 @@ impl Outage {
             warn!(
                 kind = %self.kind,
                 error = chain(error),
+                help = self.asked.remedy(error),
                 lasting_s = (now - current.since).as_secs(),
                 retry_in_ms = pause.as_millis(),
                 "watch failed; what is known stays in force"
