@@ -73,7 +73,7 @@ impl Stage {
             Self::Log(_) => Plugin::Log,
             Self::Local(_) => Plugin::Local,
             Self::Any => Plugin::Any,
-            Self::LoadBalance => Plugin::LoadBalance,
+            Self::LoadBalance | Self::OrderAddresses(_) => Plugin::LoadBalance,
             Self::Clamp(_) | Self::Store(_) => Plugin::Cache,
             Self::Kubernetes(_) => Plugin::Kubernetes,
             Self::Loop(_) => Plugin::Loop,

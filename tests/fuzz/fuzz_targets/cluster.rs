@@ -9,6 +9,7 @@ use martlet_engine::index::{
     ServiceParts,
 };
 use martlet_engine::log::LogSink;
+use martlet_engine::metrics::Scope;
 use martlet_engine::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
 use martlet_engine::wire::name::wire_from_text;
 
@@ -38,12 +39,14 @@ pub fn listener(stages: Vec<Stage>) -> Listener {
         zone: wire("."),
         labels: 0,
         stages: stages.into(),
+        scope: Scope::NONE,
     };
     Listener {
         addresses: Vec::new(),
         protocol: Protocol::Dns,
         blocks: vec![block],
         other_classes: false,
+        scope: Scope::NONE,
     }
 }
 
