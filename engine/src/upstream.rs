@@ -4,6 +4,7 @@
 //! known of one of its servers. Sockets and questions in flight belong to a single thread's
 //! `Exchanger`, which needs no locks for them.
 
+mod choice;
 mod counters;
 mod datagram;
 mod exchange;

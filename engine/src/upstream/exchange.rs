@@ -15,6 +15,7 @@ use futures_util::future::{FutureExt, LocalBoxFuture, Shared};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::choice::Choice;
 use super::datagram::Datagrams;
 use super::https::HttpsClient;
 use super::stream::{Octets, Streams};
@@ -31,8 +32,6 @@ const EXCHANGE_MAX: Duration = Duration::from_secs(5);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Attempts for one question at the same time.
 const PARALLEL_MAX: usize = 3;
-/// One query in so many goes to a server that mostly fails, to see whether it still does.
-const TRIAL: usize = 32;
 /// How often unused sockets are looked for.
 const PURGE: Duration = Duration::from_secs(1);
 
@@ -419,73 +418,6 @@ struct Concurrent<'g>(&'g Group);
 impl Drop for Concurrent<'_> {
     fn drop(&mut self) {
         self.0.concurrent.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Which server is asked next.
-struct Choice<'g> {
-    group: &'g Group,
-    order: Vec<usize>,
-    /// How far in the order the query has come; it goes round.
-    next: usize,
-    /// A server for when all are down.
-    anyone: usize,
-    /// This query may try a server that mostly fails.
-    trial: bool,
-}
-
-impl<'g> Choice<'g> {
-    fn new(group: &'g Group, random: &mut Random) -> Self {
-        Self {
-            group,
-            order: group.order(random),
-            next: 0,
-            anyone: random.below(group.upstreams.len()),
-            trial: random.below(TRIAL) == 0,
-        }
-    }
-
-    /// The next server that is up and is not being asked; suspects and those that mostly fail only
-    /// if there is nobody better. If `needed`, one that is down as the last resort.
-    fn next(&mut self, in_use: &[usize], needed: bool) -> Option<usize> {
-        let count = self.order.len();
-        let max_fails = self.group.settings.max_fails;
-        let health = |place: usize| &self.group.upstreams[place].health;
-        let good = |place: usize| {
-            !health(place).is_suspect() && (self.trial || !health(place).mostly_fails())
-        };
-        let pick = |allowed: &dyn Fn(usize) -> bool| {
-            (0..count).find(|step| {
-                let place = self.order[(self.next + step) % count];
-                !in_use.contains(&place) && !health(place).is_down(max_fails) && allowed(place)
-            })
-        };
-        let step = pick(&good).or_else(|| pick(&|_| true));
-        if let Some(step) = step {
-            let place = self.order[(self.next + step) % count];
-            self.next = (self.next + step + 1) % count;
-            return Some(place);
-        }
-        if !needed {
-            return None;
-        }
-        let broken = &self.group.counters.healthcheck_broken;
-        broken.fetch_add(1, Ordering::Relaxed);
-        (!self.group.settings.fail_fast).then_some(self.anyone)
-    }
-
-    /// Whether this server mostly fails while another does not.
-    fn has_better(&self, place: usize) -> bool {
-        let upstreams = &self.group.upstreams;
-        let max_fails = self.group.settings.max_fails;
-        upstreams[place].health.mostly_fails()
-            && upstreams.iter().enumerate().any(|(other, upstream)| {
-                let health = &upstream.health;
-                other != place
-                    && !health.mostly_fails()
-                    && !health.is_suspect()
-                    && !health.is_down(max_fails)
-            })
     }
 }
 
