@@ -24,7 +24,7 @@ use martlet_bench::cluster::{Cluster, Shape};
 use martlet_bench::fixture::{self, PAYLOAD_SIZE, QueryKind};
 use martlet_bench::load::QuerySet;
 use martlet_engine::index::{
-    ClusterIndex, LabelRef, Namespace, ServiceKind, ServiceName, ServiceNode, ServiceParts,
+    ClusterIndex, Encoded, LabelRef, Namespace, ServiceKind, ServiceName, ServiceNode, ServiceParts,
 };
 use martlet_engine::log::LogSink;
 use martlet_engine::respond::{Response, Scratch, respond};
@@ -149,7 +149,10 @@ fn node() -> ServiceNode {
 }
 
 fn read(name: &ServiceName, node: &ServiceNode) -> usize {
-    let encoded = node.encoded(RType::A).map_or(0, |(octets, _)| octets.len());
+    let encoded = match node.encoded(RType::A) {
+        Some(Encoded::A(records)) => records.as_flattened().len(),
+        _ => 0,
+    };
     encoded * usize::from(name.namespace().is_exposed())
 }
 

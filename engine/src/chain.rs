@@ -82,12 +82,16 @@ impl Stage {
         }
     }
 
+    #[inline]
     fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
         match self {
             Self::Errors(_) | Self::Log(_) | Self::Clamp(_) => Step::Next,
             Self::Store(cache) => cache.query(context, reply),
             Self::Loop(detector) => detector.query(context),
-            Self::LoadBalance => loadbalance::query(context),
+            Self::LoadBalance => {
+                context.rotates = true;
+                Step::Next
+            }
             Self::OrderAddresses(order) => order.query(context),
             Self::Local(local) => local.query(context, reply),
             Self::Any => any::query(context, reply),
@@ -97,13 +101,27 @@ impl Stage {
         }
     }
 
+    /// What the usual reply needs no work for is decided here, without a call.
+    #[inline]
     fn response(&self, context: &mut Context<'_>, step: Step, reply: &mut Reply<'_>) {
         match self {
-            Self::Errors(errors) => errors.response(context, step),
+            Self::Errors(errors) => {
+                if let Step::Failed(rcode, cause) = step {
+                    errors.failed(context, rcode, cause);
+                }
+            }
             Self::Log(log) => log.response(context, step, reply),
-            Self::LoadBalance => loadbalance::response(context, step, reply),
+            Self::LoadBalance => {
+                if context.rotates {
+                    loadbalance::response(context, step, reply);
+                }
+            }
             Self::OrderAddresses(order) => order.response(context, step, reply),
-            Self::Clamp(cache) => cache.clamp(context, step, reply),
+            Self::Clamp(cache) => {
+                if step == Step::Answered && !context.from_cache && !cache.within_bounds(reply) {
+                    cache.clamp(context, reply);
+                }
+            }
             Self::Store(cache) => cache.response(context, step, reply),
             Self::Local(_)
             | Self::Any
@@ -208,11 +226,11 @@ pub struct Context<'q> {
     /// Its name in lower case.
     pub name: &'q FoldedName,
     /// Who asks.
-    pub peer: Peer,
+    pub peer: &'q Peer,
     /// The listener that it came to, for look-ups of other names.
     pub listener: &'q Listener,
-    /// A number to rotate RRsets by, drawn by `loadbalance` and taken by whoever applies it.
-    pub rotation: Option<u32>,
+    /// `loadbalance` wants RRsets rotated. Whoever does it clears this.
+    pub rotates: bool,
     /// Look-ups inside look-ups so far.
     pub nesting: u8,
     /// The worker's random state.
@@ -248,7 +266,7 @@ impl<'q> Context<'q> {
     pub const fn new(
         query: Query<'q>,
         name: &'q FoldedName,
-        peer: Peer,
+        peer: &'q Peer,
         listener: &'q Listener,
         random: &'q mut Random,
         log: &'q LogSink,
@@ -258,7 +276,7 @@ impl<'q> Context<'q> {
             name,
             peer,
             listener,
-            rotation: None,
+            rotates: false,
             nesting: 0,
             random,
             log,

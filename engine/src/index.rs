@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-pub use node::{Item, ServiceKind, ServiceNode, ServiceParts};
+pub use node::{Encoded, Item, ServiceKind, ServiceNode, ServiceParts};
 pub use slice::{Addresses, EndpointNames, EndpointSlice, Host, LabelBuf, Port, PortSelector};
 pub(crate) use table::Passthrough;
 use table::{AddressKey, LabelKey, PodKey, PodRef, ServiceKey, ServiceRef};

@@ -121,7 +121,7 @@ pub fn respond(
     let mut context = Context::new(
         query,
         &scratch.name,
-        peer,
+        &peer,
         listener,
         &mut scratch.random,
         log,
@@ -147,7 +147,7 @@ pub fn resume(
     };
     let (listener, log) = plan;
     let random = &mut scratch.random;
-    let mut context = Context::new(query, &scratch.name, peer, listener, random, log);
+    let mut context = Context::new(query, &scratch.name, &peer, listener, random, log);
     context.gathered = Some(resumed.gathered);
     context.nesting = resumed.nesting;
     let (response, rcode) = serve(&mut context, buf);
@@ -228,7 +228,7 @@ fn complain(
 
 /// What is to be counted of a query that the chain has seen.
 fn observe(context: &Context<'_>, response: Response, rcode: Rcode) -> Observation {
-    let (query, peer) = (&context.query, &context.peer);
+    let (query, peer) = (&context.query, context.peer);
     let (done, len) = match response {
         Response::Reply(len) | Response::ReplyAndRefresh(len) => (true, len),
         Response::None => (true, 0),

@@ -198,9 +198,7 @@ impl Slow {
 
 /// The lane of a name: always the same one.
 fn spread(name: &FoldedName, lanes: usize) -> usize {
-    let hashes = (0..name.label_count()).map(|label| name.hash(label));
-    let sum = hashes.fold(0, u32::wrapping_add);
-    ((u64::from(sum) * lanes as u64) >> 32) as usize
+    ((u128::from(name.hash_all()) * lanes as u128) >> 64) as usize
 }
 
 /// What the tasks of one thread share.

@@ -77,6 +77,15 @@ const A_RECORD_LEN: usize = 16;
 /// The size of an encoded AAAA record whose owner is a pointer.
 const AAAA_RECORD_LEN: usize = 28;
 
+/// Address records of one family whose owner is a pointer to the question.
+#[derive(Clone, Copy, Debug)]
+pub enum Encoded<'a> {
+    /// IPv4.
+    A(&'a [[u8; A_RECORD_LEN]]),
+    /// IPv6.
+    Aaaa(&'a [[u8; AAAA_RECORD_LEN]]),
+}
+
 impl ServiceNode {
     /// Builds the entry.
     pub fn build(parts: ServiceParts) -> Self {
@@ -161,16 +170,22 @@ impl ServiceNode {
         &self.slices
     }
 
-    /// The encoded address records of the bare name and the size of each, if they are all that the
-    /// name stands for: `None` for other types, and where a host has to be looked up.
-    pub fn encoded(&self, qtype: RType) -> Option<(&[u8], usize)> {
+    /// The encoded address records of the bare name, if they are all that the name stands for: `None`
+    /// for other types, and where a host has to be looked up.
+    pub fn encoded(&self, qtype: RType) -> Option<Encoded<'_>> {
         if self.has_fqdn && matches!(self.kind, ServiceKind::Headless) {
             return None;
         }
         match (&self.kind, qtype) {
             (ServiceKind::External(_), _) => None,
-            (_, RType::A) => Some((&self.addresses[..self.a_len as usize], A_RECORD_LEN)),
-            (_, RType::AAAA) => Some((&self.addresses[self.a_len as usize..], AAAA_RECORD_LEN)),
+            (_, RType::A) => {
+                let octets = &self.addresses[..self.a_len as usize];
+                Some(Encoded::A(octets.as_chunks().0))
+            }
+            (_, RType::AAAA) => {
+                let octets = &self.addresses[self.a_len as usize..];
+                Some(Encoded::Aaaa(octets.as_chunks().0))
+            }
             _ => None,
         }
     }

@@ -41,6 +41,10 @@ impl TtlRange {
     fn clamp(self, ttl: u32) -> u32 {
         ttl.max(self.min).min(self.max)
     }
+
+    fn holds(self, ttl: u32) -> bool {
+        (self.min..=self.max).contains(&ttl)
+    }
 }
 
 /// What is asked again before it expires.
@@ -104,7 +108,7 @@ enum Found {
 
 impl Cache {
     fn applies(&self, context: &Context<'_>) -> bool {
-        context.query.flags().opcode() == Opcode::QUERY && under(context, &self.zones)
+        context.query.flags.opcode() == Opcode::QUERY && under(context, &self.zones)
     }
 
     /// Answers from the store.
@@ -250,7 +254,7 @@ impl Cache {
         reply.set_ttls(ttl);
         // What is kept has no OPT, so its first reply has none of the upstream's either.
         reply.drop_options(query.edns.as_ref());
-        if !dnssec_ok && !query.flags().has(Flags::AD) {
+        if !dnssec_ok && !query.flags.has(Flags::AD) {
             reply.clear_authentic();
         }
         let disabled = match kind {
@@ -289,9 +293,17 @@ impl Cache {
         true
     }
 
+    /// Whether [`Self::clamp`] has nothing to do, whatever kind of reply this is. That is the usual
+    /// case.
+    #[inline]
+    pub(crate) fn within_bounds(&self, reply: &Reply<'_>) -> bool {
+        let (smallest, largest) = reply.ttls();
+        smallest == largest && self.success.holds(smallest) && self.denial.holds(smallest)
+    }
+
     /// Gives every record the smallest TTL of the message, within the bounds of its kind.
-    pub(crate) fn clamp(&self, context: &Context<'_>, step: Step, reply: &mut Reply<'_>) {
-        if step != Step::Answered || context.from_cache || !self.applies(context) {
+    pub(crate) fn clamp(&self, context: &Context<'_>, reply: &mut Reply<'_>) {
+        if !self.applies(context) {
             return;
         }
         let range = match reply.rcode() {
@@ -299,9 +311,8 @@ impl Cache {
             Rcode::NOERROR | Rcode::NXDOMAIN if has_soa(reply) => self.denial,
             _ => return,
         };
-        // The usual case: one TTL throughout, and within bounds.
         let (smallest, largest) = reply.ttls();
-        if smallest == largest && (range.min..=range.max).contains(&smallest) {
+        if smallest == largest && range.holds(smallest) {
             return;
         }
         let (message, mut at, _) = reply.message_mut();
@@ -331,10 +342,10 @@ fn write(entry: &Entry, ttl: u32, context: &mut Context<'_>, reply: &mut Reply<'
     let dnssec_ok = query.edns.as_ref().is_some_and(Edns::dnssec_ok);
     // Some stub resolvers drop answers without AA, so CoreDNS sets it, and so do we.
     let mut kept = Flags::RA;
-    if dnssec_ok || query.flags().has(Flags::AD) {
+    if dnssec_ok || query.flags.has(Flags::AD) {
         kept |= Flags::AD;
     }
-    let echoed = query.flags().0 & (Flags::RD | Flags::CD);
+    let echoed = query.flags.0 & (Flags::RD | Flags::CD);
     reply.set_flags(Flags((entry.flags.0 & kept) | echoed | Flags::AA));
     reply.set_rcode(entry.rcode);
     reply.append(entry.records(), entry.counts);
@@ -360,7 +371,7 @@ fn question<'a>(context: &Context<'a>) -> Question<'a> {
         qtype: context.query.qtype,
         qclass: context.query.qclass,
         dnssec_ok: context.query.edns.as_ref().is_some_and(Edns::dnssec_ok),
-        checking_disabled: context.query.flags().has(Flags::CD),
+        checking_disabled: context.query.flags.has(Flags::CD),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::chain::{Context, Step};
+use crate::chain::Context;
 use crate::log::{Counted, Level, Line};
+use crate::wire::Rcode;
 
 /// The plugin's settings.
 #[derive(Clone, Debug, Default)]
@@ -13,10 +14,9 @@ pub struct Errors {
 }
 
 impl Errors {
-    pub(crate) fn response(&self, context: &Context<'_>, step: Step) {
-        let Step::Failed(rcode, cause) = step else {
-            return;
-        };
+    /// Logs a failure, unless its code is none to speak of.
+    #[cold]
+    pub(crate) fn failed(&self, context: &Context<'_>, rcode: Rcode, cause: &'static str) {
         if cause.is_empty() {
             return;
         }

@@ -115,13 +115,12 @@ impl Kubernetes {
             return Step::Failed(Rcode::REFUSED, "");
         }
         let suffix = context.name.offset(above);
-        let zone_as_sent = &context.query.name_as_sent()[suffix..];
         let question = Question {
             kubernetes: self,
             zone,
             above,
             suffix,
-            plain_zone: *zone_as_sent == *zone.apex,
+            name_as_sent: context.query.name_as_sent(),
         };
         let answered = question.answer(context, reply);
         if context.need.is_some() {
@@ -166,9 +165,8 @@ struct Question<'a> {
     above: usize,
     /// Octets left of the zone.
     suffix: usize,
-    /// The client spelled the zone in lower case. CoreDNS compares its name servers' names with
-    /// regard to case, and what it says of them in other spellings is kept: no resolver asks.
-    plain_zone: bool,
+    /// The question's name in the client's spelling.
+    name_as_sent: &'a [u8],
 }
 
 impl Question<'_> {
@@ -183,7 +181,7 @@ impl Question<'_> {
                 answer::soa(self.kubernetes, self.suffix, Section::Answer, reply);
                 Ok(())
             }
-            RType::NS if self.above == 0 && self.plain_zone => {
+            RType::NS if self.above == 0 && self.is_zone_plain() => {
                 servers::name_servers(self, context, reply)
             }
             RType::PTR => self.pointer(context, reply),
@@ -198,6 +196,13 @@ impl Question<'_> {
         }
     }
 
+    /// Whether the client spelled the zone in lower case. CoreDNS compares its name servers' names
+    /// with regard to case, and what it says of them in other spellings is kept: no resolver asks.
+    fn is_zone_plain(&self) -> bool {
+        self.name_as_sent[self.suffix..] == *self.zone.apex
+    }
+
+    #[inline]
     fn records(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Result<(), Missing> {
         match Parts::split(self, context.name)? {
             Parts::Pod { label, namespace } => answer::pod(self, context, label, namespace, reply),
@@ -290,16 +295,15 @@ impl Question<'_> {
     }
 
     fn is_default_name_server_name(&self, name: &crate::wire::FoldedName) -> bool {
-        self.plain_zone
-            && self.above >= 2
-            && self.zone.labels > 0
-            && name.label(0) == b"ns"
-            && name.label(1) == b"dns"
-            && {
-                let rest = &name.wire()[name.offset(2)..];
+        name.wire()
+            .strip_prefix(b"\x02ns\x03dns")
+            .is_some_and(|rest| {
                 let apex = &self.zone.apex[..self.zone.apex.len() - 1];
-                rest.starts_with(apex)
-            }
+                self.above >= 2
+                    && self.zone.labels > 0
+                    && rest.starts_with(apex)
+                    && self.is_zone_plain()
+            })
     }
 
     /// Whether a service's target is inside this zone.

@@ -39,19 +39,12 @@ impl Weights {
     }
 }
 
-pub(crate) const fn query(context: &mut Context<'_>) -> Step {
-    context.rotation = Some(context.random.next());
-    Step::Next
-}
-
 /// Rotates what was not rotated when it was written.
 pub(crate) fn response(context: &mut Context<'_>, step: Step, reply: &mut Reply<'_>) {
-    let Some(rotation) = context.rotation.take() else {
-        return;
-    };
-    if !is_for_us(context, step, reply) {
+    if !std::mem::take(&mut context.rotates) || !is_for_us(context, step, reply) {
         return;
     }
+    let rotation = context.random.next();
     let (message, mut at, counts) = reply.message_mut();
     for count in counts {
         at = for_each_run(message, at, count, |message, run| {
@@ -68,10 +61,8 @@ fn is_for_us(context: &Context<'_>, step: Step, reply: &Reply<'_>) -> bool {
 
 impl Order {
     pub(crate) const fn query(&self, context: &mut Context<'_>) -> Step {
-        match self {
-            Self::Networks(_) => query(context),
-            Self::Weights(_) => Step::Next,
-        }
+        context.rotates = matches!(self, Self::Networks(_));
+        Step::Next
     }
 
     pub(crate) fn response(&self, context: &mut Context<'_>, step: Step, reply: &mut Reply<'_>) {

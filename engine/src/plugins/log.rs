@@ -137,7 +137,7 @@ fn write_piece(
         }
         Piece::Do => write!(out, "{}", query.edns.as_ref().is_some_and(Edns::dnssec_ok)),
         Piece::Id => write!(out, "{}", u16::from_be_bytes(query.id())),
-        Piece::Opcode => write!(out, "{}", query.flags().opcode().0),
+        Piece::Opcode => write!(out, "{}", query.flags.opcode().0),
         Piece::Missing => out.write_str("-"),
     }
 }

@@ -184,7 +184,7 @@ fn leads_backwards(message: &[u8], mut at: usize) -> bool {
 pub fn request(query: &Query<'_>, more_flags: u16) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_LEN + query.name_len + 32);
     out.extend([0, 0]);
-    out.extend((query.flags().0 | more_flags).to_be_bytes());
+    out.extend((query.flags.0 | more_flags).to_be_bytes());
     out.extend([0, 1, 0, 0, 0, 0, 0, u8::from(query.edns.is_some())]);
     out.extend(query.name_as_sent());
     out.extend(query.qtype.0.to_be_bytes());

@@ -1,21 +1,25 @@
-//! Owner names as queries carry them: folded to lower case, checked, cut into labels and hashed in
-//! one pass over the packet.
+//! Owner names as queries carry them: folded to lower case, checked and cut into labels in one pass
+//! over the packet.
 //!
 //! The buffer belongs to the worker and is filled again for every query, so a parse neither
 //! allocates nor clears memory. The packet keeps the client's own spelling; replies copy the
 //! question from there, which is how letter case is echoed.
 //!
-//! Each label gets its hash while it is read. Keys of the index are made of one or two labels, so
-//! their hashes are combined from what the pass left here and no byte is hashed twice.
+//! Folding works on sixteen octets at a time. Labels are hashed when somebody asks for their hash:
+//! keys of the index are made of one or two labels, and those of the others would be for nothing.
 
 use std::fmt;
 use std::sync::LazyLock;
 
 use crate::limits::{LABEL_LEN_MAX, LABELS_MAX, NAME_LEN_MAX};
 
-/// Octets past the longest name, so that the last label can be read in whole words.
+/// Octets that are folded at a time.
+const CHUNK: usize = 16;
+/// Octets before the name, so that its last chunk may begin before it does.
+const FRONT: usize = CHUNK;
+/// Octets past the longest name, so that a label can be read in whole words.
 const SLACK: usize = 8;
-const BUFFER_LEN: usize = NAME_LEN_MAX + 1 + SLACK;
+const BUFFER_LEN: usize = FRONT + NAME_LEN_MAX + 1 + SLACK;
 
 /// Drawn once a process: colliding names cannot be prepared in advance by a tenant who may create
 /// Services.
@@ -36,104 +40,89 @@ pub enum NameError {
     TooLong,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Label {
-    /// Where the label's length octet stands in `wire`.
-    at: u8,
-    len: u8,
-    hash: u32,
-}
-
-/// An owner name in lower case, with its labels' places and hashes.
+/// An owner name in lower case, with the places of its labels.
 #[derive(Clone)]
 pub struct FoldedName {
-    wire: [u8; BUFFER_LEN],
-    /// Octets in use, the root label included; 0 before the first parse.
-    len: u8,
+    /// The name, from octet `FRONT` on.
+    buffer: [u8; BUFFER_LEN],
+    /// Where the labels' length octets stand in the name; the last one is that of the root label.
+    starts: [u8; LABELS_MAX + 1],
     count: u8,
-    labels: [Label; LABELS_MAX],
+    seed: u64,
 }
 
 impl Default for FoldedName {
     fn default() -> Self {
         Self {
-            wire: [0; BUFFER_LEN],
-            len: 1,
+            buffer: [0; BUFFER_LEN],
+            starts: [0; LABELS_MAX + 1],
             count: 0,
-            labels: [Label::default(); LABELS_MAX],
+            seed: *SEED,
         }
     }
 }
 
 impl FoldedName {
-    /// Reads the name at the start of `bytes` into this buffer and returns its length on the wire.
+    /// Reads the name at octet `at` of `packet` into this buffer and returns its length on the wire.
     ///
     /// On an error the buffer holds an unspecified but valid name.
-    pub fn parse(&mut self, bytes: &[u8]) -> Result<usize, NameError> {
-        let seed = *SEED;
-        // Everything that can belong to the name is folded first, in whole words. Length octets are
-        // at most 63, below 'A', so they pass unchanged.
+    #[inline]
+    pub fn parse(&mut self, packet: &[u8], at: usize) -> Result<usize, NameError> {
+        let bytes = packet.get(at..).unwrap_or_default();
+        // Everything that can belong to the name is folded first. Length octets are at most 63,
+        // below 'A', so they pass unchanged.
         let window = bytes.len().min(NAME_LEN_MAX + 1);
-        let mut words = bytes[..window].chunks_exact(8);
-        let mut at = 0;
-        for word in &mut words {
-            let word = u64::from_le_bytes(word.try_into().expect("chunks of eight"));
-            self.wire[at..at + 8].copy_from_slice(&fold_word(word).to_le_bytes());
-            at += 8;
+        let chunks = bytes[..window].as_chunks::<CHUNK>().0;
+        let places = self.buffer[FRONT..].as_chunks_mut::<CHUNK>().0;
+        for (chunk, place) in chunks.iter().zip(places) {
+            *place = fold(*chunk);
         }
-        let mut last = [0; 8];
-        last[..words.remainder().len()].copy_from_slice(words.remainder());
-        let last = fold_word(u64::from_le_bytes(last));
-        self.wire[at..at + 8].copy_from_slice(&last.to_le_bytes());
-
-        match self.cut(window, seed) {
+        // The last chunk overlaps the one before it, or the header.
+        if let Some(last) = packet[..at.min(packet.len()) + window].last_chunk() {
+            self.buffer[FRONT + window - CHUNK..][..CHUNK].copy_from_slice(&fold(*last));
+        } else {
+            let place = &mut self.buffer[FRONT..][..window];
+            place.copy_from_slice(&bytes[..window]);
+            place.make_ascii_lowercase();
+        }
+        match self.cut(window.min(NAME_LEN_MAX)) {
             Ok(len) => Ok(len),
             Err(error) => {
-                (self.wire[0], self.len, self.count) = (0, 1, 0);
+                (self.buffer[FRONT], self.starts[0], self.count) = (0, 0, 0);
                 Err(error)
             }
         }
     }
 
-    /// Finds and hashes the labels in the first `window` octets of `wire`.
-    fn cut(&mut self, window: usize, seed: u64) -> Result<usize, NameError> {
+    /// Finds the labels of a name of which `limit` octets are there or allowed.
+    #[inline]
+    fn cut(&mut self, limit: usize) -> Result<usize, NameError> {
         let mut at = 0;
         let mut count = 0;
-        loop {
-            if at >= window {
-                return Err(NameError::Short);
-            }
-            let len = usize::from(self.wire[at]);
+        while at < limit {
+            self.starts[count] = at as u8;
+            let len = usize::from(self.buffer[FRONT + at]);
             if len == 0 {
-                break;
+                self.count = count as u8;
+                return Ok(at + 1);
             }
             if len > LABEL_LEN_MAX {
                 return Err(NameError::LabelType);
             }
-            let end = at + 1 + len;
-            if end >= NAME_LEN_MAX {
-                return Err(NameError::TooLong);
-            }
-            if end > window {
-                return Err(NameError::Short);
-            }
-            let hash = hash_in(&self.wire, at + 1, len, seed);
-            self.labels[count] = Label {
-                at: at as u8,
-                len: len as u8,
-                hash,
-            };
+            at += 1 + len;
             count += 1;
-            at = end;
         }
-        self.count = count as u8;
-        self.len = (at + 1) as u8;
-        Ok(at + 1)
+        if at < NAME_LEN_MAX {
+            Err(NameError::Short)
+        } else {
+            Err(NameError::TooLong)
+        }
     }
 
     /// The whole name in lower case, root label included.
+    #[inline]
     pub fn wire(&self) -> &[u8] {
-        &self.wire[..usize::from(self.len)]
+        &self.buffer[FRONT..=FRONT + self.offset(self.label_count())]
     }
 
     /// The number of labels, the root not counted.
@@ -146,32 +135,48 @@ impl FoldedName {
     /// # Panics
     ///
     /// If `index` is not below [`Self::label_count`].
+    #[inline]
     pub fn label(&self, index: usize) -> &[u8] {
-        let label = self.labels[..self.label_count()][index];
-        &self.wire[usize::from(label.at) + 1..][..usize::from(label.len)]
+        assert!(index < self.label_count(), "a label of the name");
+        let at = FRONT + self.offset(index);
+        &self.buffer[at + 1..][..usize::from(self.buffer[at])]
     }
 
-    /// The hash of label `index`, equal to [`label_hash`] of its octets.
+    /// Label `index` and its hash, equal to [`label_hash`] of its octets.
     ///
     /// # Panics
     ///
     /// If `index` is not below [`Self::label_count`].
-    pub fn hash(&self, index: usize) -> u32 {
-        self.labels[..self.label_count()][index].hash
+    #[inline]
+    pub fn label_and_hash(&self, index: usize) -> (&[u8], u32) {
+        let octets = self.label(index);
+        let at = FRONT + self.offset(index) + 1;
+        let hash = hash_in(&self.buffer, at, octets.len(), self.seed);
+        (octets, halve(hash))
+    }
+
+    /// A hash of the whole name.
+    pub fn hash_all(&self) -> u64 {
+        hash_in(&self.buffer, FRONT, self.wire().len(), self.seed)
     }
 
     /// Where label `index` begins on the wire; the root label for `index == label_count()`.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is above [`Self::label_count`].
+    #[inline]
     pub fn offset(&self, index: usize) -> usize {
-        if index < self.label_count() {
-            usize::from(self.labels[index].at)
-        } else {
-            usize::from(self.len) - 1
-        }
+        usize::from(self.starts[..=self.label_count()][index])
     }
 
     /// How many labels stand left of `zone` (lower-case wire form), if the name is at or under it.
+    #[inline]
     pub fn labels_above(&self, zone: &[u8], zone_labels: usize) -> Option<usize> {
         let above = self.label_count().checked_sub(zone_labels)?;
+        if zone_labels == 0 {
+            return Some(above); // Everything is under the root.
+        }
         (self.wire()[self.offset(above)..] == *zone).then_some(above)
     }
 }
@@ -255,7 +260,7 @@ pub fn label_hash(label: &[u8]) -> u32 {
     let mut padded = [0; LABEL_LEN_MAX + 1 + SLACK];
     let len = label.len().min(LABEL_LEN_MAX);
     padded[..len].copy_from_slice(&label[..len]);
-    hash_in(&padded, 0, len, *SEED)
+    halve(hash_in(&padded, 0, len, *SEED))
 }
 
 /// One 64-bit hash from those of the labels of a key, in their order.
@@ -264,7 +269,7 @@ pub const fn combine(left: u32, right: u32) -> u64 {
 }
 
 /// Hashes `buffer[at..at + len]`, eight octets a step. Needs `SLACK` readable octets after them.
-fn hash_in(buffer: &[u8], at: usize, len: usize, seed: u64) -> u32 {
+fn hash_in(buffer: &[u8], at: usize, len: usize, seed: u64) -> u64 {
     let mut hash = seed ^ len as u64;
     let mut done = 0;
     while done < len {
@@ -277,6 +282,10 @@ fn hash_in(buffer: &[u8], at: usize, len: usize, seed: u64) -> u32 {
         hash = fold_multiply(hash ^ word, 0xa076_1d64_78bd_642f);
         done += 8;
     }
+    hash
+}
+
+const fn halve(hash: u64) -> u32 {
     (hash ^ (hash >> 32)) as u32
 }
 
@@ -285,14 +294,14 @@ const fn fold_multiply(a: u64, b: u64) -> u64 {
     (product as u64) ^ (product >> 64) as u64
 }
 
-/// Lower-cases eight ASCII octets at once: adds 0x20 to those from 'A' to 'Z'.
-const fn fold_word(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let low = word & (0x7f * ONES);
-    let above_z = low + (0x7f - b'Z' as u64) * ONES;
-    let from_a = low + (0x80 - b'A' as u64) * ONES;
-    let upper = (from_a & !above_z & !word & (0x80 * ONES)) >> 2;
-    word | upper
+/// Folds ASCII letters to lower case; written so that the compiler makes vector instructions of it.
+#[inline]
+fn fold(mut chunk: [u8; CHUNK]) -> [u8; CHUNK] {
+    for octet in &mut chunk {
+        let is_upper = octet.wrapping_sub(b'A') < 26;
+        *octet |= u8::from(is_upper) << 5;
+    }
+    chunk
 }
 
 #[cfg(test)]
@@ -314,12 +323,15 @@ mod tests {
     fn names_are_folded_cut_and_hashed() {
         let mut name = FoldedName::default();
         let packet = wire("KuberNetes.DEFAULT.svc.cluster.local");
-        assert_eq!(name.parse(&packet), Ok(packet.len()));
+        assert_eq!(name.parse(&packet, 0), Ok(packet.len()));
         assert_eq!(name.wire(), wire("kubernetes.default.svc.cluster.local"));
         assert_eq!(name.label_count(), 5);
         assert_eq!(name.label(0), b"kubernetes");
-        assert_eq!(name.hash(1), label_hash(b"default"));
-        assert_ne!(name.hash(0), name.hash(1));
+        assert_eq!(
+            name.label_and_hash(1),
+            (&b"default"[..], label_hash(b"default"))
+        );
+        assert_ne!(label_hash(b"default"), label_hash(b"kubernetes"));
         let zone = wire_from_text("cluster.local").unwrap();
         assert_eq!(name.labels_above(&zone, 2), Some(3));
         assert_eq!(
@@ -350,7 +362,7 @@ mod tests {
         ];
         let mut name = FoldedName::default();
         for (what, packet, expected) in cases {
-            assert_eq!(name.parse(packet), *expected, "{what}");
+            assert_eq!(name.parse(packet, 0), *expected, "{what}");
         }
     }
 
@@ -369,12 +381,12 @@ mod tests {
                 }
                 Some(packet[..=at].iter().map(u8::to_ascii_lowercase).collect())
             };
-            match name.parse(&packet) {
+            match name.parse(&packet, 0) {
                 Ok(len) => {
                     prop_assert_eq!(Some(name.wire().to_vec()), simple());
                     prop_assert_eq!(len, name.wire().len());
                     for label in 0..name.label_count() {
-                        prop_assert_eq!(name.hash(label), label_hash(name.label(label)));
+                        prop_assert_eq!(name.label_and_hash(label).1, label_hash(name.label(label)));
                     }
                 }
                 Err(_) => prop_assert_eq!(simple(), None),

@@ -69,6 +69,8 @@ impl Edns<'_> {
 pub struct Query<'p> {
     /// The message as it came.
     pub packet: &'p [u8],
+    /// The header's flags.
+    pub flags: Flags,
     /// Octets of the name in the question.
     pub name_len: usize,
     /// The type asked for.
@@ -83,7 +85,7 @@ impl<'p> Query<'p> {
     /// Reads a query, its name into `name`. On [`QueryError::Record`] the question was fine and
     /// [`Self::question_only`] can be echoed.
     pub fn parse(packet: &'p [u8], name: &mut FoldedName) -> Result<Self, QueryError> {
-        let Some(header) = packet.get(..HEADER_LEN) else {
+        let Some(header) = packet.first_chunk::<HEADER_LEN>() else {
             return Err(QueryError::ShortHeader);
         };
         let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
@@ -129,7 +131,9 @@ impl<'p> Query<'p> {
         if body.is_empty() {
             return Err(QueryError::NoQuestion);
         }
-        let name_len = name.parse(body).map_err(|_| QueryError::Question)?;
+        let name_len = name
+            .parse(packet, HEADER_LEN)
+            .map_err(|_| QueryError::Question)?;
         // A question may be cut after its name or its type; what is missing counts as zero and is
         // refused later for its class, as CoreDNS does.
         let (qtype, qclass, rest) = match body[name_len..] {
@@ -144,6 +148,7 @@ impl<'p> Query<'p> {
         };
         let query = Self {
             packet,
+            flags: Flags(u16::from_be_bytes([packet[2], packet[3]])),
             name_len,
             qtype: RType(qtype),
             qclass: Class(qclass),
@@ -155,11 +160,6 @@ impl<'p> Query<'p> {
     /// The message ID.
     pub fn id(&self) -> [u8; 2] {
         [self.packet[0], self.packet[1]]
-    }
-
-    /// The header's flags.
-    pub fn flags(&self) -> Flags {
-        Flags(u16::from_be_bytes([self.packet[2], self.packet[3]]))
     }
 
     /// The name of the question in the client's own spelling.
@@ -205,6 +205,7 @@ pub(super) fn options(mut rdata: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 
 /// Octets that the name at `at` takes up where it stands; its pointers must lead backwards into
 /// the packet.
+#[inline]
 fn name_extent(packet: &[u8], at: usize) -> Option<usize> {
     let mut here = at;
     loop {

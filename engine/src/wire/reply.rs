@@ -95,6 +95,7 @@ impl<'b> Reply<'b> {
     /// Begins the reply to `query` in `buf`, which must hold at least a header and the question.
     ///
     /// `stream` says that the reply leaves over TCP, where the payload size does not count.
+    #[inline]
     pub fn new(buf: &'b mut [u8], query: &Query<'_>, stream: bool) -> Self {
         let question = query.question();
         let records_at = HEADER_LEN + QUESTION_EXTRA + query.name_len;
@@ -102,9 +103,9 @@ impl<'b> Reply<'b> {
         let (name, codes) = buf[HEADER_LEN..records_at].split_at_mut(query.name_len);
         name.copy_from_slice(query.name_as_sent());
         codes.copy_from_slice(&question);
-        let opcode = query.flags().0 & Flags::OPCODE;
+        let opcode = query.flags.0 & Flags::OPCODE;
         // RD and CD come back only for standard queries.
-        let copied = if query.flags().opcode() == Opcode::QUERY {
+        let copied = if query.flags.opcode() == Opcode::QUERY {
             Flags::RD | Flags::CD
         } else {
             0
@@ -117,7 +118,7 @@ impl<'b> Reply<'b> {
                     - opt_len(edns)
             }
         };
-        let flags = Flags::QR | opcode | (query.flags().0 & copied);
+        let flags = Flags::QR | opcode | (query.flags.0 & copied);
         Self {
             limit: limit.min(buf.len()),
             buf,
@@ -223,33 +224,33 @@ impl<'b> Reply<'b> {
         (&mut self.buf[..self.len], self.records_at, self.counts)
     }
 
-    /// Appends encoded records of `record_len` octets each, whose owner is [`QUESTION_POINTER`] and
-    /// whose TTL is one, beginning with record `first` and going round. This is how a
-    /// precomputed RRset is rotated: by the order of two copies.
-    pub fn copy_rrset(
+    /// Appends encoded records whose owner is [`QUESTION_POINTER`] and whose TTL is one, beginning
+    /// with record `first` and going round. This is how a precomputed RRset is rotated: by the order
+    /// of two copies.
+    #[inline]
+    pub fn copy_rrset<const LEN: usize>(
         &mut self,
         section: Section,
-        records: &[u8],
-        record_len: usize,
+        records: &[[u8; LEN]],
         first: usize,
     ) {
+        let Some(ttl) = records.first().and_then(|record| record[6..].first_chunk()) else {
+            return;
+        };
         if self.truncated {
             return;
         }
-        let count = records.len() / record_len;
-        let fits = (self.limit.saturating_sub(self.len) / record_len).min(count);
-        let split = first * record_len;
-        let head = (records.len() - split).min(fits * record_len);
-        let tail = fits * record_len - head;
-        if let Some(ttl) = records.get(6..10) {
-            self.widen_ttls(u32::from_be_bytes([ttl[0], ttl[1], ttl[2], ttl[3]]));
+        self.widen_ttls(u32::from_be_bytes(*ttl));
+        let fits = (self.limit.saturating_sub(self.len) / LEN).min(records.len());
+        if let ([record], 1) = (records, fits) {
+            self.put(record);
+        } else {
+            let head = &records[first..][..fits.min(records.len() - first)];
+            self.put(head.as_flattened());
+            self.put(records[..fits - head.len()].as_flattened());
         }
-        let at = self.len;
-        self.buf[at..at + head].copy_from_slice(&records[split..split + head]);
-        self.buf[at + head..at + head + tail].copy_from_slice(&records[..tail]);
-        self.len += head + tail;
         self.counts[section as usize] += fits as u16;
-        self.truncated |= fits < count;
+        self.truncated |= fits < records.len();
     }
 
     /// Answers with what an upstream replied to the same question.
@@ -407,13 +408,12 @@ impl<'b> Reply<'b> {
             additionals += 1;
             self.put_opt(edns);
         }
-        let flags = self.flags();
-        let header = &mut self.buf[2..HEADER_LEN];
-        header[..2].copy_from_slice(&flags.0.to_be_bytes());
-        header[2..4].copy_from_slice(&1_u16.to_be_bytes());
-        header[4..6].copy_from_slice(&self.counts[0].to_be_bytes());
-        header[6..8].copy_from_slice(&self.counts[1].to_be_bytes());
-        header[8..10].copy_from_slice(&additionals.to_be_bytes());
+        let [answers, authorities, _] = self.counts;
+        let words = [self.flags().0, 1, answers, authorities, additionals];
+        let places = self.buf[2..HEADER_LEN].as_chunks_mut().0;
+        for (place, word) in places.iter_mut().zip(words) {
+            *place = word.to_be_bytes();
+        }
         self.len
     }
 
@@ -430,13 +430,25 @@ impl<'b> Reply<'b> {
             }
             None => (edns.payload_size, edns.flags & 0xff00),
         };
-        self.put(&[0]);
-        self.put(&RType::OPT.0.to_be_bytes());
-        self.put(&size.to_be_bytes());
-        self.put(&[(self.rcode.0 >> 4) as u8, 0]);
-        self.put(&flags.to_be_bytes());
-        let length_at = self.len;
-        self.put(&[0, 0]);
+        let ([s1, s2], [f1, f2]) = (size.to_be_bytes(), flags.to_be_bytes());
+        let extended_rcode = (self.rcode.0 >> 4) as u8;
+        self.put(&[
+            0,
+            0,
+            RType::OPT.0 as u8,
+            s1,
+            s2,
+            extended_rcode,
+            0,
+            f1,
+            f2,
+            0,
+            0,
+        ]);
+        if upstream.is_none() && edns.options.is_empty() {
+            return;
+        }
+        let rdata_at = self.len;
         if let Some((_, options)) = &upstream {
             self.put(options);
         } else if !bad_version {
@@ -446,8 +458,8 @@ impl<'b> Reply<'b> {
                 }
             }
         }
-        let rdlength = (self.len - length_at - 2) as u16;
-        self.buf[length_at..length_at + 2].copy_from_slice(&rdlength.to_be_bytes());
+        let rdlength = (self.len - rdata_at) as u16;
+        self.buf[rdata_at - 2..rdata_at].copy_from_slice(&rdlength.to_be_bytes());
     }
 }
 
@@ -464,6 +476,9 @@ impl Query<'_> {
 
 /// Octets of the OPT that answers `edns`.
 fn opt_len(edns: &Edns<'_>) -> usize {
+    if edns.options.is_empty() {
+        return OPT_LEN;
+    }
     let echoed = options(edns.options).filter(|(code, _)| ECHOED_OPTIONS.contains(code));
     OPT_LEN + echoed.map(|(_, option)| option.len()).sum::<usize>()
 }

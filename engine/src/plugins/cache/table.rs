@@ -43,11 +43,8 @@ impl Question<'_> {
     /// Made of the hashes that the parser left behind.
     fn hash64(&self) -> u64 {
         let [qtype, qclass, bits] = self.codes();
-        let mut hash = combine(u32::from(qtype) << 16 | u32::from(qclass), u32::from(bits));
-        for label in 0..self.name.label_count() {
-            hash = combine(self.name.hash(label), hash as u32) ^ hash.rotate_left(23);
-        }
-        hash
+        let codes = combine(u32::from(qtype) << 16 | u32::from(qclass), u32::from(bits));
+        codes ^ self.name.hash_all()
     }
 }
 
@@ -253,7 +250,7 @@ mod tests {
 
     fn folded(text: &str) -> FoldedName {
         let mut name = FoldedName::default();
-        name.parse(&wire_from_text(text).unwrap()).unwrap();
+        name.parse(&wire_from_text(text).unwrap(), 0).unwrap();
         name
     }
 

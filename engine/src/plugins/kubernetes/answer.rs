@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Kubernetes, Missing, PodMode, Question};
 use crate::chain::Context;
 use crate::index::{
-    EndpointSlice, Host, Item, LabelBuf, LabelRef, PortSelector, ServiceName, ServiceNode,
+    Encoded, EndpointSlice, Host, Item, LabelBuf, LabelRef, PortSelector, ServiceName, ServiceNode,
 };
 use crate::limits::{LABEL_LEN_MAX, NAME_LEN_MAX};
 use crate::wire::reply::Owner;
@@ -177,19 +177,14 @@ pub(super) fn service(
 ) -> Result<Written, Missing> {
     let qtype = context.query.qtype;
     let bare = endpoint.is_none() && selector.port.is_empty() && selector.protocol.is_empty();
-    if let (true, Some((records, size))) = (bare, node.encoded(qtype)) {
+    if bare && let Some(encoded) = node.encoded(qtype) {
         if !node.exists() {
             return Err(Missing::Name);
         }
-        if records.is_empty() {
-            return Err(Missing::Data);
-        }
-        let first = match context.rotation.take() {
-            Some(rotation) if records.len() > size => rotation as usize % (records.len() / size),
-            _ => 0,
+        return match encoded {
+            Encoded::A(records) => rrset(records, context, reply),
+            Encoded::Aaaa(records) => rrset(records, context, reply),
         };
-        reply.copy_rrset(Section::Answer, records, size, first);
-        return Ok(Written::Whole);
     }
     match qtype {
         RType::SRV => services(question, name, node, selector, endpoint, reply),
@@ -228,6 +223,23 @@ pub(super) fn service(
             whole_unless_empty(reply)
         }
     }
+}
+
+/// Writes an RRset of addresses, rotated if that is wanted.
+fn rrset<const LEN: usize>(
+    records: &[[u8; LEN]],
+    context: &mut Context<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Written, Missing> {
+    let first = match records.len() {
+        0 => return Err(Missing::Data),
+        1 => 0,
+        len if context.rotates => context.random.below(len),
+        _ => 0,
+    };
+    context.rotates = false;
+    reply.copy_rrset(Section::Answer, records, first);
+    Ok(Written::Whole)
 }
 
 pub(super) fn whole_unless_empty(reply: &Reply<'_>) -> Result<Written, Missing> {

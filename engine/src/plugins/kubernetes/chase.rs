@@ -93,7 +93,7 @@ impl Chase<'_, '_> {
     /// the zone, in a circle, or too far.
     fn follow(&mut self, owner: &[u8], target: Box<[u8]>) -> Vec<Found> {
         let mut folded = Box::new(FoldedName::default());
-        if folded.parse(&target).is_err() || is_under(&target, owner) {
+        if folded.parse(&target, 0).is_err() || is_under(&target, owner) {
             return Vec::new();
         }
         let step = (owner.into(), target.clone());

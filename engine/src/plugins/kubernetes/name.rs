@@ -23,10 +23,11 @@ pub(super) enum Parts<'n> {
 impl<'n> Parts<'n> {
     /// Reads the labels left of the zone, right to left. [`Missing::Data`] stands for names that
     /// exist only because others are below them.
+    #[inline]
     pub(super) fn split(question: &Question<'_>, name: &'n FoldedName) -> Result<Self, Missing> {
-        let label = |index| LabelRef {
-            octets: name.label(index),
-            hash: name.hash(index),
+        let label = |index| {
+            let (octets, hash) = name.label_and_hash(index);
+            LabelRef { octets, hash }
         };
         let mut left = question.above;
         let mut next = || {

@@ -79,7 +79,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             let mut name = FoldedName::default();
-            name.parse(&wire_from_text(text).unwrap()).unwrap();
+            name.parse(&wire_from_text(text).unwrap(), 0).unwrap();
             let expected = expected.map(|text| text.parse::<IpAddr>().unwrap());
             assert_eq!(address_of(&name), expected, "{text}");
         }
