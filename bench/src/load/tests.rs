@@ -137,7 +137,8 @@ fn the_warm_up_is_not_counted() {
         ..settings(echo.address(), Pace::Open { rate: 1_000.0 })
     };
     let report = run(&settings, &queries).unwrap();
-    assert!((98..=101).contains(&report.tally.sent), "{report}");
+    // With the warm-up it would be 400; a busy machine sends fewer than are due.
+    assert!((1..=101).contains(&report.tally.sent), "{report}");
     assert_eq!(report.tally.sent, report.tally.answered);
 }
 
