@@ -199,7 +199,7 @@ impl Question<'_> {
     /// Whether the client spelled the zone in lower case. CoreDNS compares its name servers' names
     /// with regard to case, and what it says of them in other spellings is kept: no resolver asks.
     fn is_zone_plain(&self) -> bool {
-        self.name_as_sent[self.suffix..] == *self.zone.apex
+        self.name_as_sent.ends_with(&self.zone.apex)
     }
 
     #[inline]
