@@ -124,7 +124,10 @@ fn over_udp(
             let question = questions[next];
             let wire = question.wire(id);
             socket.send(&wire)?;
-            let deadline = Instant::now() + question.timeout().unwrap_or(TIMEOUT);
+            let patience = question
+                .timeout()
+                .map_or(TIMEOUT, |asked| asked.max(SILENCE));
+            let deadline = Instant::now() + patience;
             let last_try = question.has("once");
             waiting.insert(
                 id,
@@ -231,6 +234,8 @@ const IN_FLIGHT: usize = 32;
 
 /// How long to wait for an answer before asking once more.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long no answer has to last, at least: a busy machine may be late with one.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Room for the answers to all questions in flight, big ones too, as far as the kernel allows.
 const RECEIVE_BUFFER: usize = 4 << 20;
