@@ -3,7 +3,9 @@
 mod convert;
 pub mod decode;
 pub mod feed;
+mod keeper;
 pub mod object;
 pub mod selector;
+pub mod snapshot;
 pub mod source;
 pub mod store;

@@ -14,6 +14,7 @@ mod metrics;
 mod real_upstream;
 mod secure;
 mod selftest;
+mod snapshot;
 mod startup;
 mod steady;
 mod tcp;

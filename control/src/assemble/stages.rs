@@ -11,6 +11,7 @@ use martlet_engine::plugins::{cache, errors, forward, kubernetes, loadbalance, l
 use super::{AssembleError, Found, Interface, wire};
 use crate::cluster::feed::{Cluster, Source};
 use crate::cluster::selector::Selector;
+use crate::cluster::snapshot::Snapshot;
 use crate::cluster::source::SourceSettings;
 use crate::cluster::source::api::{Access, ApiLimits, ClientTls};
 use crate::cluster::store::StoreSettings;
@@ -298,13 +299,41 @@ fn cluster(
         kinds: source_settings.kinds().collect(),
     };
     let startup_timeout = directive.startup_timeout;
+    let snapshot = directive.snapshot.as_ref().map(|path| Snapshot {
+        path: path.clone(),
+        identity: identity(directive),
+    });
     Ok(Cluster {
+        snapshot,
         index,
         source,
         source_settings,
         store_settings,
         startup_timeout,
     })
+}
+
+/// What a snapshot is of. Changes when the settings do that decide what is taken from the source.
+fn identity(directive: &Kubernetes) -> String {
+    let source = match &directive.source {
+        KubernetesSource::InCluster => "in-cluster".to_owned(),
+        KubernetesSource::Endpoint { urls, .. } => urls.first().cloned().unwrap_or_default(),
+        KubernetesSource::Kubeconfig { path, context } => {
+            let context = context.as_deref().unwrap_or_default();
+            format!("{} {context}", path.display())
+        }
+        KubernetesSource::Manifests(_) => "manifests".to_owned(),
+    };
+    let selector = |text: &Option<String>| text.clone().unwrap_or_default();
+    let identity = format!(
+        "source {source}, labels {}, namespace_labels {}, pods {}, endpoints {}, pod names {}",
+        selector(&directive.labels),
+        selector(&directive.namespace_labels),
+        directive.pods == PodMode::Verified,
+        !directive.no_endpoints,
+        directive.endpoint_pod_names,
+    );
+    identity.replace('\n', " ")
 }
 
 fn log_rules(directive: &Log) -> impl Iterator<Item = log::Rule> {

@@ -11,9 +11,11 @@ use std::time::Duration;
 use martlet_engine::index::ClusterIndex;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
+use super::keeper::Keeper;
 use super::object::Event;
+use super::snapshot::Snapshot;
 use super::source::SourceSettings;
 use super::source::api::{self, Access, ApiLimits, SourceError};
 use super::source::manifests::{self, ManifestError};
@@ -48,6 +50,8 @@ pub struct Cluster {
     pub store_settings: StoreSettings,
     /// How long serving may wait for it.
     pub startup_timeout: Duration,
+    /// Where its last known state is kept.
+    pub snapshot: Option<Snapshot>,
 }
 
 /// Why a cluster's data cannot be had at all.
@@ -92,9 +96,15 @@ pub async fn start(clusters: Vec<Cluster>) -> Result<(), FeedError> {
             source_settings,
             store_settings,
             startup_timeout,
+            snapshot,
         } = cluster;
         let (events, receiver) = channel(WAITING_MAX);
-        spawn_store(Store::new(Arc::clone(&index), store_settings), receiver)?;
+        let mut store = Store::new(Arc::clone(&index), store_settings);
+        let mut keeper = snapshot.map(Keeper::new);
+        if let Some(keeper) = &mut keeper {
+            keeper.restore(&mut store);
+        }
+        spawn_store(store, receiver, keeper)?;
         // Files are read to their end or not at all; only a server may keep us waiting.
         let patience = match source {
             Source::Api(..) => startup_timeout,
@@ -147,9 +157,23 @@ async fn wait_until_synced(
 }
 
 /// Runs a store on a thread of its own until its source is gone.
-fn spawn_store(mut store: Store, mut events: Receiver<Event>) -> Result<(), FeedError> {
+fn spawn_store(
+    mut store: Store,
+    mut events: Receiver<Event>,
+    mut keeper: Option<Keeper>,
+) -> Result<(), FeedError> {
+    let runtime = tokio::runtime::Handle::current();
     let run = move || {
-        while let Some(event) = events.blocking_recv() {
+        loop {
+            let due = keeper.as_mut().and_then(|keeper| keeper.due(&mut store));
+            let event = match due {
+                None => events.blocking_recv(),
+                Some(due) => match runtime.block_on(timeout_at(due, events.recv())) {
+                    Ok(event) => event,
+                    Err(_) => continue,
+                },
+            };
+            let Some(event) = event else { return };
             store.apply(event);
             for _ in 1..BATCH_MAX {
                 let Ok(event) = events.try_recv() else { break };

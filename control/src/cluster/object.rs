@@ -7,6 +7,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
+
 /// The kinds of object that martlet reads.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
@@ -27,7 +29,7 @@ impl fmt::Display for Kind {
 }
 
 /// What names an object among those of its kind. Namespaces have an empty `namespace`.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct Key {
     /// The object's namespace; empty for objects that have none.
     pub namespace: Box<str>,
@@ -56,7 +58,7 @@ impl fmt::Display for Key {
 }
 
 /// One trimmed object.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum Object {
     /// A namespace that passed the source's label selector. It carries nothing but its name.
     Namespace(Key),
@@ -91,7 +93,7 @@ impl Object {
 }
 
 /// What kind of names a Service gives.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum ServiceType {
     /// Answered with its cluster IPs. Empty when none was assigned yet.
     ClusterIp(Box<[IpAddr]>),
@@ -102,7 +104,7 @@ pub enum ServiceType {
 }
 
 /// One named or unnamed port of a Service or an EndpointSlice.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Port {
     /// The port's name; empty when it has none.
     pub name: Box<str>,
@@ -113,7 +115,7 @@ pub struct Port {
 }
 
 /// A trimmed `v1/Service`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     /// Namespace and name.
     pub key: Key,
@@ -124,7 +126,7 @@ pub struct Service {
 }
 
 /// An address of an endpoint.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum EndpointAddress {
     /// An IP address.
     Ip(IpAddr),
@@ -133,7 +135,7 @@ pub enum EndpointAddress {
 }
 
 /// One ready address of an EndpointSlice.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The address.
     pub address: EndpointAddress,
@@ -144,7 +146,7 @@ pub struct Endpoint {
 }
 
 /// A trimmed `discovery.k8s.io/v1/EndpointSlice`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct EndpointSlice {
     /// Namespace and name of the slice itself.
     pub key: Key,
@@ -160,7 +162,7 @@ pub struct EndpointSlice {
 }
 
 /// A trimmed `v1/Pod` that has an address, is in phase Pending or Running, and is not terminating.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Pod {
     /// Namespace and name.
     pub key: Key,

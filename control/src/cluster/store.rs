@@ -5,6 +5,8 @@
 //! touches. A relist only stamps what it names: nothing is taken away until the list is whole, and
 //! no second copy of the cluster is ever made.
 
+mod export;
+
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -49,6 +51,10 @@ pub struct Store {
     /// Services whose endpoints changed, and when whatever caused that happened.
     triggers: Vec<(Key, SystemTime)>,
     changed: bool,
+    /// What is served comes from a snapshot: not every kind has been listed since.
+    restored: bool,
+    /// Something has changed since [`Self::take_unsaved`].
+    unsaved: bool,
 }
 
 #[derive(Default)]
@@ -102,7 +108,29 @@ impl Store {
             dirty: HashSet::new(),
             triggers: Vec::new(),
             changed: false,
+            restored: false,
+            unsaved: false,
         }
+    }
+
+    /// Publishes what was applied so far, the content of a snapshot, as if it were a whole list. The
+    /// first real lists then take away what is gone.
+    pub fn restore(&mut self) {
+        self.publish();
+        self.restored = true;
+        OWN.snapshots_served.inc();
+        self.index.set_synced();
+    }
+
+    /// Whether every kind has been listed once by the source.
+    pub fn is_listed(&self) -> bool {
+        let listed = |kind| self.epochs.get(kind).is_some_and(|epoch| epoch.listed);
+        self.settings.kinds.iter().all(listed)
+    }
+
+    /// Whether what is published has changed since the last time somebody asked.
+    pub const fn take_unsaved(&mut self) -> bool {
+        std::mem::replace(&mut self.unsaved, false)
     }
 
     /// Folds one event in. What it changes for Services shows after [`Self::publish`].
@@ -130,15 +158,19 @@ impl Store {
             self.observe_latency(&key, trigger);
         }
         if std::mem::take(&mut self.changed) {
+            self.unsaved = true;
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
             // Serials are 32 bits wide and go round (RFC 1982).
             self.index.set_serial(now.as_secs() as u32);
         }
-        let listed = |kind| self.epochs.get(kind).is_some_and(|epoch| epoch.listed);
-        if !self.index.is_synced() && self.settings.kinds.iter().all(listed) {
+        if (self.restored || !self.index.is_synced()) && self.is_listed() {
             self.index.set_synced();
+            if std::mem::take(&mut self.restored) {
+                OWN.snapshots_served.dec();
+                tracing::info!("plugin/kubernetes: synced; the snapshot is served no longer");
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     exponential_buckets,
 };
 
@@ -24,6 +24,12 @@ pub struct Own {
     pub health_failures: IntCounter,
     /// `coredns_kubernetes_dns_programming_duration_seconds`, by `service_kind`.
     pub dns_programming: HistogramVec,
+    /// `martlet_kubernetes_snapshot_served`.
+    pub snapshots_served: IntGauge,
+    /// `martlet_kubernetes_snapshot_saved_timestamp_seconds`.
+    pub snapshot_saved: IntGauge,
+    /// `martlet_kubernetes_snapshot_failures_total`.
+    pub snapshot_failures: IntCounter,
     /// `coredns_kubernetes_rest_client_requests_total`, by `code`, `method` and `host`.
     pub rest_requests: IntCounterVec,
     /// `coredns_kubernetes_rest_client_request_duration_seconds`, by `verb` and `host`.
@@ -34,6 +40,7 @@ impl Own {
     fn new() -> Self {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| register(&registry, IntCounter::new(name, help));
+        let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help));
         Self {
             panics: counter(
                 "coredns_panics_total",
@@ -63,6 +70,18 @@ impl Own {
                     .buckets(powers(0.001, 2.0, 20)),
                     &["service_kind"],
                 ),
+            ),
+            snapshots_served: gauge(
+                "martlet_kubernetes_snapshot_served",
+                "Clusters that are answered from a snapshot, the API server not having been heard.",
+            ),
+            snapshot_saved: gauge(
+                "martlet_kubernetes_snapshot_saved_timestamp_seconds",
+                "When a snapshot was last written, in Unix seconds; 0 for not yet.",
+            ),
+            snapshot_failures: counter(
+                "martlet_kubernetes_snapshot_failures_total",
+                "Snapshots that could not be read or written.",
             ),
             rest_requests: register(
                 &registry,

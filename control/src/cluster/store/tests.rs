@@ -279,5 +279,38 @@ proptest! {
         }
         store.publish();
         prop_assert_eq!(told(&index), fill(left.into_values()));
+        // What a snapshot would hold of it is as good.
+        prop_assert_eq!(told(&index), fill(store.objects()));
     }
+}
+
+#[test]
+fn a_restored_store_answers_and_is_corrected_by_the_first_lists() {
+    let index = Arc::new(ClusterIndex::default());
+    let mut store = Store::new(Arc::clone(&index), settings());
+    let ip = |last| ServiceType::ClusterIp([address(last)].into());
+    let kept = [
+        Object::Namespace(Key::new("", "one")),
+        service("one", "a", ip(1)),
+        service("one", "b", ip(2)),
+    ];
+    for object in kept.clone() {
+        store.apply(Event::Applied(object));
+    }
+    store.restore();
+    assert!(index.is_synced() && !store.is_listed());
+    assert_eq!(told(&index), fill(kept.clone()));
+    let now = [kept[0].clone(), service("one", "b", ip(3))];
+    for kind in settings().kinds {
+        store.apply(Event::RelistStarted(kind));
+        for object in now.iter().filter(|object| object.kind() == kind) {
+            store.apply(Event::Applied(object.clone()));
+        }
+        store.publish();
+        assert!(!store.is_listed(), "{kind}: not whole yet");
+        store.apply(Event::RelistDone(kind));
+        store.publish();
+    }
+    assert!(store.is_listed() && index.is_synced());
+    assert_eq!(told(&index), fill(now));
 }

@@ -35,6 +35,8 @@ pub struct Kubernetes {
     pub fallthrough: Fallthrough,
     /// `ignore empty_service`: a Service without ready endpoints does not exist.
     pub ignore_empty_service: bool,
+    /// `snapshot`: the file that keeps the last known state.
+    pub snapshot: Option<PathBuf>,
     /// `startup_timeout`: how long the start waits for the first full list.
     pub startup_timeout: Duration,
     /// `apiserver_qps`: requests a second to the API server; `None` for the client's own limit.
@@ -138,6 +140,12 @@ impl Directive for Kubernetes {
             return Err(args.problem(Reason::Conflict { one, other }));
         }
         kubernetes.source = sources.choose(args)?;
+        if kubernetes.snapshot.is_some()
+            && matches!(kubernetes.source, KubernetesSource::Manifests(_))
+        {
+            let (one, other) = ("snapshot", "manifests");
+            return Err(args.problem(Reason::Conflict { one, other }));
+        }
         Ok(kubernetes)
     }
 }
@@ -158,6 +166,7 @@ impl Kubernetes {
             no_endpoints: false,
             fallthrough: Fallthrough::default(),
             ignore_empty_service: false,
+            snapshot: None,
             startup_timeout: STARTUP_TIMEOUT,
             api_qps: None,
             api_burst: None,
@@ -205,6 +214,7 @@ impl Kubernetes {
                 self.ignore_empty_service = true;
                 option.drop_rest();
             }
+            "snapshot" => self.snapshot = Some(plain_path(option.required("a file")?)),
             "startup_timeout" => {
                 self.startup_timeout = option.required("a duration")?.duration()?;
                 option.drop_rest();
@@ -275,7 +285,7 @@ impl Sources {
                     option.name()
                 ));
             }
-            "multicluster" | "zonal" | "snapshot" => {
+            "multicluster" | "zonal" => {
                 let name = format!("`{}` in `kubernetes`", option.name()).into();
                 return Err(option.problem(Reason::NotSupported { name }));
             }
@@ -389,7 +399,7 @@ fn manifest_path(argument: Arg<'_>, option: &Args<'_>) -> PathBuf {
 }
 
 /// The options, for help with a misspelled one.
-const OPTIONS: [&str; 18] = [
+const OPTIONS: [&str; 19] = [
     "apiserver_burst",
     "apiserver_max_inflight",
     "apiserver_qps",
@@ -405,6 +415,7 @@ const OPTIONS: [&str; 18] = [
     "namespaces",
     "noendpoints",
     "pods",
+    "snapshot",
     "startup_timeout",
     "tls",
     "ttl",

@@ -234,10 +234,7 @@ fn refuses_the_rest() {
             "3:2: `multicluster` in `kubernetes` is not supported yet",
         ),
         ("zonal", "3:2: `zonal` in `kubernetes` is not supported yet"),
-        (
-            "snapshot x",
-            "3:2: `snapshot` in `kubernetes` is not supported yet",
-        ),
+        ("snapshot", "3:2: `snapshot` needs a file"),
         (
             "transfer to *",
             "3:2: `transfer` was removed in CoreDNS 1.8.0",
@@ -254,6 +251,10 @@ fn refuses_the_rest() {
         (
             "manifests a\n kubeconfig b",
             "2:1: `manifests` and `kubeconfig` cannot both be set",
+        ),
+        (
+            "manifests a\n snapshot s",
+            "2:1: `snapshot` and `manifests` cannot both be set",
         ),
         (
             "namespaces a\n namespace_labels b",

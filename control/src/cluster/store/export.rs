@@ -1,0 +1,72 @@
+//! What a store knows, as objects again: what a snapshot is made of.
+
+use std::net::IpAddr;
+
+use martlet_engine::index::{Addresses, EndpointSlice as Packed};
+use martlet_engine::wire::name::write_presentation;
+
+use super::{Key, Store};
+use crate::cluster::object::{Endpoint, EndpointAddress, EndpointSlice, Object, Pod, Port};
+
+impl Store {
+    /// Objects from which an empty store becomes one with the same answers: namespaces first.
+    pub fn objects(&self) -> impl Iterator<Item = Object> {
+        let namespaces = self.namespaces.iter().filter(|(_, entry)| entry.exists);
+        let namespaces = namespaces.map(|(name, _)| Object::Namespace(Key::new("", name)));
+        let services = self.services.values();
+        let services = services.filter_map(|entry| entry.service.clone().map(Object::Service));
+        let slices = self.services.iter().flat_map(|(service, entry)| {
+            entry.slices.iter().map(|(name, parts)| {
+                Object::EndpointSlice(EndpointSlice {
+                    key: Key {
+                        namespace: service.namespace.clone(),
+                        name: name.clone(),
+                    },
+                    service: service.name.clone(),
+                    endpoints: parts.iter().flat_map(|part| endpoints(part)).collect(),
+                    ports: parts.first().map_or_else(Box::default, |part| ports(part)),
+                    last_change_trigger: None,
+                })
+            })
+        });
+        let pods = self.pods.iter().map(|(key, entry)| {
+            Object::Pod(Pod {
+                key: key.clone(),
+                address: entry.address,
+            })
+        });
+        namespaces.chain(services).chain(slices).chain(pods)
+    }
+}
+
+fn ports(slice: &Packed) -> Box<[Port]> {
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into();
+    let port = |port: &martlet_engine::index::Port| Port {
+        name: text(&port.name),
+        protocol: text(&port.protocol),
+        number: port.number,
+    };
+    slice.ports.iter().map(port).collect()
+}
+
+fn endpoints(slice: &Packed) -> impl Iterator<Item = Endpoint> {
+    let address = |index: usize| match &slice.addresses {
+        Addresses::V4(list) => EndpointAddress::Ip(IpAddr::V4(list[index])),
+        Addresses::V6(list) => EndpointAddress::Ip(IpAddr::V6(list[index])),
+        Addresses::Fqdn(list) => {
+            let mut text = String::new();
+            // Writing to a string cannot fail.
+            let _ = write_presentation(&list[index], &mut text);
+            EndpointAddress::Fqdn(text.into())
+        }
+    };
+    let name = |index: usize| {
+        let name = slice.names.as_ref()?[index].as_deref()?;
+        Some(String::from_utf8_lossy(name).into())
+    };
+    (0..slice.addresses.len()).map(move |index| Endpoint {
+        address: address(index),
+        hostname: name(index),
+        pod_name: None,
+    })
+}
