@@ -180,7 +180,7 @@ async fn serve_until_signal(
         scraped.push(metrics::listen(endpoint).await?);
     }
     feed::start(clusters).await?;
-    let server = Server::start(plan, cores)?;
+    let server = Server::start(plan, cores, args.io)?;
     let monitored = Arc::new(monitored);
     for listening in scraped {
         metrics::serve(listening, Arc::clone(&monitored), server.gauges());
