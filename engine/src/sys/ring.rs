@@ -311,12 +311,8 @@ impl Ring {
         let memory = &mut *self.memory;
         let reply = &mut memory.replies[self.replies_used];
         let octets = &mut memory.arena[self.arena_used..][..len];
-        let header = reply.header_for(octets);
-        let entry = opcode::SendMsg::new(Fixed(socket as u32), header)
-            .build()
-            .user_data(SEND);
-        // SAFETY: the header and what it points to lie in `memory`, which outlives the request, and
-        // are not written again before it has ended: `turn` starts again from the front only when
+        let entry = reply.entry(Fixed(socket as u32), octets).user_data(SEND);
+        // SAFETY: what the entry points to lies in `memory`, which outlives the request, and is not written again before it has ended: `turn` starts again from the front only when
         // no send is under way.
         if unsafe { self.ring.submission().push(&entry) }.is_ok() {
             self.sending += 1;
@@ -402,21 +398,27 @@ impl Reply {
         self.control.set(control)
     }
 
-    /// The header that sends `octets` from here to there.
-    fn header_for(&mut self, octets: &mut [u8]) -> *const libc::msghdr {
+    /// The request that sends `octets` from here to there.
+    fn entry(&mut self, socket: Fixed, octets: &mut [u8]) -> squeue::Entry {
+        let name = &raw mut self.name;
+        if self.header.msg_controllen == 0 {
+            // A socket bound to one address: the kernel has less to read than for a message.
+            return opcode::Send::new(socket, octets.as_ptr(), octets.len() as u32)
+                .dest_addr(name.cast())
+                .dest_addr_len(self.header.msg_namelen)
+                .build();
+        }
         self.iovec = libc::iovec {
             iov_base: octets.as_mut_ptr().cast(),
             iov_len: octets.len(),
         };
-        self.header.msg_name = (&raw mut self.name).cast();
+        self.header.msg_name = name.cast();
         self.header.msg_iov = &raw mut self.iovec;
         self.header.msg_iovlen = 1;
-        // A socket bound to one address tells no PKTINFO, and then none may be sent.
-        self.header.msg_control = if self.header.msg_controllen > 0 {
-            self.control.as_mut_ptr()
-        } else {
-            std::ptr::null_mut()
-        };
-        &raw const self.header
+        self.header.msg_control = self.control.as_mut_ptr();
+        opcode::SendMsg::new(socket, &raw const self.header).build()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ impl<const COUNT: usize, const LEN: usize> Buffers<COUNT, LEN> {
         let address = self.entries.start.as_ptr().addr() as u64;
         // SAFETY: `entries` has room for COUNT entries and is aligned to a page. It is freed when
         // `self` is, which the caller promises to keep.
-        unsafe { submitter.register_buf_ring(address, COUNT as u16, group) }
+        unsafe { submitter.register_buf_ring_with_flags(address, COUNT as u16, group, 0) }
     }
 
     /// The first `len` octets of a buffer that is ours.
