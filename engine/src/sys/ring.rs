@@ -32,11 +32,8 @@ const ARENA_LEN: usize = RING_REPLIES * 1_024 + MESSAGE_LEN_MAX;
 const NAME_LEN: usize = 32;
 /// `struct io_uring_recvmsg_out`, before the address.
 const HEADER_LEN: usize = 16;
-/// A whole number of cache lines, and an odd one, so that buffers do not compete for the same sets.
-const BUFFER_LEN: usize = {
-    let needed = HEADER_LEN + NAME_LEN + CONTROL_LEN + QUERY_LEN_MAX;
-    (needed.div_ceil(64) | 1) * 64
-};
+/// What a buffer holds; the kernel cuts what is longer.
+const BUFFER_LEN: usize = HEADER_LEN + NAME_LEN + CONTROL_LEN + QUERY_LEN_MAX;
 /// The group of our buffers; a ring has but one.
 const GROUP: u16 = 0;
 /// The user data of sends; that of a receive is its socket's place.

@@ -39,7 +39,7 @@ impl Drop for Pages {
     }
 }
 
-/// `COUNT` buffers of `LEN` octets and the ring of those that the kernel may fill.
+/// `COUNT` buffers for `LEN` octets each and the ring of those that the kernel may fill.
 ///
 /// A buffer is either the kernel's or ours: the kernel's from [`Self::give`] until a completion
 /// names it, ours from then until it is given again.
@@ -56,11 +56,15 @@ impl<const COUNT: usize, const LEN: usize> Buffers<COUNT, LEN> {
         COUNT as u16 - 1
     };
 
+    /// From one buffer to the next: a whole number of cache lines, and an odd one, so that buffers
+    /// do not compete for the same sets.
+    const STRIDE: usize = (LEN.div_ceil(64) | 1) * 64;
+
     /// Claims the memory; all buffers are the kernel's once it is registered.
     pub(super) fn new() -> Self {
         let mut buffers = Self {
             entries: Pages::new(COUNT * size_of::<BufRingEntry>()),
-            octets: Pages::new(COUNT * LEN),
+            octets: Pages::new(COUNT * Self::STRIDE),
             tail: 0,
         };
         for id in 0..=Self::MASK {
@@ -81,8 +85,8 @@ impl<const COUNT: usize, const LEN: usize> Buffers<COUNT, LEN> {
 
     /// The first `len` octets of a buffer that is ours.
     pub(super) fn octets(&self, id: u16, len: usize) -> &[u8] {
-        let place = usize::from(id & Self::MASK) * LEN;
-        // SAFETY: the mask keeps `place` inside of the COUNT * LEN octets, all of which have been
+        let place = usize::from(id & Self::MASK) * Self::STRIDE;
+        // SAFETY: the mask keeps `place` inside of the COUNT * STRIDE octets, all of which have been
         // zeroed, and `len` is cut to what one buffer has.
         unsafe { std::slice::from_raw_parts(self.octets.start.as_ptr().add(place), len.min(LEN)) }
     }
@@ -96,7 +100,7 @@ impl<const COUNT: usize, const LEN: usize> Buffers<COUNT, LEN> {
         // since there are as many entries as buffers and this buffer is ours.
         let entry = unsafe { entries.add(usize::from(self.tail & Self::MASK)).as_mut() };
         // SAFETY: as in `octets`.
-        let buffer = unsafe { self.octets.start.add(usize::from(id) * LEN) };
+        let buffer = unsafe { self.octets.start.add(usize::from(id) * Self::STRIDE) };
         entry.set_addr(buffer.as_ptr().addr() as u64);
         entry.set_len(LEN as u32);
         entry.set_bid(id);
