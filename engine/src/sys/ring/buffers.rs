@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 
-/// What shared memory is aligned to: a page, or more than one.
-const ALIGNMENT: usize = 4_096;
+/// What shared memory is aligned to: the largest page that Linux has for us.
+const ALIGNMENT: usize = 1 << 16;
 
 /// Memory that the kernel reads or writes while we hold no reference to it.
 struct Pages {
@@ -78,29 +78,36 @@ impl<const COUNT: usize, const LEN: usize> Buffers<COUNT, LEN> {
     /// unregistered.
     pub(super) fn register(&self, submitter: &Submitter<'_>, group: u16) -> io::Result<()> {
         let address = self.entries.start.as_ptr().addr() as u64;
-        // SAFETY: `entries` has room for COUNT entries and is aligned to a page. It is freed when
+        // SAFETY: `entries` has room for COUNT entries and is aligned to pages. It is freed when
         // `self` is, which the caller promises to keep.
         unsafe { submitter.register_buf_ring_with_flags(address, COUNT as u16, group, 0) }
     }
 
+    /// Where a buffer starts; any number leads to one.
+    fn place(&self, id: u16) -> NonNull<u8> {
+        let offset = usize::from(id & Self::MASK) * Self::STRIDE;
+        // SAFETY: the mask keeps the offset inside of the COUNT * STRIDE octets.
+        unsafe { self.octets.start.add(offset) }
+    }
+
     /// The first `len` octets of a buffer that is ours.
     pub(super) fn octets(&self, id: u16, len: usize) -> &[u8] {
-        let place = usize::from(id & Self::MASK) * Self::STRIDE;
-        // SAFETY: the mask keeps `place` inside of the COUNT * STRIDE octets, all of which have been
-        // zeroed, and `len` is cut to what one buffer has.
-        unsafe { std::slice::from_raw_parts(self.octets.start.as_ptr().add(place), len.min(LEN)) }
+        // SAFETY: a buffer has LEN octets, which have been zeroed at least, and while it is ours
+        // nobody writes there.
+        unsafe { std::slice::from_raw_parts(self.place(id).as_ptr(), len.min(LEN)) }
     }
 
     /// Gives a buffer of ours to the kernel, which sees it after [`Self::publish`].
     pub(super) fn give(&mut self, id: u16) {
         let id = id & Self::MASK;
+        let buffer = self.place(id);
         let entries = self.entries.start.cast::<BufRingEntry>();
-        // SAFETY: the mask keeps the place inside of the COUNT entries. The kernel only reads
-        // entries before the published tail that it has not taken yet; this one comes after it,
-        // since there are as many entries as buffers and this buffer is ours.
-        let entry = unsafe { entries.add(usize::from(self.tail & Self::MASK)).as_mut() };
-        // SAFETY: as in `octets`.
-        let buffer = unsafe { self.octets.start.add(usize::from(id) * Self::STRIDE) };
+        // SAFETY: the mask keeps the place inside of the COUNT entries.
+        let mut entry = unsafe { entries.add(usize::from(self.tail & Self::MASK)) };
+        // SAFETY: the entry is initialised, as zeroes are one. The kernel only reads entries before
+        // the published tail that it has not taken yet; this one comes after it, since there are as
+        // many entries as buffers and this buffer is ours.
+        let entry = unsafe { entry.as_mut() };
         entry.set_addr(buffer.as_ptr().addr() as u64);
         entry.set_len(LEN as u32);
         entry.set_bid(id);
