@@ -127,7 +127,7 @@ fn every_address_answers_for_itself() {
         let third = "example.net:{PORT3} {\n    bind 127.0.0.1 127.0.0.2\n    local\n}\n";
         let corefile = format!("{WHOAMI}{second}{third}");
         let martlet = with_io(Setup::new(&corefile), io).start();
-        for round in 0..20 {
+        for round in 0..4 {
             for (port, address) in [
                 (1, "127.0.0.1"),
                 (1, "127.0.0.9"),
@@ -293,7 +293,7 @@ fn datagrams_of_any_size_are_met() {
             size: 8_192,
             ..Edns::default()
         });
-        for round in 0..20 {
+        for round in 0..4 {
             // Whole messages, with a record that is long; what is cut when it is read is malformed.
             for len in [2_049, 4_000, 9_000, 65_000] {
                 let mut octets = query.wire(1);
