@@ -19,6 +19,7 @@ use martlet_bench::load::{self, Latency, QuerySet, Settings};
 use martlet_bench::{fail, fixture};
 use martlet_engine::chain::Plan;
 use martlet_engine::log::LogSink;
+use martlet_engine::net::io::IoChoice;
 use martlet_engine::server::Server;
 
 const LISTS: [List; 5] = [
@@ -104,7 +105,7 @@ fn run(effort: &Effort) -> Result<(), Box<dyn Error>> {
         log,
         metrics,
     };
-    let server = Server::start(plan, NonZeroUsize::MIN)?;
+    let server = Server::start(plan, NonZeroUsize::MIN, IoChoice::Auto)?;
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let core = |at: usize| {
         cores

@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, Command, value_parser};
+use martlet_engine::net::io::IoChoice;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,6 +32,8 @@ pub struct ServeArgs {
     pub pid_file: Option<PathBuf>,
     /// `-quiet`: nothing is printed at the start.
     pub quiet: bool,
+    /// `-io`: how workers move datagrams.
+    pub io: IoChoice,
 }
 
 /// The port of DNS (RFC 1035 §4.2).
@@ -62,6 +66,7 @@ impl Args {
                 .expect("it has a default"),
             pid_file: matches.get_one::<PathBuf>("pidfile").cloned(),
             quiet: matches.get_flag("quiet"),
+            io: *matches.get_one("io").expect("it has a default"),
         }))
     }
 }
@@ -93,6 +98,17 @@ fn command() -> Command {
                 .default_value(DNS_PORT)
                 .value_parser(value_parser!(u16))
                 .help("Port of server blocks that name none"),
+        )
+        .arg(
+            Arg::new("io")
+                .long("io")
+                .value_name("WAY")
+                .default_value("auto")
+                .value_parser(
+                    PossibleValuesParser::new(IoChoice::names())
+                        .try_map(|word| word.parse::<IoChoice>()),
+                )
+                .help("How workers move datagrams"),
         )
         .arg(
             Arg::new("pidfile")
@@ -134,6 +150,7 @@ fn two_dashes(argument: OsString) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use martlet_engine::net::io::Io;
 
     fn parse(line: &str) -> Result<Args, clap::Error> {
         Args::parse(line.split_whitespace().map(OsString::from))
@@ -146,6 +163,7 @@ mod tests {
             port: 53,
             pid_file: None,
             quiet: false,
+            io: IoChoice::Auto,
         };
         let cases = [
             ("martlet", Args::Serve(plain.clone())),
@@ -182,7 +200,14 @@ mod tests {
                 "martlet -pidfile /run/pid",
                 Args::Serve(ServeArgs {
                     pid_file: Some("/run/pid".into()),
-                    ..plain
+                    ..plain.clone()
+                }),
+            ),
+            (
+                "martlet -io io_uring",
+                Args::Serve(ServeArgs {
+                    io: IoChoice::Only(Io::IoUring),
+                    ..plain.clone()
                 }),
             ),
             ("martlet -version", Args::Version),
@@ -196,6 +221,7 @@ mod tests {
             "martlet Corefile",
             "martlet -dns.port 70000",
             "martlet -nope",
+            "martlet -io epoll",
             "martlet check",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use martlet_engine::server::{Server, StartError};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Args, ServeArgs};
 use crate::assemble::{self, AssembleError, Assembled};
@@ -180,7 +180,9 @@ async fn serve_until_signal(
         scraped.push(metrics::listen(endpoint).await?);
     }
     feed::start(clusters).await?;
-    let server = Server::start(plan, cores)?;
+    // Before the first query: whoever is answered may count on an orderly end.
+    let end = EndSignals::catch().map_err(system("catch signals"))?;
+    let server = Server::start(plan, cores, args.io)?;
     let monitored = Arc::new(monitored);
     for listening in scraped {
         metrics::serve(listening, Arc::clone(&monitored), server.gauges());
@@ -195,7 +197,7 @@ async fn serve_until_signal(
         banner.iter().for_each(|line| println!("{line}"));
         println!("{}", version());
     }
-    wait_for_end().await.map_err(system("wait for signals"))?;
+    end.wait().await;
     readiness.leave();
     if !lameduck.is_zero() {
         tracing::info!("plugin/health: Going into lameduck mode for {lameduck:?}");
@@ -210,23 +212,40 @@ async fn serve_until_signal(
         })
 }
 
-/// Returns at SIGTERM, SIGINT or SIGQUIT.
-async fn wait_for_end() -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut quit = signal(SignalKind::quit())?;
-    let mut reload = signal(SignalKind::user_defined1())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: Shutting down servers then terminating"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: Shutting down"),
-            _ = quit.recv() => tracing::info!("SIGQUIT: Shutting down"),
-            _ = reload.recv() => {
-                tracing::warn!("SIGUSR1: reloading is not supported yet; the Corefile stays as it was");
-                continue;
+/// The signals that end the server, caught from the moment that this exists.
+struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    reload: Signal,
+}
+
+impl EndSignals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            reload: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Returns at SIGTERM, SIGINT or SIGQUIT.
+    async fn wait(mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => {
+                    tracing::info!("SIGTERM: Shutting down servers then terminating");
+                }
+                _ = self.interrupt.recv() => tracing::info!("SIGINT: Shutting down"),
+                _ = self.quit.recv() => tracing::info!("SIGQUIT: Shutting down"),
+                _ = self.reload.recv() => {
+                    tracing::warn!("SIGUSR1: reloading is not supported yet; the Corefile stays as it was");
+                    continue;
+                }
             }
+            return;
         }
-        return Ok(());
     }
 }
 

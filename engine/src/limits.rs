@@ -15,6 +15,10 @@ pub const MESSAGE_LEN_MAX: usize = 65_535;
 pub const QUERY_LEN_MAX: usize = 2_048;
 /// Datagrams moved by one system call.
 pub const BATCH_MAX: usize = 64;
+/// Buffers that a worker's io_uring fills with datagrams before one of them must be answered.
+pub const RING_BUFFERS: usize = 512;
+/// Replies that a worker's io_uring sends at once.
+pub const RING_REPLIES: usize = 256;
 /// Compression pointers hold 14 bits (RFC 1035 §4.1.4).
 pub const POINTER_MAX: usize = 0x3fff;
 /// Look-ups that one query may cause inside the server (ExternalName leading to ExternalName in

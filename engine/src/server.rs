@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use crate::chain::{Plan, Protocol};
 use crate::counters::Counters;
 use crate::metrics::SharedRecorder;
+use crate::net::io::{self, Io, IoChoice, IoError};
 use crate::net::socket::{self, ListenError};
 use crate::net::{tcp, udp};
 use crate::respond::Tally;
@@ -25,6 +26,9 @@ pub enum StartError {
     /// A socket could not be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// What was chosen for datagrams cannot be had.
+    #[error(transparent)]
+    Io(#[from] IoError),
     /// A thread could not be started, or a socket not be handed to the runtime.
     #[error("cannot start a worker: {0}")]
     Worker(#[from] std::io::Error),
@@ -34,6 +38,8 @@ pub enum StartError {
 pub(crate) struct Shared {
     pub(crate) plan: ArcSwap<Plan>,
     pub(crate) stopping: AtomicBool,
+    /// How workers move datagrams.
+    pub(crate) io: Io,
     /// Where queries go that need I/O.
     pub(crate) slow: Arc<Slow>,
     /// One for each worker, then one for TCP.
@@ -65,12 +71,12 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If a socket cannot be opened; nothing is served then.
+    /// If a socket cannot be opened, or `io` not be had; nothing is served then.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub fn start(plan: Plan, workers: NonZeroUsize) -> Result<Self, StartError> {
+    pub fn start(plan: Plan, workers: NonZeroUsize, io: IoChoice) -> Result<Self, StartError> {
         let workers = workers.get();
         let mut of_worker = (0..workers).map(|_| Vec::new()).collect::<Vec<_>>();
         let mut listeners = Vec::new();
@@ -123,6 +129,7 @@ impl Server {
                 addresses.push(address);
             }
         }
+        let (io, rings) = io::open(io, &of_worker)?;
         let (backend, reason) = Backend::choose(&[Backend::IoUring, Backend::Epoll]);
         match reason {
             None => tracing::info!("upstreams are asked through {}", backend.name()),
@@ -141,18 +148,25 @@ impl Server {
             stream_recorder,
             plan: ArcSwap::from_pointee(plan),
             stopping: AtomicBool::new(false),
+            io,
             slow,
             counters: (0..=workers).map(|_| Counters::default()).collect(),
         });
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let mut threads = Vec::with_capacity(workers);
-        for (worker, sockets) in of_worker.into_iter().enumerate() {
+        for (worker, (sockets, ring)) in of_worker.into_iter().zip(rings).enumerate() {
             // With fewer cores than workers the scheduler places them better than we would.
             let core = cores
                 .get(worker)
                 .filter(|_| cores.len() >= workers)
                 .copied();
-            threads.push(udp::spawn(Arc::clone(&shared), worker, core, sockets)?);
+            threads.push(udp::spawn(
+                Arc::clone(&shared),
+                worker,
+                core,
+                sockets,
+                ring,
+            )?);
         }
         let mut acceptors = Vec::with_capacity(listeners.len());
         for (index, stream) in listeners {
@@ -220,6 +234,11 @@ impl Gauges {
     /// Queries that wait for the slow path, and queries that it works on.
     pub fn slow_depth(&self) -> (usize, usize) {
         self.0.slow.depth()
+    }
+
+    /// How workers move datagrams.
+    pub fn io(&self) -> Io {
+        self.0.io
     }
 
     /// What drives the sockets to upstreams.

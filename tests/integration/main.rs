@@ -20,3 +20,4 @@ mod steady;
 mod tcp;
 mod tidy;
 mod wire;
+mod worker_io;

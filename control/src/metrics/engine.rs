@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use martlet_engine::index::ClusterIndex;
 use martlet_engine::metrics::{DurationTotals, Event, Metrics, Totals, type_name};
+use martlet_engine::net::io::Io;
 use martlet_engine::plugins::cache::Kind;
 use martlet_engine::server::Gauges;
 use martlet_engine::slow::io::Backend;
@@ -368,6 +369,14 @@ pub(super) fn upstreams(groups: &[Arc<Group>], families: &mut Families) {
 
 /// `martlet_slow_path_…` and what else the server as a whole tells.
 pub(super) fn slow_path(gauges: &Gauges, families: &mut Families) {
+    for io in Io::ALL {
+        families.gauge(
+            "martlet_worker_io",
+            "How workers move datagrams: 1 for the way in use.",
+            &[("io", io.name())],
+            f64::from(u8::from(io == gauges.io())),
+        );
+    }
     let chosen = gauges.backend();
     for backend in [Backend::IoUring, Backend::Epoll] {
         families.gauge(

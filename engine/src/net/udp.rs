@@ -1,30 +1,26 @@
-//! The UDP loop: receive a batch, answer each in place, send the replies.
+//! The UDP workers: one thread a core, with sockets of its own.
 //!
-//! Under load a turn is two system calls a busy socket for up to 64 queries; `poll` is only called
-//! when nothing was there, and now and then for the sake of the other sockets. An io_uring form of
-//! the loop would call the same `respond`.
+//! A worker answers datagrams ([`Worker::answer`]) that one of two loops moves: [`mmsg`] with
+//! `recvmmsg` and `sendmmsg`, [`ring`] with io_uring. The second one ends in the first.
+
+mod mmsg;
+mod ring;
 
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::chain::Peer;
+use crate::chain::{Peer, Plan};
+use crate::metrics::Recorder;
 use crate::respond::{Response, Scratch, respond, shed};
 use crate::server::Shared;
 use crate::slow::ReplyTo;
-use crate::sys::batch::Batch;
-use crate::sys::poll::PollSet;
+use crate::sys::batch::Datagram;
+use crate::sys::ring::Ring;
 
 /// How long an idle worker sleeps before it looks whether the server is to stop.
 const IDLE: Duration = Duration::from_millis(100);
-
-/// Turns after which sockets that were idle are looked at again while others are busy.
-const TURNS_BETWEEN_LOOKS: u32 = 16;
-
-/// Batches answered after the stop: more than the largest receive buffer holds.
-const LAST_TURNS_MAX: usize = 256;
 
 /// A worker's socket and which listener of the plan it belongs to.
 pub(crate) struct WorkerSocket {
@@ -34,107 +30,87 @@ pub(crate) struct WorkerSocket {
     pub(crate) listener: usize,
 }
 
-/// Serves until the server stops, then what had already arrived.
-pub(crate) fn run(shared: &Shared, worker: usize, sockets: &[WorkerSocket]) {
-    let mut poll = PollSet::new(sockets.iter().map(|socket| socket.socket.as_fd()));
-    let mut batch = Batch::new();
-    let mut scratch = Scratch::default();
-    let mut plan = arc_swap::Cache::new(&shared.plan);
-    let mut recorder = plan.load().metrics.recorder();
-    let mut last_turns = LAST_TURNS_MAX;
-    let mut turn = 0_u32;
-    loop {
-        turn = turn.wrapping_add(1);
-        let stopping = shared.stopping.load(Ordering::Relaxed);
-        if stopping || turn.is_multiple_of(TURNS_BETWEEN_LOOKS) {
-            poll.set_all_ready();
-        }
-        let mut received = 0;
-        for (place, socket) in sockets.iter().enumerate() {
-            if !poll.is_ready(place) {
-                continue;
-            }
-            let plan = plan.load();
-            let Some(listener) = plan.listeners.get(socket.listener) else {
-                continue;
-            };
-            let count = match batch.receive(socket.socket.as_fd()) {
-                Ok(count) => count,
-                Err(error) => {
-                    tracing::error!(address = %socket.address, %error, "cannot receive");
-                    std::thread::sleep(IDLE);
-                    continue;
-                }
-            };
-            if count == 0 {
-                poll.set_empty(place);
-                continue;
-            }
-            received += count;
-            let now = Instant::now();
-            for slot in 0..count {
-                let Some((datagram, room)) = batch.slot(slot) else {
-                    continue;
-                };
-                let local = datagram.local.map_or(socket.address, |ip| {
-                    SocketAddr::new(ip, socket.address.port())
-                });
-                let peer = Peer {
-                    remote: datagram.remote,
-                    local,
-                    stream: false,
-                    answer_from: datagram.local,
-                    received: now,
-                };
-                let message = datagram.message;
-                let response = respond(message, peer, listener, &plan.log, &mut scratch, room);
-                let len = match response {
-                    Response::Reply(len) => Some(len),
-                    Response::None => None,
-                    Response::ReplyAndRefresh(len) => {
-                        let at = (plan, socket.listener);
-                        let name = scratch.name();
-                        // No room: somebody else will find it worth refreshing.
-                        let _ = shared.slow.submit(message, name, at, peer, ReplyTo::Nobody);
-                        Some(len)
-                    }
-                    Response::Slow => {
-                        let reply = ReplyTo::Datagram(Arc::clone(&socket.socket));
-                        let at = (plan, socket.listener);
-                        let name = scratch.name();
-                        match shared.slow.submit(message, name, at, peer, reply) {
-                            Ok(()) => None,
-                            Err(_) => shed(message, false, &mut scratch, room),
-                        }
-                    }
-                };
-                recorder.record(&scratch.seen);
-                if let Some(len) = len {
-                    batch.queue(slot, len);
-                }
-                if !batch.has_room() {
-                    scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
-                }
-            }
-            scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
-            recorder.end_batch(|| now.elapsed());
-        }
-        if received > 0 {
-            shared.counters[worker].publish(&scratch.tally);
-        }
-        if stopping {
-            // Clients may go on sending for ever; what counts is what was there before.
-            last_turns -= 1;
-            if received == 0 || last_turns == 0 {
-                return;
-            }
-        } else if received > 0 {
-            continue;
-        } else if let Err(error) = poll.wait(IDLE) {
-            tracing::error!(%error, "cannot wait for sockets");
-            std::thread::sleep(IDLE);
+/// What a worker answers with, whichever loop moves its datagrams.
+struct Worker<'s> {
+    shared: &'s Shared,
+    number: usize,
+    scratch: Scratch,
+    recorder: Recorder,
+}
+
+impl<'s> Worker<'s> {
+    fn new(shared: &'s Shared, number: usize) -> Self {
+        Self {
+            shared,
+            number,
+            scratch: Scratch::default(),
+            recorder: shared.plan.load().metrics.recorder(),
         }
     }
+
+    fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Answers one datagram, or has the slow path do it. Returns the length of the reply that is to
+    /// be sent now.
+    #[inline]
+    fn answer(
+        &mut self,
+        plan: &Arc<Plan>,
+        socket: &WorkerSocket,
+        datagram: Datagram<'_>,
+        received: Instant,
+        room: &mut [u8],
+    ) -> Option<usize> {
+        let listener = plan.listeners.get(socket.listener)?;
+        let local = datagram.local.map_or(socket.address, |ip| {
+            SocketAddr::new(ip, socket.address.port())
+        });
+        let peer = Peer {
+            remote: datagram.remote,
+            local,
+            stream: false,
+            answer_from: datagram.local,
+            received,
+        };
+        let message = datagram.message;
+        let scratch = &mut self.scratch;
+        let at = (plan, socket.listener);
+        let slow = &self.shared.slow;
+        let len = match respond(message, peer, listener, &plan.log, scratch, room) {
+            Response::Reply(len) => Some(len),
+            Response::None => None,
+            Response::ReplyAndRefresh(len) => {
+                // No room: somebody else will find it worth refreshing.
+                let _ = slow.submit(message, scratch.name(), at, peer, ReplyTo::Nobody);
+                Some(len)
+            }
+            Response::Slow => {
+                let reply = ReplyTo::Datagram(Arc::clone(&socket.socket));
+                match slow.submit(message, scratch.name(), at, peer, reply) {
+                    Ok(()) => None,
+                    Err(_) => shed(message, false, scratch, room),
+                }
+            }
+        };
+        self.recorder.record(&scratch.seen);
+        len
+    }
+
+    /// Shows what was counted.
+    fn publish(&self) {
+        self.shared.counters[self.number].publish(&self.scratch.tally);
+    }
+}
+
+/// Serves until the server stops, then what had already arrived.
+fn run(shared: &Shared, worker: usize, sockets: &[WorkerSocket], ring: Option<Ring>) {
+    let mut worker = Worker::new(shared, worker);
+    if let Some(ring) = ring {
+        ring::run(&mut worker, sockets, ring);
+    }
+    mmsg::run(&mut worker, sockets);
 }
 
 /// Starts the thread of a worker on its core.
@@ -143,6 +119,7 @@ pub(crate) fn spawn(
     worker: usize,
     core: Option<core_affinity::CoreId>,
     sockets: Vec<WorkerSocket>,
+    ring: Option<Ring>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new()
         .name(format!("worker-{worker}"))
@@ -152,6 +129,6 @@ pub(crate) fn spawn(
             {
                 tracing::warn!(core = core.id, "cannot pin a worker to its core");
             }
-            run(&shared, worker, &sockets);
+            run(&shared, worker, &sockets, ring);
         })
 }

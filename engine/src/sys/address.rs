@@ -49,6 +49,13 @@ impl ControlBuf {
 }
 
 impl ControlBuf {
+    /// Takes over control messages that the kernel wrote elsewhere, as [`Self::local_address`]
+    /// reads them. Those that are longer than this has room for are none.
+    pub(super) fn set(&mut self, octets: &[u8]) -> Option<IpAddr> {
+        self.0.get_mut(..octets.len())?.copy_from_slice(octets);
+        self.local_address(octets.len())
+    }
+
     /// Makes this the control message that sends from `local`; returns its length.
     pub(super) fn set_local_address(&mut self, local: IpAddr) -> usize {
         const HEADER: usize = size_of::<libc::cmsghdr>();

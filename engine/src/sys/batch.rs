@@ -214,7 +214,7 @@ impl Batch {
 
 /// Errors of a receive that mean "nothing there": an empty queue, a signal, or an ICMP error that
 /// belongs to an earlier reply.
-fn is_nothing(error: &io::Error) -> bool {
+pub(super) fn is_nothing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock
