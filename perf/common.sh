@@ -61,3 +61,37 @@ write_between() {
     mv "$readme.new" "$readme"
     rm -f "$text"
 }
+
+# write_corefile PORT MANIFESTS [UPSTREAM]: what kubeadm writes, for 127.0.0.1, with the objects from
+# files and with one upstream.
+write_corefile() {
+    cat <<COREFILE
+.:$1 {
+    bind 127.0.0.1
+    errors
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        manifests $2
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }
+    forward . ${3:-127.0.0.1:9}
+    cache 30
+    loadbalance
+}
+COREFILE
+}
+
+# wait_for_answers PORT LOG: until the server there has its cluster.
+wait_for_answers() {
+    local tries
+    printf 'kubernetes.default.svc.cluster.local A\n' >"$work/probe"
+    for ((tries = 0; tries < 120; tries++)); do
+        "$release/martlet-load" --address "127.0.0.1:$1" --queries "$work/probe" --duration 0.05 \
+            --window 1 --sockets 1 --warm-up 0 --expect noerror,nxdomain 2>/dev/null |
+            grep -q ' [1-9][0-9]* answered' && return 0
+        sleep 0.5
+    done
+    cat "$2" >&2
+    die "the server on port $1 does not answer"
+}

@@ -47,7 +47,9 @@ fn cache(criterion: &mut Criterion) {
     }
 
     // More than the table holds, or later turns would find their names there.
-    let new: Vec<_> = (0..4).flat_map(|part| queries(&format!("new{part}"))).collect();
+    let new: Vec<_> = (0..4)
+        .flat_map(|part| queries(&format!("new{part}")))
+        .collect();
     for (name, queries) in [("store/new", &new[..]), ("store/again", &kept[..64])] {
         let mut turn = queries.iter().cycle();
         group.bench_function(name, |bencher| {

@@ -111,7 +111,11 @@ fn run(scale: &Scale) -> Result<(), Box<dyn Error>> {
         thread::sleep(scale.settle);
     }
     show(&rounds);
-    if rounds.iter().flatten().any(|report| report.tally.answered == 0) {
+    if rounds
+        .iter()
+        .flatten()
+        .any(|report| report.tally.answered == 0)
+    {
         return Err("a server answered nothing".into());
     }
     servers.into_iter().for_each(Served::stop);
@@ -205,7 +209,10 @@ fn show(rounds: &[[Report; 3]]) {
     let mut sorted: Vec<_> = rounds.iter().collect();
     let ratio = |round: &[Report; 3]| round[2].rate / round[1].rate;
     sorted.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
-    for (name, report) in ["none", "alive", "dead"].iter().zip(sorted[sorted.len() / 2]) {
+    for (name, report) in ["none", "alive", "dead"]
+        .iter()
+        .zip(sorted[sorted.len() / 2])
+    {
         let latency = report.latency_us;
         println!(
             "    {name:<8} {:>8.0} q/s  p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs, lost {}",

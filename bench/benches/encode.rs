@@ -2,17 +2,15 @@
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use martlet_bench::fixture::{PAYLOAD_SIZE, TTL};
-use martlet_engine::index::{
-    Addresses, EndpointSlice, ServiceKind, ServiceNode, ServiceParts,
-};
+use martlet_engine::index::{Addresses, EndpointSlice, ServiceKind, ServiceNode, ServiceParts};
 use martlet_engine::wire::reply::Owner;
 use martlet_engine::wire::{Class, FoldedName, Query, RType, Rcode, Reply, Section};
 use martlet_perf::sample;
-use std::sync::Arc;
 
 const NAME: &str = "order-api-4711.checkout-12.svc.cluster.local";
 const PORT_NAME: &str = "_http._tcp.order-api-4711.checkout-12.svc.cluster.local";
@@ -21,19 +19,36 @@ const SUFFIX: usize = "order-api-4711.checkout-12.svc.".len();
 const PORT_SUFFIX: usize = "_http._tcp.".len();
 const ENDPOINTS: u8 = 50;
 
+/// Name, question, payload size, what writes the reply, and how many answers it has then.
+type Case<'w> = (&'w str, &'w str, RType, Option<u16>, Write<'w>, u16);
+type Write<'w> = &'w dyn Fn(&mut Reply<'_>);
+
 fn encode(criterion: &mut Criterion) {
     let one = node(ServiceKind::ClusterIp(Box::new([address(1)])), 0);
     let many = node(ServiceKind::Headless, ENDPOINTS);
     let mut group = criterion.benchmark_group("encode");
     let (edns, plain) = (Some(PAYLOAD_SIZE), None);
-    type Write<'w> = &'w dyn Fn(&mut Reply<'_>);
-    let cases: [(&str, &str, RType, Option<u16>, Write<'_>, u16); 5] = [
+    let cases: [Case<'_>; 5] = [
         ("a", NAME, RType::A, edns, &|reply| rrset(&one, reply), 1),
-        ("headless_50", NAME, RType::A, edns, &|reply| rrset(&many, reply), 50),
+        (
+            "headless_50",
+            NAME,
+            RType::A,
+            edns,
+            &|reply| rrset(&many, reply),
+            50,
+        ),
         ("srv", PORT_NAME, RType::SRV, edns, &srv, 1),
         ("nxdomain_soa", NAME, RType::A, edns, &nxdomain, 0),
         // What fits 512 octets without EDNS.
-        ("truncated", NAME, RType::A, plain, &|reply| rrset(&many, reply), 28),
+        (
+            "truncated",
+            NAME,
+            RType::A,
+            plain,
+            &|reply| rrset(&many, reply),
+            28,
+        ),
     ];
     for (case, name, qtype, payload_size, write, answers) in cases {
         let octets = sample::query(name, qtype, payload_size);
@@ -61,13 +76,7 @@ fn rrset(node: &ServiceNode, reply: &mut Reply<'_>) {
 
 /// One port, and the address of its target.
 fn srv(reply: &mut Reply<'_>) {
-    let begun = reply.begin(
-        Section::Answer,
-        Owner::Question,
-        RType::SRV,
-        Class::IN,
-        TTL,
-    );
+    let begun = reply.begin(Section::Answer, Owner::Question, RType::SRV, Class::IN, TTL);
     reply.put(&[0, 0, 0, 100, 0, 80]);
     reply.put_question_suffix(PORT_SUFFIX);
     reply.end(begun);

@@ -101,7 +101,10 @@ fn run(effort: &Scale) -> Result<(), Box<dyn Error>> {
         let queries = QuerySet::collect(questions, Some(fixture::PAYLOAD_SIZE))?;
         let mut rounds = Vec::with_capacity(effort.rounds);
         for _ in 0..effort.rounds {
-            rounds.push((run(echo.address(), &queries)?, run(server.address, &queries)?));
+            rounds.push((
+                run(echo.address(), &queries)?,
+                run(server.address, &queries)?,
+            ));
         }
         // By ratio: the round in the middle is the one to show.
         rounds.sort_by(|(a, b), (c, d)| (b.rate / a.rate).total_cmp(&(d.rate / c.rate)));

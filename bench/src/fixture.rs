@@ -14,8 +14,8 @@ use rand::seq::{IteratorRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::cluster::queries::{List, Question, Questions, service_name};
-use crate::cluster::{Cluster, Family, Workload};
+use crate::cluster::queries::{List, Question, Questions, endpoint_name, service_name};
+use crate::cluster::{Cluster, Workload};
 
 /// Folds a whole cluster into a store as the first lists of a source do, and publishes it.
 pub fn publish(cluster: &Cluster) -> (Store, Arc<ClusterIndex>) {
@@ -143,15 +143,4 @@ impl QueryKind {
             Self::NxDomain => list(List::NxDomain),
         }
     }
-}
-
-/// The name of an endpoint of a headless Service.
-fn endpoint_name(workload: &Workload, endpoint: u32) -> String {
-    let label = workload.hostname(endpoint).unwrap_or_else(|| {
-        workload
-            .pod_ip(endpoint, Family::V4)
-            .to_string()
-            .replace('.', "-")
-    });
-    format!("{label}.{}", service_name(workload))
 }

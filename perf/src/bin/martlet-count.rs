@@ -1,7 +1,9 @@
 //! Answers queries of one kind so that a tool can count what an answer costs; `perf/instructions`
 //! runs it under callgrind, which is told to look at [`counted`] alone.
 //!
-//! Usage: `martlet-count KIND`; prints how many queries [`counted`] answered.
+//! Usage: `martlet-count KIND SEED`; prints how many queries [`counted`] answered. The seed decides
+//! which names collide in the index, and with it a part of the instructions: a count is the mean over
+//! several seeds.
 
 use std::process::ExitCode;
 
@@ -9,16 +11,21 @@ use martlet_engine::chain::{Listener, Peer};
 use martlet_engine::log::LogSink;
 use martlet_engine::metrics::Recorder;
 use martlet_engine::respond::{Response, Scratch, respond};
+use martlet_engine::wire::name::fix_seed;
 use martlet_perf::sample::Kind;
 use martlet_perf::{external, sample, seam};
 
 fn main() -> ExitCode {
-    let argument = std::env::args().nth(1).unwrap_or_default();
-    let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.as_str() == argument) else {
+    let mut arguments = std::env::args().skip(1);
+    let name = arguments.next().unwrap_or_default();
+    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == name);
+    let seed = arguments.next().and_then(|seed| seed.parse().ok());
+    let (Some(kind), Some(seed)) = (kind, seed) else {
         let kinds = Kind::ALL.map(Kind::as_str).join("|");
-        eprintln!("usage: martlet-count {kinds}");
+        eprintln!("usage: martlet-count {kinds} SEED");
         return ExitCode::from(2);
     };
+    fix_seed(seed);
     println!("{}", run(kind));
     ExitCode::SUCCESS
 }
