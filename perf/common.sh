@@ -42,7 +42,7 @@ build() {
 # The machine in one line, for tables.
 machine() {
     local model
-    model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
+    model=$(sed -n '/^model name/{s/^[^:]*: //p;q}' /proc/cpuinfo)
     printf '%s, %s cores, Linux %s' "${model:-$(uname -m)}" "$(nproc)" "$(uname -r)"
 }
 
@@ -91,7 +91,7 @@ wait_for_answers() {
     for ((tries = 0; tries < 120; tries++)); do
         "$release/martlet-load" --address "127.0.0.1:$1" --queries "$work/probe" --duration 0.05 \
             --window 1 --sockets 1 --warm-up 0 --expect noerror,nxdomain 2>/dev/null |
-            grep -q ' [1-9][0-9]* answered' && return 0
+            grep ' [1-9][0-9]* answered' >/dev/null && return 0
         sleep 0.5
     done
     cat "$2" >&2
