@@ -23,7 +23,8 @@ fn main() {
     let time = Duration::from_secs(u64::from(seconds));
 
     let mut objects = vec![namespace()];
-    objects.extend((0..services).flat_map(|at| [service(at), slice(at, Ipv4Addr::new(10, 0, 0, 1))]));
+    objects
+        .extend((0..services).flat_map(|at| [service(at), slice(at, Ipv4Addr::new(10, 0, 0, 1))]));
     let api = FakeApi::start(objects);
     let dir = tempfile::tempdir().expect("the temporary directory is writable");
     let corefile = format!(
@@ -38,7 +39,9 @@ fn main() {
 
     let quiet = asking(server, || thread::sleep(time));
     let mut delays = Vec::new();
-    let busy = asking(server, || delays = change(&api, server, rate, time, services));
+    let busy = asking(server, || {
+        delays = change(&api, server, rate, time, services)
+    });
     delays.sort_unstable();
     let at = |thousandths: usize| delays[(delays.len() - 1) * thousandths / 1_000];
     println!(
@@ -83,7 +86,7 @@ fn change(
         let changed = Instant::now();
         api.upsert(slice(at, address));
         let expected = IpAddr::from(address);
-        while !ask(&socket, at).iter().any(|answer| *answer == expected) {
+        while !ask(&socket, at).contains(&expected) {
             assert!(
                 changed.elapsed() < PATIENCE,
                 "change {number} was never answered"
