@@ -18,6 +18,26 @@ bench-smoke:
 bench *ARGS:
     cargo bench --workspace --locked -- {{ARGS}}
 
+# Instructions of an answer against their budget; `--update` writes it, `--show KIND` details.
+instructions *ARGS:
+    perf/instructions {{ARGS}}
+
+# Heap allocations of an answer.
+allocations:
+    perf/allocations
+
+# Where the time goes, as an SVG.
+flamegraph *ARGS:
+    perf/flamegraph {{ARGS}}
+
+# martlet beside other servers; `--write` puts the tables into perf/README.md.
+versus *ARGS:
+    perf/versus {{ARGS}}
+
+# From a change of the cluster to its answer.
+churn *ARGS:
+    perf/churn {{ARGS}}
+
 # Licences, sources and banned crates of all dependencies.
 deny:
     cargo deny check bans licenses sources

@@ -6,21 +6,16 @@
 //! servers as processes, with memory and CPU time, there is `martlet-versus`.
 
 use std::error::Error;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::num::NonZeroUsize;
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use martlet_bench::cluster::queries::{List, Questions};
 use martlet_bench::cluster::{Cluster, Shape};
 use martlet_bench::echo::{Echo, Mode};
 use martlet_bench::load::{self, Latency, QuerySet, Settings};
+use martlet_bench::served::{Effort, Served, core};
 use martlet_bench::{fail, fixture};
-use martlet_engine::chain::Plan;
-use martlet_engine::log::LogSink;
-use martlet_engine::net::io::IoChoice;
-use martlet_engine::server::Server;
 
 const LISTS: [List; 5] = [
     List::InCluster,
@@ -33,25 +28,12 @@ const LISTS: [List; 5] = [
 /// Questions of each list: enough that answers come from memory, not from one cache line.
 const QUESTIONS: usize = 20_000;
 
-/// Times that a free port may be taken by somebody else before it is used.
-const PORT_TRIES: usize = 8;
-
 fn main() -> ExitCode {
-    let (mut measure, mut test, mut list, mut filter) = (false, false, false, None);
-    for argument in std::env::args().skip(1) {
-        match argument.as_str() {
-            // `cargo bench` says so; `cargo test --benches` does not, and wants a quick try.
-            "--bench" => measure = true,
-            "--test" => test = true,
-            "--list" => list = true,
-            other if !other.starts_with('-') => filter = Some(argument),
-            _ => {}
-        }
-    }
-    if list || filter.is_some_and(|filter| !NAME.contains(&filter)) {
-        return ExitCode::SUCCESS;
-    }
-    let effort = if measure && !test { &MEASURE } else { &TRY };
+    let effort = match Effort::from_arguments(NAME) {
+        None => return ExitCode::SUCCESS,
+        Some(Effort::Measure) => &MEASURE,
+        Some(Effort::Try) => &TRY,
+    };
     match run(effort) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&*error),
@@ -60,14 +42,14 @@ fn main() -> ExitCode {
 
 const NAME: &str = "end_to_end";
 
-struct Effort {
+struct Scale {
     shape: fn() -> Shape,
     rounds: usize,
     warm_up: Duration,
     duration: Duration,
 }
 
-const MEASURE: Effort = Effort {
+const MEASURE: Scale = Scale {
     shape: Shape::default,
     rounds: 5,
     warm_up: Duration::from_millis(200),
@@ -75,7 +57,7 @@ const MEASURE: Effort = Effort {
 };
 
 /// Whether it runs at all.
-const TRY: Effort = Effort {
+const TRY: Scale = Scale {
     shape: || Shape {
         services: 500,
         endpoints: 5_000,
@@ -87,7 +69,7 @@ const TRY: Effort = Effort {
     duration: Duration::from_millis(200),
 };
 
-fn run(effort: &Effort) -> Result<(), Box<dyn Error>> {
+fn run(effort: &Scale) -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::new((effort.shape)())?;
     let (_store, index) = fixture::publish(&cluster);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -95,24 +77,7 @@ fn run(effort: &Effort) -> Result<(), Box<dyn Error>> {
         .enable_all()
         .build()?;
     let _entered = runtime.enter();
-    let address = free_address()?;
-    let (log, _lines) = LogSink::new();
-    let mut listener = fixture::listener(index, vec![address]);
-    let metrics = fixture::count(&mut listener);
-    let listeners = vec![Arc::new(listener)];
-    let plan = Plan {
-        listeners,
-        log,
-        metrics,
-    };
-    let server = Server::start(plan, NonZeroUsize::MIN, IoChoice::Auto)?;
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let core = |at: usize| {
-        cores
-            .get(at)
-            .filter(|_| cores.len() > 1)
-            .map(|core| core.id)
-    };
+    let server = Served::start(index, |_| {})?;
     let echo = Echo::start(
         SocketAddr::from(([127, 0, 0, 1], 0)),
         Mode::Batched,
@@ -136,7 +101,10 @@ fn run(effort: &Effort) -> Result<(), Box<dyn Error>> {
         let queries = QuerySet::collect(questions, Some(fixture::PAYLOAD_SIZE))?;
         let mut rounds = Vec::with_capacity(effort.rounds);
         for _ in 0..effort.rounds {
-            rounds.push((run(echo.address(), &queries)?, run(address, &queries)?));
+            rounds.push((
+                run(echo.address(), &queries)?,
+                run(server.address, &queries)?,
+            ));
         }
         // By ratio: the round in the middle is the one to show.
         rounds.sort_by(|(a, b), (c, d)| (b.rate / a.rate).total_cmp(&(d.rate / c.rate)));
@@ -162,17 +130,4 @@ fn run(effort: &Effort) -> Result<(), Box<dyn Error>> {
     }
     server.stop();
     Ok(())
-}
-
-/// An address whose port nobody uses, for UDP and for TCP. The server opens it a moment later.
-fn free_address() -> Result<SocketAddr, std::io::Error> {
-    let mut tries = 0;
-    loop {
-        let address = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
-        match TcpListener::bind(address) {
-            Ok(_) => return Ok(address),
-            Err(error) if tries == PORT_TRIES => return Err(error),
-            Err(_) => tries += 1,
-        }
-    }
 }

@@ -18,6 +18,7 @@ pub use workload::{Family, PortSpec, Workload};
 pub mod manifest;
 pub mod queries;
 mod workload;
+pub mod zone;
 
 /// The cluster domain that every generated question is asked under.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";

@@ -4,30 +4,18 @@
 //! to the index, answered by the plugins that a kubeadm cluster's Corefile names. Benches and the
 //! allocation test share it, so that what is timed is what is checked.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
 
 use martlet_control::cluster::object::{Event, Kind};
 use martlet_control::cluster::store::{Store, StoreSettings};
-use martlet_engine::chain::{Block, Listener, Peer, Protocol, Stage};
 use martlet_engine::index::ClusterIndex;
-use martlet_engine::metrics::{Metrics, Scope};
-use martlet_engine::plugins::cache::{Cache, Table, TtlRange};
-use martlet_engine::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
-use martlet_engine::wire::name::wire_from_text;
+pub use martlet_perf::seam::{PAYLOAD_SIZE, TTL, count, listener, peer};
 use rand::seq::{IteratorRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::cluster::queries::{List, Question, Questions, service_name};
-use crate::cluster::{Cluster, Family, Workload};
-
-/// TTL of records, in seconds, as kubeadm's Corefile sets it.
-pub const TTL: u32 = 30;
-
-/// The payload size that questions offer: what resolvers send since the flag day of 2020.
-pub const PAYLOAD_SIZE: u16 = 1_232;
+use crate::cluster::queries::{List, Question, Questions, endpoint_name, service_name};
+use crate::cluster::{Cluster, Workload};
 
 /// Folds a whole cluster into a store as the first lists of a source do, and publishes it.
 pub fn publish(cluster: &Cluster) -> (Store, Arc<ClusterIndex>) {
@@ -51,80 +39,6 @@ pub fn publish(cluster: &Cluster) -> (Store, Arc<ClusterIndex>) {
     }
     store.publish();
     (store, index)
-}
-
-/// A listener with the stages of kubeadm's Corefile that see cluster names. Names elsewhere would
-/// leave the fast path and are refused here.
-pub fn listener(index: Arc<ClusterIndex>, addresses: Vec<SocketAddr>) -> Listener {
-    let zone = |text| Zone::new(wire_from_text(text).expect("a constant name"));
-    let root: Box<[u8]> = Box::new([0]);
-    let kubernetes = Kubernetes {
-        index,
-        zones: ["cluster.local", "in-addr.arpa", "ip6.arpa"]
-            .map(zone)
-            .into(),
-        primary: zone("cluster.local").apex,
-        pods: PodMode::Insecure,
-        ttl: TTL,
-        fallthrough: Fallthrough {
-            zones: vec![(zone("in-addr.arpa").apex, 2), (zone("ip6.arpa").apex, 2)],
-        },
-        filters_reverse: false,
-        local_addresses: Arc::new([IpAddr::V4(Ipv4Addr::LOCALHOST)]),
-    };
-    let cache = Cache {
-        zones: vec![(root.clone(), 0)],
-        success: TtlRange { min: 5, max: 30 },
-        denial: TtlRange { min: 5, max: 30 },
-        success_disabled: Vec::new(),
-        denial_disabled: Vec::new(),
-        servfail: 5,
-        prefetch: None,
-        stale: None,
-        keep_ttl: false,
-        table: Table::new(9_984, 9_984),
-    };
-    let cache = Arc::new(cache);
-    let stages = [
-        Stage::LoadBalance,
-        Stage::Clamp(Arc::clone(&cache)),
-        Stage::Kubernetes(Box::new(kubernetes)),
-        Stage::Store(cache),
-    ];
-    let block = Block {
-        zone: root,
-        labels: 0,
-        stages: stages.into(),
-        scope: Scope::NONE,
-    };
-    Listener {
-        addresses,
-        protocol: Protocol::Dns,
-        blocks: vec![block],
-        other_classes: false,
-        scope: Scope::NONE,
-    }
-}
-
-/// Has the queries of a listener counted, as `prometheus` does.
-pub fn count(listener: &mut Listener) -> Arc<Metrics> {
-    let metrics = Metrics::new(2);
-    listener.scope = metrics.scope("dns://:53", "dropped", true);
-    for block in &mut listener.blocks {
-        block.scope = metrics.scope("dns://:53", ".", true);
-    }
-    Arc::new(metrics)
-}
-
-/// A client on UDP.
-pub fn peer() -> Peer {
-    Peer {
-        remote: SocketAddr::from(([10, 128, 0, 1], 40_000)),
-        local: SocketAddr::from(([10, 96, 0, 10], 53)),
-        stream: false,
-        answer_from: None,
-        received: Instant::now(),
-    }
 }
 
 /// What is asked, one kind of answer each.
@@ -229,15 +143,4 @@ impl QueryKind {
             Self::NxDomain => list(List::NxDomain),
         }
     }
-}
-
-/// The name of an endpoint of a headless Service.
-fn endpoint_name(workload: &Workload, endpoint: u32) -> String {
-    let label = workload.hostname(endpoint).unwrap_or_else(|| {
-        workload
-            .pod_ip(endpoint, Family::V4)
-            .to_string()
-            .replace('.', "-")
-    });
-    format!("{label}.{}", service_name(workload))
 }

@@ -3,8 +3,8 @@
 //! [`cluster`] invents clusters and the questions their pods ask, the same ones for the same seed;
 //! [`load`] asks a server as fast as it can answer (or at a fixed rate) and checks what comes back;
 //! [`echo`] is the ceiling, a server that does nothing but move datagrams; [`versus`] puts servers
-//! beside that ceiling in one run; [`upstream`] is whom they forward to; [`fixture`] puts an invented cluster behind the engine's packet
-//! seam. The binaries are thin shells over these modules, so that the criterion benches can use the
+//! beside that ceiling in one run; [`upstream`] is whom they forward to; [`fixture`] puts an invented
+//! cluster behind the engine's packet seam, [`served`] behind a socket. The binaries are thin shells over these modules, so that the criterion benches can use the
 //! same pieces.
 
 pub mod cluster;
@@ -12,6 +12,7 @@ pub mod echo;
 pub mod fixture;
 pub mod load;
 pub mod pin;
+pub mod served;
 pub mod sys;
 pub mod upstream;
 pub mod versus;

@@ -278,6 +278,36 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
+impl Outcome {
+    /// The table with commas, for plots: one head line, then a line for each server. Commas in names
+    /// become spaces.
+    pub fn csv(&self) -> String {
+        let mut csv = String::from(
+            "name,rate,ratio,cpu_us,p50_us,p99_us,p999_us,resident_mib,peak_mib,start_ms,lost,common_rate\n",
+        );
+        for standing in &self.standings {
+            let latency = standing.latency_us;
+            let figures = [
+                standing.rate,
+                standing.ratio,
+                standing.cpu_us,
+                latency.p50,
+                latency.p99,
+                latency.p999,
+                mebibytes(standing.memory_end.resident_kib),
+                mebibytes(standing.memory_end.peak_kib),
+                standing.start_ms,
+            ];
+            csv.push_str(&standing.name.replace(',', " "));
+            for figure in figures {
+                csv.push_str(&format!(",{figure:.3}"));
+            }
+            csv.push_str(&format!(",{},{:.0}\n", standing.last.tally.lost, self.rate));
+        }
+        csv
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(

@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use martlet_bench::cluster::manifest::{self, Format};
 use martlet_bench::cluster::queries::{List, Question, Questions};
-use martlet_bench::cluster::{Cluster, Shape};
+use martlet_bench::cluster::{Cluster, Shape, zone};
 
 /// Writes an invented cluster: DIR/manifests (for `kubernetes { manifests DIR/manifests }`) and
 /// DIR/queries (one `NAME TYPE` a line).
@@ -38,6 +38,9 @@ struct Args {
     /// How manifests are printed
     #[arg(long, value_enum, default_value_t = FormatArg::Yaml)]
     format: FormatArg,
+    /// Write DIR/cluster.zone and DIR/cluster.hosts as well, the same names for other servers
+    #[arg(long)]
+    zone: bool,
     /// Folder to write into; created when missing
     #[arg(long)]
     out: PathBuf,
@@ -77,16 +80,35 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     })?;
     for list in List::ALL {
         let path = directory.join(list.file_name());
-        write_list(&path, Questions::new(&cluster, list).take(args.queries))
-            .map_err(|source| manifest::WriteError { path, source })?;
+        let questions = Questions::new(&cluster, list).take(args.queries);
+        write_file(path, |out| write_list(out, questions))?;
+    }
+    if args.zone {
+        write_file(args.out.join("cluster.zone"), |out| {
+            zone::write(&cluster, out)
+        })?;
+        write_file(args.out.join("cluster.hosts"), |out| {
+            zone::write_hosts(&cluster, out)
+        })?;
     }
     Ok(())
 }
 
-fn write_list(path: &Path, questions: impl Iterator<Item = Question>) -> io::Result<()> {
-    let mut out = BufWriter::new(File::create(path)?);
+fn write_file(
+    path: PathBuf,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), manifest::WriteError> {
+    let written = File::create(&path).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        write(&mut out)?;
+        out.flush()
+    });
+    written.map_err(|source| manifest::WriteError { path, source })
+}
+
+fn write_list(out: &mut impl Write, questions: impl Iterator<Item = Question>) -> io::Result<()> {
     for question in questions {
         writeln!(out, "{question}")?;
     }
-    out.flush()
+    Ok(())
 }

@@ -58,6 +58,9 @@ struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Write the table to this file as well, with commas
+    #[arg(long)]
+    csv: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -99,6 +102,9 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         load_core: args.load_core,
     };
     let outcome = versus::run(&plan, &queries)?;
+    if let Some(path) = args.csv {
+        std::fs::write(path, outcome.csv())?;
+    }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&outcome)?);
     } else {

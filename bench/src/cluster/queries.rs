@@ -155,14 +155,8 @@ impl<'c> Questions<'c> {
             };
         }
         let endpoint = self.rng.random_range(workload.endpoints.clone());
-        let label = workload.hostname(endpoint).unwrap_or_else(|| {
-            workload
-                .pod_ip(endpoint, Family::V4)
-                .to_string()
-                .replace('.', "-")
-        });
         Question {
-            name: format!("{label}.{}", service_name(&workload)),
+            name: endpoint_name(&workload, endpoint),
             qtype: "A",
         }
     }
@@ -284,6 +278,17 @@ impl Iterator for Questions<'_> {
             List::Srv => self.srv(),
         })
     }
+}
+
+/// The name of an endpoint of a headless Service.
+pub fn endpoint_name(workload: &Workload, endpoint: u32) -> String {
+    let label = workload.hostname(endpoint).unwrap_or_else(|| {
+        workload
+            .pod_ip(endpoint, Family::V4)
+            .to_string()
+            .replace('.', "-")
+    });
+    format!("{label}.{}", service_name(workload))
 }
 
 /// The Service's name in the cluster domain.

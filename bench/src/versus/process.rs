@@ -85,30 +85,53 @@ impl Server {
         }
     }
 
-    /// CPU time of all its threads so far, in user and kernel space. The kernel counts it in
-    /// hundredths of a second.
+    /// CPU time of all its threads so far, in user and kernel space, and of the processes that it
+    /// started and that still run. The kernel counts it in hundredths of a second.
     pub(super) fn cpu(&self) -> Result<Duration, procfs::ProcError> {
-        let stat = self.process.stat()?;
+        let mut ticks = 0;
+        for process in self.processes()? {
+            let stat = process.stat()?;
+            ticks += stat.utime + stat.stime;
+        }
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-        let ticks = (stat.utime + stat.stime) as f64;
+        let ticks = ticks as f64;
         #[expect(clippy::cast_precision_loss, reason = "100, usually")]
         let per_second = procfs::ticks_per_second() as f64;
         Ok(Duration::from_secs_f64(ticks / per_second))
     }
 
-    /// Its memory.
+    /// The memory of all its processes; what they share counts in each.
     pub(super) fn memory(&self) -> Result<Memory, procfs::ProcError> {
-        let status = self.process.status()?;
-        Ok(Memory {
-            resident_kib: status.vmrss.unwrap_or_default(),
-            peak_kib: status.vmhwm.unwrap_or_default(),
-        })
+        let mut memory = Memory::default();
+        for process in self.processes()? {
+            let status = process.status()?;
+            memory.resident_kib += status.vmrss.unwrap_or_default();
+            memory.peak_kib += status.vmhwm.unwrap_or_default();
+        }
+        Ok(memory)
+    }
+
+    /// The process and all that it started: NSD answers from a child.
+    fn processes(&self) -> Result<Vec<Process>, procfs::ProcError> {
+        let parents: Vec<(i32, i32)> = procfs::process::all_processes()?
+            .filter_map(|process| process.ok()?.stat().ok())
+            .map(|stat| (stat.pid, stat.ppid))
+            .collect();
+        let mut ids = vec![self.process.pid];
+        let mut at = 0;
+        while let Some(&id) = ids.get(at) {
+            let children = parents.iter().filter(|(_, parent)| *parent == id);
+            ids.extend(children.map(|(child, _)| child));
+            at += 1;
+        }
+        ids.into_iter().map(Process::new).collect()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Nothing can be done about a child that will not die, or is dead already.
+        // Nothing can be done about a child that will not die, or is dead already. What it started
+        // notices and ends as well.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

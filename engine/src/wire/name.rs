@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limits::{LABEL_LEN_MAX, LABELS_MAX, NAME_LEN_MAX};
 
@@ -25,8 +26,19 @@ const BUFFER_LEN: usize = FRONT + NAME_LEN_MAX + 1 + SLACK;
 /// Services.
 static SEED: LazyLock<u64> = LazyLock::new(|| {
     use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0x6d61_7274_6c65_7400_u64)
+    match FIXED_SEED.load(Ordering::Relaxed) {
+        0 => RandomState::new().hash_one(0x6d61_7274_6c65_7400_u64),
+        seed => seed,
+    }
 });
+
+static FIXED_SEED: AtomicU64 = AtomicU64::new(0);
+
+/// Has names hashed the same way in every run, for tools that count instructions; a server must not
+/// call it. Counts only before the first name is read, and 0 means a seed drawn at random.
+pub fn fix_seed(seed: u64) {
+    FIXED_SEED.store(seed, Ordering::Relaxed);
+}
 
 /// Why a name is not one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

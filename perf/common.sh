@@ -1,0 +1,99 @@
+# What the scripts of this folder share; they source it.
+# shellcheck shell=bash
+set -euo pipefail
+export CARGO_TERM_COLOR=never LC_ALL=C
+PATH=$PATH:/usr/sbin:/sbin
+perf_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$perf_dir")
+target=${CARGO_TARGET_DIR:-$root/target}
+# BINARIES=DIR: programs built elsewhere, instead of a release build.
+release=${BINARIES:-$target/release}
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+    say "${0##*/}: $*"
+    exit 1
+}
+
+# need PROGRAM=PACKAGE…: installs from Debian what is missing, when we are root. Services that come
+# along with a package are not started.
+need() {
+    local missing=() pair
+    for pair; do
+        command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    done
+    ((${#missing[@]})) || return 0
+    if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
+        die "not installed, and not root on Debian: ${missing[*]}"
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# build CARGO-ARGUMENTS…: a release build.
+build() {
+    [[ -z ${BINARIES:-} ]] || return 0
+    need cc=gcc
+    (cd "$root" && cargo build --quiet --release --locked "$@")
+}
+
+# The machine in one line, for tables.
+machine() {
+    local model
+    model=$(sed -n '/^model name/{s/^[^:]*: //p;q}' /proc/cpuinfo)
+    printf '%s, %s cores, Linux %s' "${model:-$(uname -m)}" "$(nproc)" "$(uname -r)"
+}
+
+# write_between NAME < TEXT: replaces what stands in README.md between its two NAME marks.
+write_between() {
+    local readme=$perf_dir/README.md text
+    grep -q "^<!-- $1 -->$" "$readme" && grep -q "^<!-- /$1 -->$" "$readme" ||
+        die "perf/README.md has no marks for $1"
+    text=$(mktemp)
+    cat >"$text"
+    awk -v name="$1" -v text="$text" '
+        $0 == "<!-- /" name " -->" { inside = 0 }
+        !inside { print }
+        $0 == "<!-- " name " -->" {
+            inside = 1
+            while ((getline line < text) > 0) print line
+        }' "$readme" >"$readme.new"
+    mv "$readme.new" "$readme"
+    rm -f "$text"
+}
+
+# write_corefile PORT MANIFESTS [UPSTREAM]: what kubeadm writes, for 127.0.0.1, with the objects from
+# files and with one upstream.
+write_corefile() {
+    cat <<COREFILE
+.:$1 {
+    bind 127.0.0.1
+    errors
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        manifests $2
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }
+    forward . ${3:-127.0.0.1:9}
+    cache 30
+    loadbalance
+}
+COREFILE
+}
+
+# wait_for_answers PORT LOG: until the server there has its cluster.
+wait_for_answers() {
+    local tries
+    printf 'kubernetes.default.svc.cluster.local A\n' >"$work/probe"
+    for ((tries = 0; tries < 120; tries++)); do
+        "$release/martlet-load" --address "127.0.0.1:$1" --queries "$work/probe" --duration 0.05 \
+            --window 1 --sockets 1 --warm-up 0 --expect noerror,nxdomain 2>/dev/null |
+            grep ' [1-9][0-9]* answered' >/dev/null && return 0
+        sleep 0.5
+    done
+    cat "$2" >&2
+    die "the server on port $1 does not answer"
+}
