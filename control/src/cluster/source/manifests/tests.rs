@@ -356,3 +356,31 @@ async fn changes_are_followed_and_broken_files_are_not() {
         .unwrap()
         .unwrap();
 }
+
+#[test]
+fn long_json_files_hold_what_short_ones_hold() {
+    let object = |name: usize| {
+        format!(
+            "{{\"kind\":\"Namespace\",\"apiVersion\":\"v1\",\n\"metadata\":{{\"name\":\"n{name}\"}}}}"
+        )
+    };
+    // Whole, of just the length that is read at once, and one that goes on behind it.
+    for padding in [0, (1 << 20) - 1_000, 1 << 20] {
+        let objects = (0..20).map(object).collect::<Vec<_>>();
+        let mut text = format!("{{\"items\":[\n{}", objects[..10].join(","));
+        text.push_str(&" ".repeat(padding));
+        text.push_str(&format!(",{}]}}", objects[10..].join(",")));
+        let names = (0..20).map(|name| format!("Namespace:n{name}"));
+        let expected = names.collect::<Vec<_>>().join(" ");
+        assert_eq!(read(&text, &ALL).unwrap(), expected, "{padding}");
+        // What is wrong has its line, and what came before it is sent once.
+        let broken = text.replace("\"n19\"", "3");
+        let mut sent = 0;
+        let stop = json::read(broken.as_bytes(), &ALL, &mut |_| sent += 1).unwrap_err();
+        assert!(
+            matches!(stop, Stop::Object { line: 22 | 21, .. }),
+            "{padding}: {stop:?}"
+        );
+        assert_eq!(sent, 19, "{padding}");
+    }
+}
