@@ -14,6 +14,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::response::Html;
 use axum::routing::get;
 use martlet_engine::chain::{Block, Stage};
 use martlet_engine::index::ClusterIndex;
@@ -150,7 +151,7 @@ pub async fn listen(endpoint: &Endpoint) -> Result<Listening, HttpError> {
     Opened::new("prometheus", endpoint).await.map(Listening)
 }
 
-/// Serves `/metrics` until the runtime ends.
+/// Serves `/metrics`, and the status page at `/`, until the runtime ends.
 pub fn serve(listening: Listening, monitored: Arc<Monitored>, gauges: Gauges) {
     let handler = move || async move {
         // Reading all counts and writing a few hundred lines takes about a millisecond.
@@ -160,10 +161,14 @@ pub fn serve(listening: Listening, monitored: Arc<Monitored>, gauges: Gauges) {
         });
         text.map(|text| ([(CONTENT_TYPE, CONTENT)], text))
     };
-    listening
-        .0
-        .serve(Router::new().route("/metrics", get(handler)));
+    let routes = Router::new()
+        .route("/metrics", get(handler))
+        .route("/", get(|| async { Html(STATUS) }));
+    listening.0.serve(routes);
 }
+
+/// The status page: draws what `/metrics` tells, with nothing from elsewhere.
+const STATUS: &str = include_str!("metrics/status.html");
 
 /// The text format that every Prometheus reads, as Go's client calls it.
 const CONTENT: &str = "text/plain; version=0.0.4; charset=utf-8";
