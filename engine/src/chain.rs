@@ -204,6 +204,14 @@ pub struct Plan {
     pub metrics: Arc<Metrics>,
 }
 
+impl Plan {
+    /// The place of the listener that has this address.
+    pub(crate) fn find(&self, address: SocketAddr) -> Option<usize> {
+        let mut listeners = self.listeners.iter();
+        listeners.position(|listener| listener.addresses.contains(&address))
+    }
+}
+
 /// How a query came and how its reply will leave.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {

@@ -302,6 +302,9 @@ impl Thread {
                     resume(packet, job.peer, plan, resumed, &mut scratch, &mut room);
                 if nesting == 0 && response != Response::Slow {
                     let mut recorder = self.recorder.borrow_mut();
+                    if !recorder.counts(&scratch.seen) {
+                        *recorder = job.plan.metrics.recorder();
+                    }
                     recorder.record(&scratch.seen);
                     recorder.end_batch(|| job.peer.received.elapsed());
                 }
