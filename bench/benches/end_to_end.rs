@@ -160,7 +160,7 @@ fn run(effort: &Effort) -> Result<(), Box<dyn Error>> {
             return Err(format!("{name}: the server answered nothing").into());
         }
     }
-    server.stop();
+    runtime.block_on(server.stop());
     Ok(())
 }
 

@@ -11,10 +11,9 @@ mod process;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::routing::get;
+use axum::response::IntoResponse;
 use martlet_engine::chain::{Block, Stage};
 use martlet_engine::index::ClusterIndex;
 use martlet_engine::log::LogSink;
@@ -25,7 +24,6 @@ use martlet_engine::upstream::Group;
 use prometheus::TextEncoder;
 
 use self::family::Families;
-use crate::http::{Endpoint, HttpError, Opened};
 
 /// A `cache` of a server block, and by which labels it is known.
 struct CacheRow {
@@ -138,31 +136,20 @@ fn zones(cache: &Cache) -> String {
     text
 }
 
-/// An address that is listened on; what is told there comes later.
-pub struct Listening(Opened);
-
-/// Listens on an address of `prometheus`.
+/// What `/metrics` tells.
 ///
 /// # Errors
 ///
-/// If the address cannot be listened on.
-pub async fn listen(endpoint: &Endpoint) -> Result<Listening, HttpError> {
-    Opened::new("prometheus", endpoint).await.map(Listening)
-}
-
-/// Serves `/metrics` until the runtime ends.
-pub fn serve(listening: Listening, monitored: Arc<Monitored>, gauges: Gauges) {
-    let handler = move || async move {
-        // Reading all counts and writing a few hundred lines takes about a millisecond.
-        let text = monitored.scrape(&gauges).map_err(|error| {
+/// That it cannot be written.
+pub fn answer(monitored: &Monitored, gauges: &Gauges) -> Result<impl IntoResponse, StatusCode> {
+    // Reading all counts and writing a few hundred lines takes about a millisecond.
+    match monitored.scrape(gauges) {
+        Ok(text) => Ok(([(CONTENT_TYPE, CONTENT)], text)),
+        Err(error) => {
             tracing::error!(%error, "plugin/prometheus: cannot write the metrics");
-            StatusCode::INTERNAL_SERVER_ERROR
-        });
-        text.map(|text| ([(CONTENT_TYPE, CONTENT)], text))
-    };
-    listening
-        .0
-        .serve(Router::new().route("/metrics", get(handler)));
+            Err(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
 }
 
 /// The text format that every Prometheus reads, as Go's client calls it.

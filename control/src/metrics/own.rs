@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    exponential_buckets,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, exponential_buckets,
 };
 
 /// The process's metrics.
@@ -22,6 +22,10 @@ pub struct Own {
     pub health_duration: Histogram,
     /// `coredns_health_request_failures_total`.
     pub health_failures: IntCounter,
+    /// `coredns_reload_failed_total`.
+    pub reload_failures: IntCounter,
+    /// `coredns_reload_version_info`, by `hash` and `value`.
+    pub reload_version: IntGaugeVec,
     /// `coredns_kubernetes_dns_programming_duration_seconds`, by `service_kind`.
     pub dns_programming: HistogramVec,
     /// `martlet_kubernetes_snapshot_served`.
@@ -59,6 +63,20 @@ impl Own {
             health_failures: counter(
                 "coredns_health_request_failures_total",
                 "The number of times the health check failed.",
+            ),
+            reload_failures: counter(
+                "coredns_reload_failed_total",
+                "Counter of the number of failed reload attempts.",
+            ),
+            reload_version: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "coredns_reload_version_info",
+                        "A metric with a constant '1' value labeled by hash, and value which type of hash generated.",
+                    ),
+                    &["hash", "value"],
+                ),
             ),
             dns_programming: register(
                 &registry,

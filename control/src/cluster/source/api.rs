@@ -28,7 +28,7 @@ use crate::cluster::decode::{WireEndpointSlice, WireNamespace, WirePod, WireServ
 use crate::cluster::object::{Event, Kind};
 
 /// How to reach the API server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Access {
     /// With the service account of the pod that martlet runs in.
     #[default]
@@ -50,7 +50,7 @@ pub enum Access {
 }
 
 /// Files for TLS with a client certificate, in PEM.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientTls {
     /// The client's certificate.
     pub cert: PathBuf,
