@@ -21,8 +21,8 @@ use self::stages::{source_settings, stages};
 use crate::cluster::feed::Cluster;
 use crate::cluster::selector::SelectorError;
 use crate::corefile::{
-    Address, Bind, Corefile, ListenAddress, Monitor, Position, Reload, Scheme, ServerBlock, Target, Tls,
-    ZoneName,
+    Address, Bind, Corefile, ListenAddress, Monitor, Position, Reload, Scheme, ServerBlock, Target,
+    Tls, ZoneName,
 };
 use crate::http::Endpoint;
 use crate::loops::Probe;
@@ -190,11 +190,7 @@ pub fn check(corefile: &Corefile) -> Result<(), AssembleError> {
 /// # Errors
 ///
 /// What this machine or this version cannot do, with the server block that asks for it.
-pub fn assemble(
-    corefile: &Corefile,
-    port: u16,
-    before: &Kept,
-) -> Result<Assembled, AssembleError> {
+pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembled, AssembleError> {
     check(corefile)?;
     let interfaces = interfaces()?;
     let log = before.log.clone();

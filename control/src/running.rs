@@ -100,12 +100,7 @@ impl Running {
             &self.readiness,
             &mut opened,
         );
-        serve_metrics(
-            &mut self.endpoints,
-            &assembled,
-            &self.server,
-            &mut opened,
-        );
+        serve_metrics(&mut self.endpoints, &assembled, &self.server, &mut opened);
         self.tasks = tasks(&mut assembled);
         self.lameduck = assembled.lameduck;
         self.reload = assembled.reload;

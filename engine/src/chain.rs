@@ -63,6 +63,9 @@ pub enum Stage {
     Forward(forward::Forward),
     /// Tells clients their address.
     Whoami,
+    /// Panics at some names, to show what becomes of that.
+    #[cfg(test)]
+    Panic,
 }
 
 impl Stage {
@@ -79,6 +82,8 @@ impl Stage {
             Self::Loop(_) => Plugin::Loop,
             Self::Forward(_) => Plugin::Forward,
             Self::Whoami => Plugin::Whoami,
+            #[cfg(test)]
+            Self::Panic => Plugin::None,
         }
     }
 
@@ -98,6 +103,16 @@ impl Stage {
             Self::Kubernetes(kubernetes) => kubernetes.query(context, reply),
             Self::Forward(forward) => forward.query(context, reply),
             Self::Whoami => whoami::query(context, reply),
+            #[cfg(test)]
+            Self::Panic => {
+                let name = context.name.wire();
+                let is_slow = name.starts_with(b"\x04slow");
+                if is_slow && context.gathered.is_none() {
+                    return Step::Slow;
+                }
+                assert!(!is_slow && !name.starts_with(b"\x05panic"), "as asked for");
+                Step::Next
+            }
         }
     }
 
@@ -129,6 +144,8 @@ impl Stage {
             | Self::Loop(_)
             | Self::Forward(_)
             | Self::Whoami => {}
+            #[cfg(test)]
+            Self::Panic => {}
         }
     }
 }

@@ -263,3 +263,6 @@ impl Gauges {
         self.0.slow.backend()
     }
 }
+
+#[cfg(test)]
+mod tests;

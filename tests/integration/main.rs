@@ -12,6 +12,7 @@ mod loadbalance;
 mod loop_;
 mod metrics;
 mod real_upstream;
+mod reload;
 mod secure;
 mod selftest;
 mod snapshot;

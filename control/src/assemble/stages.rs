@@ -252,10 +252,7 @@ pub(super) fn source_settings(
     })
 }
 
-fn cluster(
-    directive: &Kubernetes,
-    position: &Position,
-) -> Result<Cluster, AssembleError> {
+fn cluster(directive: &Kubernetes, position: &Position) -> Result<Cluster, AssembleError> {
     let source_settings = source_settings(directive, position)?;
     let limits = ApiLimits {
         qps: directive.api_qps,

@@ -31,7 +31,6 @@ impl Io {
             Self::IoUringSqpoll => "io_uring_sqpoll",
         }
     }
-
 }
 
 /// The ring that a worker with these sockets needs, if any.

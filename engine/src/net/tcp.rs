@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use super::{https, tls};
 use crate::chain::{Peer, Protocol};
 use crate::limits::{MESSAGE_LEN_MAX, STREAM_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
-use crate::respond::{Response, Scratch, respond, shed};
+use crate::respond::{Response, Scratch, after_panic, respond, shed, unless_panic};
 use crate::server::{Serving, Shared};
 use crate::slow::{ReplyTo, StreamReply};
 
@@ -50,11 +50,7 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// Accepts from now on.
-    pub(crate) fn start(
-        shared: &Arc<Shared>,
-        listener: TcpListener,
-        address: SocketAddr,
-    ) -> Self {
+    pub(crate) fn start(shared: &Arc<Shared>, listener: TcpListener, address: SocketAddr) -> Self {
         let (closing, closes) = watch::channel(false);
         let task = tokio::spawn(accept(Arc::clone(shared), listener, address, closes));
         Self {
@@ -123,11 +119,7 @@ async fn accept(
     let _ = slots.acquire_many(TCP_CONNECTIONS_MAX as u32).await;
 }
 
-async fn greet(
-    client: Client,
-    stream: TcpStream,
-    closes: watch::Receiver<bool>,
-) -> io::Result<()> {
+async fn greet(client: Client, stream: TcpStream, closes: watch::Receiver<bool>) -> io::Result<()> {
     let Some((serving, index)) = client.serving() else {
         return Ok(());
     };
@@ -335,7 +327,16 @@ fn answer(
     let recorder = &serving.stream_recorder;
     ROOM.with_borrow_mut(|room| {
         room.resize(MESSAGE_LEN_MAX, 0);
-        let len = match respond(message, peer, listener, &plan.log, scratch, room) {
+        let response = unless_panic(|| respond(message, peer, listener, &plan.log, scratch, room));
+        let Some(response) = response else {
+            let len = after_panic(message, (peer, listener), scratch, room);
+            recorder.record(&scratch.seen, || peer.received.elapsed());
+            if let Some(len) = len {
+                take(&room[..len]);
+            }
+            return false;
+        };
+        let len = match response {
             Response::Reply(len) => Some(len),
             Response::None => None,
             Response::ReplyAndRefresh(len) => {

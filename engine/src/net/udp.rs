@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::chain::{Peer, Plan};
 use crate::metrics::Recorder;
-use crate::respond::{Response, Scratch, respond, shed};
+use crate::respond::{Response, Scratch, after_panic, respond, shed};
 use crate::server::{Serving, Shared};
 use crate::slow::ReplyTo;
 use crate::sys::batch::{Batch, Datagram};
@@ -74,7 +74,10 @@ impl<'s> Worker<'s> {
         }
         let kept = &serving.sockets[self.number];
         for socket in &old.sockets[self.number] {
-            if !kept.iter().any(|it| Arc::ptr_eq(&it.socket, &socket.socket)) {
+            if !kept
+                .iter()
+                .any(|it| Arc::ptr_eq(&it.socket, &socket.socket))
+            {
                 for _ in 0..LAST_TURNS_MAX {
                     if !matches!(mmsg::turn(self, &old.plan, socket, batch), Ok(1..)) {
                         break;
@@ -101,16 +104,7 @@ impl<'s> Worker<'s> {
         room: &mut [u8],
     ) -> Option<usize> {
         let listener = plan.listeners.get(socket.listener)?;
-        let local = datagram.local.map_or(socket.address, |ip| {
-            SocketAddr::new(ip, socket.address.port())
-        });
-        let peer = Peer {
-            remote: datagram.remote,
-            local,
-            stream: false,
-            answer_from: datagram.local,
-            received,
-        };
+        let peer = peer(socket, datagram, received);
         let message = datagram.message;
         let scratch = &mut self.scratch;
         let at = (plan, socket.listener);
@@ -135,9 +129,39 @@ impl<'s> Worker<'s> {
         len
     }
 
+    /// Answers a datagram that [`Self::answer`] panicked at.
+    #[cold]
+    fn after_panic(
+        &mut self,
+        plan: &Plan,
+        socket: &WorkerSocket,
+        datagram: Datagram<'_>,
+        received: Instant,
+        room: &mut [u8],
+    ) -> Option<usize> {
+        let listener = plan.listeners.get(socket.listener)?;
+        let at = (peer(socket, datagram, received), &**listener);
+        let len = after_panic(datagram.message, at, &mut self.scratch, room);
+        self.recorder.record(&self.scratch.seen);
+        len
+    }
+
     /// Shows what was counted.
     fn publish(&self) {
         self.shared.counters[self.number].publish(&self.scratch.tally);
+    }
+}
+
+#[inline]
+fn peer(socket: &WorkerSocket, datagram: Datagram<'_>, received: Instant) -> Peer {
+    let port = socket.address.port();
+    let local = datagram.local.map(|ip| SocketAddr::new(ip, port));
+    Peer {
+        remote: datagram.remote,
+        local: local.unwrap_or(socket.address),
+        stream: false,
+        answer_from: datagram.local,
+        received,
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::{IDLE, LAST_TURNS_MAX, Worker, WorkerSocket};
 use crate::chain::Plan;
+use crate::respond::unless_panic;
 use crate::server::Serving;
 use crate::sys::batch::Batch;
 use crate::sys::poll::PollSet;
@@ -82,15 +83,29 @@ pub(super) fn turn(
         return Ok(0);
     }
     let now = Instant::now();
-    for slot in 0..count {
-        let Some((datagram, room)) = batch.slot(slot) else {
-            continue;
-        };
-        if let Some(len) = worker.answer(plan, socket, datagram, now, room) {
-            batch.queue(slot, len);
-        }
-        if !batch.has_room() {
-            worker.scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
+    let mut slot = 0;
+    while slot < count {
+        // Once a batch, so that it costs nothing as long as nothing panics.
+        let whole = unless_panic(|| {
+            while slot < count {
+                if let Some((datagram, room)) = batch.slot(slot)
+                    && let Some(len) = worker.answer(plan, socket, datagram, now, room)
+                {
+                    batch.queue(slot, len);
+                }
+                if !batch.has_room() {
+                    worker.scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
+                }
+                slot += 1;
+            }
+        });
+        if whole.is_none() {
+            if let Some((datagram, room)) = batch.slot(slot)
+                && let Some(len) = worker.after_panic(plan, socket, datagram, now, room)
+            {
+                batch.queue(slot, len);
+            }
+            slot += 1;
         }
     }
     worker.scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::{IDLE, Worker, WorkerSocket};
 use crate::net::io;
+use crate::respond::unless_panic;
 use crate::server::Serving;
 use crate::sys::batch::Batch;
 use crate::sys::ring::Ring;
@@ -68,7 +69,9 @@ fn serve(
         let sockets = &serving.sockets[worker.number];
         let now = Instant::now();
         let received = ring.answer(|place, datagram, room| {
-            worker.answer(&serving.plan, &sockets[place], datagram, now, room)
+            let (plan, socket) = (&serving.plan, &sockets[place]);
+            unless_panic(|| worker.answer(plan, socket, datagram, now, room))
+                .unwrap_or_else(|| worker.after_panic(plan, socket, datagram, now, room))
         });
         worker.scratch.tally.unsent += ring.take_unsent();
         if received > 0 {
