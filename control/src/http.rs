@@ -29,6 +29,10 @@ const HEALTH_PAUSE: Duration = Duration::from_secs(1);
 /// How long we wait for it.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Data that has not been followed for longer than this makes a server unready that is asked
+/// continuously. An API server that starts anew, or a watch that was cut off, is back before.
+const AGE_MAX: Duration = Duration::from_secs(300);
+
 /// Where a plugin wants to be asked over HTTP, and the directive that says so.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -58,14 +62,6 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Ready as soon as each index is synced.
-    pub fn new(indexes: Vec<Arc<ClusterIndex>>) -> Self {
-        Self {
-            indexes,
-            ..Self::default()
-        }
-    }
-
     /// The same for other indexes; what was said before stays said.
     #[must_use]
     pub fn with(&self, indexes: Vec<Arc<ClusterIndex>>) -> Self {
@@ -87,7 +83,8 @@ impl Readiness {
         if self.was_ready.load(Ordering::Relaxed) && !continuous {
             return true;
         }
-        let ready = self.indexes.iter().all(|index| index.is_synced());
+        let current = |index: &ClusterIndex| index.is_synced() && index.age() <= AGE_MAX;
+        let ready = self.indexes.iter().all(|index| current(index));
         self.was_ready.fetch_or(ready, Ordering::Relaxed);
         ready
     }
@@ -281,5 +278,33 @@ async fn listen(address: &str) -> std::io::Result<TcpListener> {
                 Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_follows_the_data_if_asked_to() {
+        let index = Arc::new(ClusterIndex::default());
+        let readiness = Readiness::default().with(vec![Arc::clone(&index)]);
+        let is_ready = |readiness: &Readiness| [false, true].map(|it| readiness.is_ready(it));
+        assert_eq!(is_ready(&readiness), [false, false], "nothing is listed");
+        index.set_synced();
+        assert_eq!(is_ready(&readiness), [true, true]);
+        let now = std::time::Instant::now();
+        let ago = |seconds| now.checked_sub(Duration::from_secs(seconds));
+        index.set_lost(1, ago(10));
+        assert_eq!(is_ready(&readiness), [true, true], "a short outage");
+        index.set_lost(2, ago(301));
+        assert_eq!(is_ready(&readiness), [true, false], "a long one");
+        index.set_lost(2, None);
+        assert_eq!(is_ready(&readiness), [true, true], "that is over");
+        // A reload does not make it forget that it was ready.
+        let next = readiness.with(vec![Arc::default()]);
+        assert_eq!(is_ready(&next), [true, false]);
+        readiness.leave();
+        assert_eq!(is_ready(&next), [false, false]);
     }
 }

@@ -15,6 +15,7 @@ mod real_upstream;
 mod reload;
 mod secure;
 mod selftest;
+mod shutdown;
 mod snapshot;
 mod startup;
 mod steady;

@@ -125,7 +125,7 @@ pub async fn start(clusters: Vec<Cluster>) -> Result<Vec<Feed>, FeedError> {
             Source::Manifests(_) => Duration::MAX,
         };
         waiting.push((Arc::clone(&index), patience));
-        let source = tokio::spawn(run(source, source_settings, events));
+        let source = tokio::spawn(run(source, source_settings, Arc::clone(&index), events));
         feeds.push(Feed { index, source });
     }
     wait_until_synced(&waiting, &mut feeds).await?;
@@ -135,10 +135,11 @@ pub async fn start(clusters: Vec<Cluster>) -> Result<Vec<Feed>, FeedError> {
 async fn run(
     source: Source,
     settings: SourceSettings,
+    index: Arc<ClusterIndex>,
     events: Sender<Event>,
 ) -> Result<(), FeedError> {
     match source {
-        Source::Api(access, limits) => api::run(access, limits, settings, events).await?,
+        Source::Api(access, limits) => api::run(access, limits, settings, index, events).await?,
         Source::Manifests(paths) => manifests::watch(paths, settings, events).await?,
     }
     Ok(())

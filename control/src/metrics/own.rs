@@ -2,6 +2,8 @@
 //! are ordinary metrics, one set a process.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
@@ -146,12 +148,22 @@ fn powers(first: f64, factor: f64, count: usize) -> Vec<f64> {
     exponential_buckets(first, factor, count).expect("positive constants")
 }
 
-/// Has panics counted, besides what is done about them anyway.
+/// Has panics counted and told. Somebody may have found a query that makes us panic each time: no
+/// more than one a second is told, so that telling it is no help to them.
 pub fn count_panics() {
     let before = std::panic::take_hook();
     LazyLock::force(&OWN);
+    let start = Instant::now();
+    let next = AtomicU64::new(0);
     std::panic::set_hook(Box::new(move |panic| {
         OWN.panics.inc();
-        before(panic);
+        let now = start.elapsed().as_millis() as u64;
+        let is_due = |next| (now >= next).then_some(now + 1_000);
+        if next
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due)
+            .is_ok()
+        {
+            before(panic);
+        }
     }));
 }

@@ -1,14 +1,12 @@
 //! What goes on from one Corefile to the next.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use martlet_tests::{FakeApi, Martlet, Scrape, Setup, Upstream, wait_until};
 use tempfile::TempDir;
 
 use super::{block, closes, is_open, start};
-use crate::fixtures::{becomes, cluster, forward};
+use crate::fixtures::{becomes, cluster, forward, status};
 
 /// What a cache holds is lost only when the cache, or what it keeps, is another.
 #[test]
@@ -125,22 +123,10 @@ fn counts_go_on() {
     becomes("d.test", 2.0);
 }
 
-/// The status of a path.
-fn status(martlet: &Martlet, port: usize, path: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", martlet.nth_port(port))).expect("it is open");
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    )
-    .expect("it reads");
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).expect("it answers");
-    reply.split(' ').nth(1).unwrap_or_default().to_owned()
-}
-
 /// Endpoints move with their directives, and a port may change its plugin.
 #[test]
 fn endpoints_come_and_go() {
+    let status = |martlet: &Martlet, port, path| status(martlet.nth_port(port), path);
     let martlet = start(&block(".", "PORT", "whoami\n    ready :{PORT2}"));
     assert_eq!(status(&martlet, 2, "/ready"), "200");
     assert_eq!(status(&martlet, 2, "/health"), "404");
