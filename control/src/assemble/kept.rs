@@ -12,8 +12,8 @@ use martlet_engine::metrics::Metrics;
 use martlet_engine::plugins::cache;
 use martlet_engine::upstream::{Group, Transport};
 
-use crate::cluster::feed::Cluster;
-use crate::cluster::feed::Source;
+use crate::cluster::feed::{Cluster, Source};
+use crate::cluster::snapshot::Snapshot;
 use crate::cluster::source::SourceSettings;
 use crate::cluster::store::StoreSettings;
 use crate::corefile::{Address, Cache, Consolidate, Forward, Position, ServerBlock};
@@ -36,7 +36,7 @@ pub struct Kept {
 /// Things with the settings that they were made with, in the order of the Corefile.
 type Known<K, T> = Vec<(K, T)>;
 
-type ClusterKey = (Source, SourceSettings, StoreSettings);
+type ClusterKey = (Source, SourceSettings, StoreSettings, Option<Snapshot>);
 /// The server block's addresses, the cache's settings, and those that it keeps the replies of.
 type CacheKey = (Vec<Address>, Cache, Vec<Forward>);
 /// The settings, and what the files say that they name.
@@ -109,6 +109,7 @@ impl<'a> Keeper<'a> {
             cluster.source.clone(),
             cluster.source_settings.clone(),
             cluster.store_settings.clone(),
+            cluster.snapshot.clone(),
         );
         let known = find(&self.before.clusters, &self.now.clusters, &key);
         let index = known.unwrap_or_else(|| {
