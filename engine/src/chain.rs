@@ -4,7 +4,7 @@
 //! than [`Step::Next`]; then the stages that were passed see the reply, backwards. That is the
 //! whole contract: what wraps a response writer in CoreDNS is a response side here.
 //!
-//! The plan is immutable. Control builds it, workers pick up the current one once a batch.
+//! The plan is immutable. Control builds it, workers pick up the current one once a turn.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -11,6 +11,7 @@ use martlet_tests::flood::Flood;
 use martlet_tests::{Client, Martlet, Scrape, Setup, wait_until};
 
 use crate::fixtures::{cluster, manifest};
+use crate::worker_io::{each_way, with_io};
 
 /// A block on one of the test's ports.
 fn block(zone: &str, port: &str, rest: &str) -> String {
@@ -52,9 +53,8 @@ const WEB: &str = "web.shop.svc.cluster.local.";
 /// all the time notices.
 #[test]
 fn no_query_is_lost_through_reloads() {
-    for io in ["recvmmsg", "io_uring"] {
-        let steady = block("cluster.local", "PORT", KUBERNETES);
-        let first = steady.clone();
+    each_way(|io| {
+        let first = block("cluster.local", "PORT", KUBERNETES);
         let others = [
             first.clone() + &block("other.test", "PORT", "whoami"),
             first.clone() + &block(".", "PORT2", "whoami"),
@@ -68,18 +68,8 @@ fn no_query_is_lost_through_reloads() {
         ];
         let setup = Setup::new(&format!("{first}# {{PORT2}} {{PORT3}}\n"))
             .file("cluster.yaml", &manifest(&cluster()))
-            .argument("-io")
-            .argument(io);
-        let mut martlet = setup.at_once().start();
-        let up = wait_until(Duration::from_secs(20), || {
-            let ended = martlet.process.ended().is_some();
-            let reply = martlet.client().send(&Query::new(WEB, "A"));
-            (ended || reply.is_some_and(|reply| reply.rcode == "NOERROR")).then_some(ended)
-        });
-        if up == Some(true) && io != "recvmmsg" {
-            eprintln!("skipped: {}", martlet.log());
-            continue;
-        }
+            .until_it_answers(WEB);
+        let mut martlet = with_io(setup, io).start();
         let mut session = martlet.client().connect();
         let flood = Flood::start(martlet.client().server, WEB);
         for n in 0..50 {
@@ -97,13 +87,18 @@ fn no_query_is_lost_through_reloads() {
         assert_eq!(tally.sent, tally.answered, "{io}: {tally:?}");
         assert_eq!(tally.failed, 0);
         assert!(martlet.stop().success());
-    }
+    });
 }
 
 #[test]
 fn blocks_and_ports_come_and_go() {
+    each_way(come_and_go);
+}
+
+fn come_and_go(io: &str) {
     let whoami = |zone: &str, port: &str| block(zone, port, "whoami");
-    let martlet = start(&whoami("a.test", "PORT"));
+    let corefile = whoami("a.test", "PORT") + "# {PORT2} {PORT3}\n";
+    let martlet = with_io(Setup::new(&corefile), io).start();
     let client = martlet.client();
     assert_eq!(client.ask("x.b.test.", "A").rcode, "REFUSED");
     assert!(!is_open(&martlet, 2));

@@ -10,20 +10,20 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::fixtures::{becomes, cluster, forward, resolver, service, status};
+use crate::worker_io::{each_way, with_io};
 
 /// Queries that wait in sockets, in connections and for upstreams when the order comes.
 #[test]
 fn what_had_arrived_is_answered() {
     const EACH: usize = 100;
-    for io in ["recvmmsg", "io_uring"] {
+    each_way(|io| {
         let upstream = Upstream::start("a");
         for n in 0..EACH {
             let name = format!("q{n}.wild.test.");
             upstream.misbehave(&name, Fault::Late(Duration::from_millis(300)));
         }
         let to = forward(&[upstream.address()], "max_fails 0");
-        let setup = resolver(&to).argument("-io").argument(io);
-        let mut martlet = setup.start();
+        let mut martlet = with_io(resolver(&to), io).start();
         let client = martlet.client();
         let socket = UdpSocket::bind(("127.0.0.1", 0)).expect("a free port");
         socket.connect(client.server).expect("it can be reached");
@@ -57,7 +57,7 @@ fn what_had_arrived_is_answered() {
         }
         let ended = martlet.process.wait(Duration::from_secs(10));
         assert!(ended.is_some_and(|status| status.success()), "{io}");
-    }
+    });
 }
 
 /// Lameduck: nobody is sent here any more, and whoever still comes is served as before, with data

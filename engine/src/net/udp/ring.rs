@@ -43,18 +43,8 @@ fn serve(
         return None;
     }
     let mut last_turns = LAST_TURNS_MAX;
-    let mut next = None;
+    let mut next: Option<Arc<Serving>> = None;
     loop {
-        if next.is_none()
-            && let Some(newer) = worker.newer_than(serving)
-        {
-            let number = worker.number;
-            if are_same(&serving.sockets[number], &newer.sockets[number]) {
-                worker.go_over(serving, newer, &mut Batch::new());
-            } else {
-                next = Some(newer);
-            }
-        }
         if next.is_some() || worker.is_stopping() {
             last_turns -= 1;
             if ring.is_idle() || last_turns == 0 {
@@ -66,10 +56,27 @@ fn serve(
             tracing::error!(%error, "the ring of a worker is broken");
             return None;
         }
-        let sockets = &serving.sockets[worker.number];
+        // After the wait, so that what came now is answered as things are now.
+        if next.is_none()
+            && let Some(newer) = worker.newer_than(serving)
+        {
+            let number = worker.number;
+            if are_same(&serving.sockets[number], &newer.sockets[number]) {
+                worker.go_over(serving, newer, &mut Batch::new());
+            } else {
+                next = Some(newer);
+            }
+        }
+        let number = worker.number;
         let now = Instant::now();
         let received = ring.answer(|place, datagram, room| {
-            let (plan, socket) = (&serving.plan, &sockets[place]);
+            let socket = &serving.sockets[number][place];
+            let kept = next.as_ref().and_then(|next| {
+                let mut sockets = next.sockets[number].iter();
+                let kept = sockets.find(|it| Arc::ptr_eq(&it.socket, &socket.socket));
+                kept.map(|kept| (&next.plan, kept))
+            });
+            let (plan, socket) = kept.unwrap_or((&serving.plan, socket));
             unless_panic(|| worker.answer(plan, socket, datagram, now, room))
                 .unwrap_or_else(|| worker.after_panic(plan, socket, datagram, now, room))
         });
