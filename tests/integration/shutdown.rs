@@ -41,7 +41,22 @@ fn what_had_arrived_is_answered() {
             socket.send(&local).expect("it is open");
             other.send(&local).expect("it is open");
         }
+        // Connections that the server has not even seen.
+        martlet.process.signal(Signal::STOP);
+        let unseen = (0..10).map(|_| {
+            let mut session = client.connect();
+            let query = Query::new("x.ready.local.", "A").wire(7);
+            session.send(&query).expect("it is open");
+            session
+        });
+        let unseen = unseen.collect::<Vec<_>>();
         martlet.process.signal(Signal::TERM);
+        martlet.process.signal(Signal::CONT);
+        for (n, mut session) in unseen.into_iter().enumerate() {
+            let reply = session.receive();
+            let reply = reply.unwrap_or_else(|e| panic!("{io}: unseen, after {n}: {e}"));
+            assert_eq!(reply.rcode, "NOERROR");
+        }
         let mut buffer = [0; 4_096];
         for n in 0..2 * EACH {
             let received = socket.recv(&mut buffer);
