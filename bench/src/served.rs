@@ -90,8 +90,12 @@ impl Served {
     }
 
     /// Stops it.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, and in its tasks.
     pub fn stop(self) {
-        self.server.stop();
+        tokio::runtime::Handle::current().block_on(self.server.stop());
     }
 }
 

@@ -1,6 +1,7 @@
 //! From typed directives to the engine's plan. Asks the machine for its interfaces, which `bind`
 //! and NS records need, and opens nothing.
 
+mod kept;
 mod stages;
 
 use std::collections::BTreeMap;
@@ -9,18 +10,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam::channel::Receiver;
 use martlet_engine::chain::{Block, Listener, Plan, Protocol};
-use martlet_engine::log::{Line, LogSink};
+use martlet_engine::index::ClusterIndex;
 use martlet_engine::metrics::{Metrics, Scope};
 use martlet_engine::wire::name::{count_labels, wire_from_text, write_presentation};
 
+use self::kept::Keeper;
+pub use self::kept::Kept;
 use self::stages::{source_settings, stages};
 use crate::cluster::feed::Cluster;
 use crate::cluster::selector::SelectorError;
 use crate::corefile::{
-    Address, Bind, Corefile, ListenAddress, Monitor, Position, Scheme, ServerBlock, Target, Tls,
-    ZoneName,
+    Address, Bind, Corefile, ListenAddress, Monitor, Position, Reload, Scheme, ServerBlock, Target,
+    Tls, ZoneName,
 };
 use crate::http::Endpoint;
 use crate::loops::Probe;
@@ -30,11 +32,13 @@ use crate::tls::TlsError;
 use crate::upstreams::UpstreamError;
 use crate::weights::{WeightFile, WeightsError};
 
-/// Everything that a start needs.
+/// Everything that a start or a reload needs.
 pub struct Assembled {
     /// What the engine serves.
     pub plan: Plan,
-    /// The clusters behind the `kubernetes` plugins.
+    /// The indexes of all `kubernetes` plugins.
+    pub indexes: Vec<Arc<ClusterIndex>>,
+    /// The clusters behind those of them that nobody feeds yet.
     pub clusters: Vec<Cluster>,
     /// Where `/health` is served.
     pub health: Vec<Endpoint>,
@@ -43,19 +47,22 @@ pub struct Assembled {
     /// Where `/metrics` is served.
     pub prometheus: Vec<Endpoint>,
     /// What is told there.
-    pub monitored: Monitored,
+    pub monitored: Arc<Monitored>,
     /// How long to go on answering after the order to stop.
     pub lameduck: Duration,
     /// What is printed at the start: zones and ports.
     pub banner: Vec<String>,
-    /// What `errors` counts instead of logging, by the number that its lines carry.
-    pub consolidations: Vec<Consolidation>,
+    /// What `errors` counts instead of logging, as far as it is new, and the number of the first that
+    /// lines carry.
+    pub consolidations: (usize, Vec<Consolidation>),
     /// The weight files of `loadbalance`.
     pub weights: Vec<WeightFile>,
     /// The detectors of `loop`, and where they ask.
     pub loops: Vec<Probe>,
-    /// The printing end of the workers' log.
-    pub lines: Receiver<Line>,
+    /// When to look whether the Corefile has changed.
+    pub reload: Option<Reload>,
+    /// What the next assembly may take over.
+    pub kept: Kept,
 }
 
 /// What a sound Corefile asks for and cannot have.
@@ -177,29 +184,28 @@ pub fn check(corefile: &Corefile) -> Result<(), AssembleError> {
     Ok(())
 }
 
-/// Makes the plan and all that goes with it. `port` is that of addresses that name none.
+/// Makes the plan and all that goes with it. `port` is that of addresses that name none. What was
+/// made before with the same settings is taken from `before`.
 ///
 /// # Errors
 ///
 /// What this machine or this version cannot do, with the server block that asks for it.
-pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleError> {
+pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembled, AssembleError> {
     check(corefile)?;
     let interfaces = interfaces()?;
-    let (log, lines) = LogSink::new();
-    let mut clusters = Vec::new();
-    let mut consolidations = Vec::new();
+    let log = before.log.clone();
+    let mut keeper = Keeper::new(before);
     let mut weights = Vec::new();
     let mut loops = Vec::new();
-    // By host and port; `None` is every address.
-    let mut listeners = BTreeMap::<(Option<IpAddr>, u16), (Scheme, Listener)>::new();
+    let mut listeners = Listeners::new();
     let (mut health, mut ready, mut lameduck) = (Vec::new(), Vec::new(), Duration::ZERO);
     let mut prometheus = Vec::new();
+    let mut reload = None;
     for block in &corefile.blocks {
         let directives = &block.directives;
         let hosts = hosts(block, &interfaces)?;
         let found = Found {
-            clusters: &mut clusters,
-            consolidations: &mut consolidations,
+            keeper: &mut keeper,
             weights: &mut weights,
             loops: &mut loops,
         };
@@ -259,13 +265,17 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
         if let Some(found) = &directives.prometheus {
             prometheus.extend(endpoint(prometheus.iter(), &found.address, &found.position));
         }
+        // As in CoreDNS the last one counts.
+        reload = directives.reload.or(reload);
     }
     // Without `prometheus` nobody asks for counts, and none are kept.
-    let places = match prometheus.is_empty() {
-        true => 0,
-        false => scopes(listeners.values()),
-    };
-    let metrics = Arc::new(Metrics::new(places));
+    let mut metrics = Arc::clone(&before.metrics);
+    if !prometheus.is_empty() {
+        let missing = missing_scopes(&listeners, &metrics);
+        if missing > metrics.room() {
+            metrics = Arc::new(metrics.with_room_for(missing));
+        }
+    }
     let mut monitored = Monitored::new(Arc::clone(&metrics), log.clone());
     let mut banner = Vec::new();
     for ((host, port), (scheme, listener)) in &mut listeners {
@@ -298,28 +308,29 @@ pub fn assemble(corefile: &Corefile, port: u16) -> Result<Assembled, AssembleErr
     let plan = Plan {
         listeners,
         log,
-        metrics,
+        metrics: Arc::clone(&metrics),
     };
     Ok(Assembled {
         plan,
-        clusters,
+        indexes: keeper.indexes(),
+        clusters: std::mem::take(&mut keeper.clusters),
         health,
         ready,
         prometheus,
-        monitored,
+        monitored: Arc::new(monitored),
         lameduck,
         banner,
-        consolidations,
+        consolidations: keeper.take_consolidations(),
         weights,
         loops,
-        lines,
+        reload,
+        kept: keeper.finish(metrics),
     })
 }
 
 /// What blocks need besides their stages.
-struct Found<'a> {
-    clusters: &'a mut Vec<Cluster>,
-    consolidations: &'a mut Vec<Consolidation>,
+struct Found<'a, 'k> {
+    keeper: &'a mut Keeper<'k>,
     weights: &'a mut Vec<WeightFile>,
     loops: &'a mut Vec<Probe>,
 }
@@ -347,11 +358,21 @@ fn endpoint<'a>(
 /// The zone by which CoreDNS counts what no server block took.
 const DROPPED: &str = "dropped";
 
-/// How many places the counts need.
-fn scopes<'a>(listeners: impl Iterator<Item = &'a (Scheme, Listener)>) -> usize {
-    listeners
-        .map(|(_, listener)| 1 + listener.blocks.len())
-        .sum()
+/// By host and port; a host of `None` is every address.
+type Listeners = BTreeMap<(Option<IpAddr>, u16), (Scheme, Listener)>;
+
+/// How many places the counts need that they do not have yet.
+fn missing_scopes(listeners: &Listeners, metrics: &Metrics) -> usize {
+    let mut missing = 0;
+    for ((host, port), (scheme, listener)) in listeners {
+        let server = server_name(*scheme, *host, *port);
+        let zones = listener.blocks.iter().map(|block| zone_text(&block.zone));
+        let zones = std::iter::once(DROPPED.to_owned()).chain(zones);
+        missing += zones
+            .filter(|zone| !metrics.has_scope(&server, zone))
+            .count();
+    }
+    missing
 }
 
 /// A server as CoreDNS labels it: `dns://:53`.

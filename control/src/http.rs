@@ -1,25 +1,37 @@
-//! HTTP endpoints: `health` and `ready`, which the kubelet's probes ask, and what others need.
+//! HTTP endpoints: `health` and `ready`, which the kubelet's probes ask, and `prometheus`.
+//!
+//! An address is opened once and stays open as long as some plugin wants it; what is told there is
+//! swapped with the plan.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use martlet_engine::index::ClusterIndex;
+use martlet_engine::server::Gauges;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::corefile::Position;
 use crate::metrics::own::OWN;
+use crate::metrics::{self, Monitored};
+use crate::task::Task;
 
 /// How often we ask for our own health; a reply that takes longer is told of.
 const HEALTH_PAUSE: Duration = Duration::from_secs(1);
 /// How long we wait for it.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Data that has not been followed for longer than this makes a server unready that is asked
+/// continuously. An API server that starts anew, or a watch that was cut off, is back before.
+const AGE_MAX: Duration = Duration::from_secs(300);
 
 /// Where a plugin wants to be asked over HTTP, and the directive that says so.
 #[derive(Clone, Debug)]
@@ -50,11 +62,12 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Ready as soon as each index is synced.
-    pub fn new(indexes: Vec<Arc<ClusterIndex>>) -> Self {
+    /// The same for other indexes; what was said before stays said.
+    #[must_use]
+    pub fn with(&self, indexes: Vec<Arc<ClusterIndex>>) -> Self {
         Self {
             indexes,
-            ..Self::default()
+            ..self.clone()
         }
     }
 
@@ -70,22 +83,148 @@ impl Readiness {
         if self.was_ready.load(Ordering::Relaxed) && !continuous {
             return true;
         }
-        let ready = self.indexes.iter().all(|index| index.is_synced());
+        let current = |index: &ClusterIndex| index.is_synced() && index.age() <= AGE_MAX;
+        let ready = self.indexes.iter().all(|index| current(index));
         self.was_ready.fetch_or(ready, Ordering::Relaxed);
         ready
     }
 }
 
-/// Serves `/health` until the runtime ends.
-///
-/// # Errors
-///
-/// If the address cannot be listened on.
-pub async fn serve_health(endpoint: &Endpoint) -> Result<(), HttpError> {
-    tokio::spawn(watch_health(endpoint.address.clone()));
-    let router = Router::new().route("/health", get(|| async { "OK" }));
-    Opened::new("health", endpoint).await?.serve(router);
-    Ok(())
+/// What is told at an address.
+pub enum Role {
+    /// `/health`: that we are there.
+    Health,
+    /// `/ready`: 200, or 503 with the names of the plugins that are not ready. With `true` that is
+    /// the truth each time, otherwise the first 200 is for ever.
+    Ready(Readiness, bool),
+    /// `/metrics`, and the status page at `/`.
+    Prometheus(Arc<Monitored>, Gauges),
+}
+
+impl Role {
+    const fn plugin(&self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Ready(..) => "ready",
+            Self::Prometheus(..) => "prometheus",
+        }
+    }
+
+    fn answer(&self, path: &str) -> Response {
+        match (self, path) {
+            (Self::Health, "/health") => "OK".into_response(),
+            (Self::Ready(readiness, continuous), "/ready") => {
+                if readiness.is_ready(*continuous) {
+                    "OK".into_response()
+                } else {
+                    (StatusCode::SERVICE_UNAVAILABLE, "kubernetes").into_response()
+                }
+            }
+            (Self::Prometheus(monitored, gauges), "/metrics") => {
+                metrics::answer(monitored, gauges).into_response()
+            }
+            (Self::Prometheus(..), "/") => metrics::status_page().into_response(),
+            _ => StatusCode::NOT_FOUND.into_response(),
+        }
+    }
+}
+
+/// The addresses that are served.
+#[derive(Default)]
+pub struct Endpoints(Vec<Served>);
+
+struct Served {
+    address: String,
+    role: Arc<ArcSwap<Role>>,
+    tasks: Vec<Task>,
+}
+
+/// An address that is open, so that connections wait there.
+pub struct Opened {
+    address: String,
+    listener: TcpListener,
+}
+
+impl Endpoints {
+    /// Opens those of the addresses that are not open yet.
+    ///
+    /// # Errors
+    ///
+    /// If an address cannot be listened on, or two plugins want the same.
+    pub async fn open(
+        &self,
+        wanted: &[(&'static str, &Endpoint)],
+    ) -> Result<Vec<Opened>, HttpError> {
+        let mut opened = Vec::new();
+        for (place, (plugin, endpoint)) in wanted.iter().enumerate() {
+            let failed = |source| HttpError {
+                plugin,
+                endpoint: (*endpoint).clone(),
+                source,
+            };
+            let address = &endpoint.address;
+            if wanted[..place].iter().any(|(_, it)| it.address == *address) {
+                return Err(failed(std::io::ErrorKind::AddrInUse.into()));
+            }
+            if !self.0.iter().any(|served| served.address == *address) {
+                let listener = listen(address).await.map_err(failed)?;
+                opened.push(Opened {
+                    address: address.clone(),
+                    listener,
+                });
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Tells something at an address from now on. It must be served, or be one of `opened`, from
+    /// which it is taken.
+    pub fn serve(&mut self, endpoint: &Endpoint, role: Role, opened: &mut Vec<Opened>) {
+        let (plugin, address) = (role.plugin(), &endpoint.address);
+        let health = matches!(role, Role::Health);
+        let role = Arc::new(role);
+        let found = self.0.iter().position(|it| it.address == *address);
+        let served = if let Some(found) = found {
+            self.0[found].role.store(role);
+            &mut self.0[found]
+        } else {
+            let found = opened.iter().position(|it| it.address == *address);
+            let opened = opened.swap_remove(found.expect("it was opened before"));
+            let role = Arc::new(ArcSwap::new(role));
+            let task = Task::spawn(serve(plugin, opened.listener, Arc::clone(&role)));
+            self.0.push(Served {
+                address: opened.address,
+                role,
+                tasks: vec![task],
+            });
+            self.0.last_mut().expect("just pushed")
+        };
+        // The first task serves, the second asks.
+        if !health {
+            served.tasks.truncate(1);
+        } else if served.tasks.len() < 2 {
+            let task = Task::spawn(watch_health(address.clone()));
+            served.tasks.push(task);
+        }
+    }
+
+    /// Closes all addresses but these.
+    pub fn retain(&mut self, wanted: &[(&'static str, &Endpoint)]) {
+        let is_wanted = |served: &Served| {
+            let mut wanted = wanted.iter();
+            wanted.any(|(_, endpoint)| endpoint.address == served.address)
+        };
+        self.0.retain(is_wanted);
+    }
+}
+
+async fn serve(plugin: &'static str, listener: TcpListener, role: Arc<ArcSwap<Role>>) {
+    let handler = move |uri: Uri| async move { role.load().answer(uri.path()) };
+    // Any path, so that each role has its own.
+    let router = Router::new().fallback(get(handler));
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "plugin/{plugin}: the endpoint stopped");
+    }
 }
 
 /// Asks for our own health once a second and counts how long that takes, as CoreDNS does: a server
@@ -128,57 +267,6 @@ async fn ask_health(address: &str) -> std::io::Result<()> {
     }
 }
 
-/// Serves `/ready` until the runtime ends: 200, or 503 with the names of the plugins
-/// that are not ready. `continuous` tells the truth each time, otherwise the first 200 is for ever.
-///
-/// # Errors
-///
-/// If the address cannot be listened on.
-pub async fn serve_ready(
-    endpoint: &Endpoint,
-    readiness: Readiness,
-    continuous: bool,
-) -> Result<(), HttpError> {
-    let handler = move || async move {
-        if readiness.is_ready(continuous) {
-            (StatusCode::OK, "OK")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "kubernetes")
-        }
-    };
-    let router = Router::new().route("/ready", get(handler));
-    Opened::new("ready", endpoint).await?.serve(router);
-    Ok(())
-}
-
-/// An endpoint that is open, so that connections wait there.
-pub(crate) struct Opened {
-    plugin: &'static str,
-    listener: TcpListener,
-}
-
-impl Opened {
-    /// Listens for a plugin.
-    pub(crate) async fn new(plugin: &'static str, endpoint: &Endpoint) -> Result<Self, HttpError> {
-        let failed = |source| HttpError {
-            plugin,
-            endpoint: endpoint.clone(),
-            source,
-        };
-        let listener = listen(&endpoint.address).await.map_err(failed)?;
-        Ok(Self { plugin, listener })
-    }
-
-    /// Serves until the runtime ends.
-    pub(crate) fn serve(self, router: Router) {
-        tokio::spawn(async move {
-            if let Err(error) = axum::serve(self.listener, router).await {
-                tracing::error!(%error, "plugin/{}: the endpoint stopped", self.plugin);
-            }
-        });
-    }
-}
-
 /// Listens on `HOST:PORT` or `:PORT`, which stands for all addresses of both families.
 async fn listen(address: &str) -> std::io::Result<TcpListener> {
     match address.strip_prefix(':') {
@@ -191,5 +279,33 @@ async fn listen(address: &str) -> std::io::Result<TcpListener> {
                 Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_follows_the_data_if_asked_to() {
+        let index = Arc::new(ClusterIndex::default());
+        let readiness = Readiness::default().with(vec![Arc::clone(&index)]);
+        let is_ready = |readiness: &Readiness| [false, true].map(|it| readiness.is_ready(it));
+        assert_eq!(is_ready(&readiness), [false, false], "nothing is listed");
+        index.set_synced();
+        assert_eq!(is_ready(&readiness), [true, true]);
+        let now = std::time::Instant::now();
+        let ago = |seconds| now.checked_sub(Duration::from_secs(seconds));
+        index.set_lost(1, ago(10));
+        assert_eq!(is_ready(&readiness), [true, true], "a short outage");
+        index.set_lost(2, ago(301));
+        assert_eq!(is_ready(&readiness), [true, false], "a long one");
+        index.set_lost(2, None);
+        assert_eq!(is_ready(&readiness), [true, true], "that is over");
+        // A reload does not make it forget that it was ready.
+        let next = readiness.with(vec![Arc::default()]);
+        assert_eq!(is_ready(&next), [true, false]);
+        readiness.leave();
+        assert_eq!(is_ready(&next), [false, false]);
     }
 }

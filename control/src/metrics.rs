@@ -11,11 +11,9 @@ mod process;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::Html;
-use axum::routing::get;
+use axum::response::{Html, IntoResponse};
 use martlet_engine::chain::{Block, Stage};
 use martlet_engine::index::ClusterIndex;
 use martlet_engine::log::LogSink;
@@ -26,7 +24,6 @@ use martlet_engine::upstream::Group;
 use prometheus::TextEncoder;
 
 use self::family::Families;
-use crate::http::{Endpoint, HttpError, Opened};
 
 /// A `cache` of a server block, and by which labels it is known.
 struct CacheRow {
@@ -139,36 +136,26 @@ fn zones(cache: &Cache) -> String {
     text
 }
 
-/// An address that is listened on; what is told there comes later.
-pub struct Listening(Opened);
-
-/// Listens on an address of `prometheus`.
+/// What `/metrics` tells.
 ///
 /// # Errors
 ///
-/// If the address cannot be listened on.
-pub async fn listen(endpoint: &Endpoint) -> Result<Listening, HttpError> {
-    Opened::new("prometheus", endpoint).await.map(Listening)
-}
-
-/// Serves `/metrics`, and the status page at `/`, until the runtime ends.
-pub fn serve(listening: Listening, monitored: Arc<Monitored>, gauges: Gauges) {
-    let handler = move || async move {
-        // Reading all counts and writing a few hundred lines takes about a millisecond.
-        let text = monitored.scrape(&gauges).map_err(|error| {
+/// That it cannot be written.
+pub fn answer(monitored: &Monitored, gauges: &Gauges) -> Result<impl IntoResponse, StatusCode> {
+    // Reading all counts and writing a few hundred lines takes about a millisecond.
+    match monitored.scrape(gauges) {
+        Ok(text) => Ok(([(CONTENT_TYPE, CONTENT)], text)),
+        Err(error) => {
             tracing::error!(%error, "plugin/prometheus: cannot write the metrics");
-            StatusCode::INTERNAL_SERVER_ERROR
-        });
-        text.map(|text| ([(CONTENT_TYPE, CONTENT)], text))
-    };
-    let routes = Router::new()
-        .route("/metrics", get(handler))
-        .route("/", get(|| async { Html(STATUS) }));
-    listening.0.serve(routes);
+            Err(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
 }
 
 /// The status page: draws what `/metrics` tells, with nothing from elsewhere.
-const STATUS: &str = include_str!("metrics/status.html");
+pub const fn status_page() -> Html<&'static str> {
+    Html(include_str!("metrics/status.html"))
+}
 
 /// The text format that every Prometheus reads, as Go's client calls it.
 const CONTENT: &str = "text/plain; version=0.0.4; charset=utf-8";

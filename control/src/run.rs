@@ -3,19 +3,22 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use martlet_engine::server::{Server, StartError};
+use martlet_engine::log::LogSink;
+use martlet_engine::server::StartError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Args, ServeArgs};
-use crate::assemble::{self, AssembleError, Assembled};
-use crate::cluster::feed::{self, FeedError};
-use crate::corefile::{self, Corefile, Options, Problems};
-use crate::http::{self, HttpError, Readiness};
+use crate::assemble::{self, AssembleError, Assembled, Kept};
+use crate::cluster::feed::FeedError;
+use crate::corefile::{self, ConfigHash, Corefile, Options, Problems};
+use crate::http::HttpError;
+use crate::metrics::own::OWN;
+use crate::reload::Watch;
+use crate::running::Running;
 use crate::telemetry::Printer;
-use crate::{loops, metrics, telemetry};
+use crate::{metrics, telemetry};
 
 /// Why the process ends with code 1.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +95,7 @@ fn check(path: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-fn load(args: &ServeArgs) -> Result<Corefile, RunError> {
+fn load(args: &ServeArgs) -> Result<Corefile, Problems> {
     let default = PathBuf::from("Corefile");
     let options = Options {
         dns_port: args.port,
@@ -103,22 +106,16 @@ fn load(args: &ServeArgs) -> Result<Corefile, RunError> {
         None if default.exists() => corefile::load_with(&default, &options),
         None => Ok(corefile::default_corefile()),
     }
-    .map_err(RunError::Corefile)
 }
 
 fn serve(args: &ServeArgs) -> Result<(), RunError> {
     telemetry::init();
     metrics::own::count_panics();
-    let corefile = load(args)?;
-    for warning in &corefile.warnings {
-        tracing::warn!("{warning}");
-    }
-    let mut assembled = assemble::assemble(&corefile, args.port)?;
-    let (lines, consolidations) = (
-        assembled.lines.clone(),
-        std::mem::take(&mut assembled.consolidations),
-    );
-    let printer = Printer::start(lines, consolidations).map_err(system("start the log thread"))?;
+    let corefile = load(args).map_err(RunError::Corefile)?;
+    warn(&corefile);
+    let (log, lines) = LogSink::new();
+    let assembled = assemble::assemble(&corefile, args.port, &Kept::new(log))?;
+    let printer = Printer::start(lines).map_err(system("start the log thread"))?;
     if let Some(path) = &args.pid_file {
         std::fs::write(path, format!("{}\n", std::process::id())).map_err(system(format!(
             "write the process ID to {}",
@@ -132,7 +129,7 @@ fn serve(args: &ServeArgs) -> Result<(), RunError> {
         .enable_all()
         .build()
         .map_err(system("start the runtime"))?;
-    runtime.block_on(serve_until_signal(args, assembled, cores))?;
+    runtime.block_on(serve_until_signal(args, assembled, corefile.hash, &printer))?;
     // Watches and connections end with the process; nothing is waited for.
     runtime.shutdown_background();
     printer.finish();
@@ -145,120 +142,109 @@ fn serve(args: &ServeArgs) -> Result<(), RunError> {
 /// Threads for TCP, the API server and HTTP.
 const CONTROL_THREADS_MAX: usize = 2;
 
+fn warn(corefile: &Corefile) {
+    for warning in &corefile.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
 async fn serve_until_signal(
     args: &ServeArgs,
     assembled: Assembled,
-    cores: NonZeroUsize,
+    hash: ConfigHash,
+    printer: &Printer,
 ) -> Result<(), RunError> {
-    let Assembled {
-        plan,
-        clusters,
-        health,
-        ready,
-        prometheus,
-        monitored,
-        lameduck,
-        banner,
-        weights,
-        loops,
-        ..
-    } = assembled;
-    let readiness = Readiness::new(
-        clusters
-            .iter()
-            .map(|cluster| cluster.index.clone())
-            .collect(),
-    );
-    for endpoint in &health {
-        http::serve_health(endpoint).await?;
-    }
-    for (endpoint, continuous) in &ready {
-        http::serve_ready(endpoint, readiness.clone(), *continuous).await?;
-    }
-    let mut scraped = Vec::new();
-    for endpoint in &prometheus {
-        scraped.push(metrics::listen(endpoint).await?);
-    }
-    feed::start(clusters).await?;
+    let banner = assembled.banner.clone();
     // Before the first query: whoever is answered may count on an orderly end.
-    let end = EndSignals::catch().map_err(system("catch signals"))?;
-    let server = Server::start(plan, cores, args.io)?;
-    let monitored = Arc::new(monitored);
-    for listening in scraped {
-        metrics::serve(listening, Arc::clone(&monitored), server.gauges());
-    }
-    for file in weights {
-        tokio::spawn(file.watch());
-    }
-    for probe in loops {
-        tokio::spawn(loops::watch(probe));
-    }
+    let mut ends = Ends::catch().map_err(system("catch signals"))?;
+    let reload_signal = signal(SignalKind::user_defined1());
+    let mut reload_signal = reload_signal.map_err(system("catch signals"))?;
+    let started = tokio::select! {
+        started = Running::start(assembled, args, printer) => Some(started?),
+        () = ends.any() => None,
+    };
+    let Some(mut running) = started else {
+        return Ok(());
+    };
     if !args.quiet {
         banner.iter().for_each(|line| println!("{line}"));
         println!("{}", version());
     }
-    end.wait().await;
-    readiness.leave();
+    let mut watch = Watch::new(|| load(args), hash, running.reload);
+    loop {
+        let (read, failed) = tokio::select! {
+            () = ends.any() => break,
+            _ = reload_signal.recv() => {
+                tracing::info!("SIGUSR1: Reloading");
+                (watch.read(), "SIGUSR1: reload failed")
+            }
+            read = watch.changed() => {
+                (read, "plugin/reload: Corefile changed but reload failed")
+            }
+        };
+        let reload = async {
+            let corefile = read.map_err(RunError::Corefile)?;
+            tracing::info!("Reloading");
+            warn(&corefile);
+            running.replace(&corefile, printer).await?;
+            Ok::<_, RunError>(corefile.hash)
+        };
+        let reloaded = tokio::select! {
+            reloaded = reload => reloaded,
+            () = ends.any() => break,
+        };
+        match reloaded {
+            Ok(hash) => {
+                watch.serves(hash, running.reload);
+                tracing::info!("Reloading complete");
+            }
+            Err(error) => {
+                OWN.reload_failures.inc();
+                tracing::error!("{failed}: {error}");
+            }
+        }
+    }
+    running.leave();
+    let lameduck = running.lameduck;
     if !lameduck.is_zero() {
         tracing::info!("plugin/health: Going into lameduck mode for {lameduck:?}");
-        wait_or_forced(lameduck).await;
+        ends.wait_or_forced(lameduck).await;
     }
-    // The workers are joined: that blocks for as long as it takes to answer what had arrived.
-    tokio::task::spawn_blocking(|| server.stop())
-        .await
-        .map_err(|error| RunError::System {
-            what: "stop the workers".into(),
-            source: io::Error::other(error),
-        })
+    running.stop().await;
+    Ok(())
 }
 
-/// The signals that end the server, caught from the moment that this exists.
-struct EndSignals {
+/// The signals that end the process, caught from the moment that this exists.
+struct Ends {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
-    reload: Signal,
 }
 
-impl EndSignals {
+impl Ends {
     fn catch() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
-            reload: signal(SignalKind::user_defined1())?,
         })
     }
 
-    /// Returns at SIGTERM, SIGINT or SIGQUIT.
-    async fn wait(mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => {
-                    tracing::info!("SIGTERM: Shutting down servers then terminating");
-                }
-                _ = self.interrupt.recv() => tracing::info!("SIGINT: Shutting down"),
-                _ = self.quit.recv() => tracing::info!("SIGQUIT: Shutting down"),
-                _ = self.reload.recv() => {
-                    tracing::warn!("SIGUSR1: reloading is not supported yet; the Corefile stays as it was");
-                    continue;
-                }
-            }
-            return;
+    /// Returns at SIGTERM, SIGINT or SIGQUIT, and says which.
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("SIGTERM: Shutting down servers then terminating"),
+            _ = self.interrupt.recv() => tracing::info!("SIGINT: Shutting down"),
+            _ = self.quit.recv() => tracing::info!("SIGQUIT: Shutting down"),
         }
     }
-}
 
-/// Waits for `duration`; a second SIGINT, or SIGQUIT, cuts it short.
-async fn wait_or_forced(duration: Duration) {
-    let (Ok(mut interrupt), Ok(mut quit)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::quit()))
-    else {
-        return;
-    };
-    tokio::select! {
-        () = tokio::time::sleep(duration) => {}
-        _ = interrupt.recv() => {}
-        _ = quit.recv() => {}
+    /// Waits for `duration`; another SIGINT, or SIGQUIT, cuts it short.
+    async fn wait_or_forced(&mut self, duration: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(duration) => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
+        }
     }
 }

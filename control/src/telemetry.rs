@@ -39,24 +39,37 @@ pub fn init() {
 pub struct Printer {
     stop: Sender<()>,
     ended: Receiver<()>,
+    consolidations: Sender<(usize, Vec<Consolidation>)>,
 }
 
 impl Printer {
-    /// Starts it. `consolidations` are those that lines name by number.
+    /// Starts it.
     ///
     /// # Errors
     ///
     /// If there can be no more threads.
-    pub fn start(lines: Receiver<Line>, consolidations: Vec<Consolidation>) -> io::Result<Self> {
+    pub fn start(lines: Receiver<Line>) -> io::Result<Self> {
         let (stop, stopped) = channel::bounded(1);
         let (end, ended) = channel::bounded(1);
+        let (consolidations, added) = channel::unbounded();
         std::thread::Builder::new()
             .name("log".into())
             .spawn(move || {
-                print(&lines, &stopped, consolidations);
+                print(&lines, &stopped, &added);
                 let _ = end.send(());
             })?;
-        Ok(Self { stop, ended })
+        Ok(Self {
+            stop,
+            ended,
+            consolidations,
+        })
+    }
+
+    /// Adds what lines from now on may name by number, from `first` on. What had these numbers was
+    /// never named.
+    pub fn consolidate(&self, (first, new): (usize, Vec<Consolidation>)) {
+        // Without a printer there is nobody to tell.
+        let _ = self.consolidations.send((first, new));
     }
 
     /// Prints what was sent so far and what was counted, and ends. Whoever reads our output may have
@@ -71,7 +84,12 @@ impl Printer {
 /// How long to wait for a line when nothing else is to be done: as long as one likes.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-fn print(lines: &Receiver<Line>, stopped: &Receiver<()>, mut consolidations: Vec<Consolidation>) {
+fn print(
+    lines: &Receiver<Line>,
+    stopped: &Receiver<()>,
+    added: &Receiver<(usize, Vec<Consolidation>)>,
+) {
+    let mut consolidations = Vec::new();
     let mut goes_on = true;
     while goes_on {
         let wait = consolidate::next_end(&consolidations)
@@ -88,6 +106,11 @@ fn print(lines: &Receiver<Line>, stopped: &Receiver<()>, mut consolidations: Vec
         let mut text = String::new();
         let now = Instant::now();
         for line in first.into_iter().chain(lines.try_iter().take(1_024)) {
+            // Those that a line names were sent before it.
+            for (first, new) in added.try_iter() {
+                consolidations.truncate(first);
+                consolidations.extend(new);
+            }
             let level = match consolidate::judge(&mut consolidations, &line, now) {
                 Verdict::Counted => None,
                 Verdict::First(level) => level,

@@ -4,7 +4,7 @@
 //! than [`Step::Next`]; then the stages that were passed see the reply, backwards. That is the
 //! whole contract: what wraps a response writer in CoreDNS is a response side here.
 //!
-//! The plan is immutable. Control builds it, workers pick up the current one once a batch.
+//! The plan is immutable. Control builds it, workers pick up the current one once a turn.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -63,6 +63,9 @@ pub enum Stage {
     Forward(forward::Forward),
     /// Tells clients their address.
     Whoami,
+    /// Panics at some names, to show what becomes of that.
+    #[cfg(test)]
+    Panic,
 }
 
 impl Stage {
@@ -79,6 +82,8 @@ impl Stage {
             Self::Loop(_) => Plugin::Loop,
             Self::Forward(_) => Plugin::Forward,
             Self::Whoami => Plugin::Whoami,
+            #[cfg(test)]
+            Self::Panic => Plugin::None,
         }
     }
 
@@ -98,6 +103,16 @@ impl Stage {
             Self::Kubernetes(kubernetes) => kubernetes.query(context, reply),
             Self::Forward(forward) => forward.query(context, reply),
             Self::Whoami => whoami::query(context, reply),
+            #[cfg(test)]
+            Self::Panic => {
+                let name = context.name.wire();
+                let is_slow = name.starts_with(b"\x04slow");
+                if is_slow && context.gathered.is_none() {
+                    return Step::Slow;
+                }
+                assert!(!is_slow && !name.starts_with(b"\x05panic"), "as asked for");
+                Step::Next
+            }
         }
     }
 
@@ -129,6 +144,8 @@ impl Stage {
             | Self::Loop(_)
             | Self::Forward(_)
             | Self::Whoami => {}
+            #[cfg(test)]
+            Self::Panic => {}
         }
     }
 }
@@ -202,6 +219,14 @@ pub struct Plan {
     pub log: LogSink,
     /// The counts; plans that follow each other share them.
     pub metrics: Arc<Metrics>,
+}
+
+impl Plan {
+    /// The place of the listener that has this address.
+    pub(crate) fn find(&self, address: SocketAddr) -> Option<usize> {
+        let mut listeners = self.listeners.iter();
+        listeners.position(|listener| listener.addresses.contains(&address))
+    }
 }
 
 /// How a query came and how its reply will leave.

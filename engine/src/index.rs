@@ -15,8 +15,9 @@ mod slice;
 mod table;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 pub use node::{Encoded, Item, ServiceKind, ServiceNode, ServiceParts};
 pub use slice::{Addresses, EndpointNames, EndpointSlice, Host, LabelBuf, Port, PortSelector};
@@ -39,7 +40,12 @@ pub struct ClusterIndex {
     pods: Map<PodKey, u32>,
     serial: AtomicU32,
     synced: AtomicBool,
+    /// Since when a part of the cluster cannot be followed.
+    lost: Mutex<[Option<Instant>; PARTS]>,
 }
+
+/// The parts of a cluster that are followed one by one: the kinds of its objects.
+pub const PARTS: usize = 4;
 
 impl Default for ClusterIndex {
     fn default() -> Self {
@@ -50,6 +56,7 @@ impl Default for ClusterIndex {
             pods: map(),
             serial: AtomicU32::new(0),
             synced: AtomicBool::new(false),
+            lost: Mutex::default(),
         }
     }
 }
@@ -99,6 +106,13 @@ impl ClusterIndex {
     /// nothing.
     pub fn is_synced(&self) -> bool {
         self.synced.load(Ordering::Acquire)
+    }
+
+    /// How old the oldest part of the data may be: zero while all of it is followed.
+    pub fn age(&self) -> Duration {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = lost.iter().flatten().min();
+        first.map_or(Duration::ZERO, Instant::elapsed)
     }
 
     /// The number of Services, addresses and pods published.
@@ -157,6 +171,12 @@ impl ClusterIndex {
     /// Sets the serial.
     pub fn set_serial(&self, serial: u32) {
         self.serial.store(serial, Ordering::Relaxed);
+    }
+
+    /// Says since when a part cannot be followed; `None` if it is.
+    pub fn set_lost(&self, part: usize, since: Option<Instant>) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost[part] = since;
     }
 
     /// Says that the first complete lists are in.

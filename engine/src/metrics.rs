@@ -166,6 +166,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// Whether it has room for the scope of this, if there is any.
+    pub(crate) fn counts(&self, seen: &Observation) -> bool {
+        seen.scope == Scope::NONE || usize::from(seen.scope.place) < self.writer.0.len()
+    }
+
     /// Counts a query. Its duration follows with [`Self::end_batch`].
     #[inline]
     pub fn record(&mut self, seen: &Observation) {
@@ -229,10 +234,22 @@ pub struct ScopeLabels {
     pub zone: Arc<str>,
 }
 
+impl ScopeLabels {
+    fn is(&self, server: &str, zone: &str) -> bool {
+        *self.server == *server && *self.zone == *zone
+    }
+}
+
 /// The counts of all threads.
 #[derive(Default)]
 pub struct Metrics {
     capacity: usize,
+    lists: Arc<Lists>,
+}
+
+/// What lasts while the room grows.
+#[derive(Default)]
+struct Lists {
     labels: Mutex<Vec<ScopeLabels>>,
     writers: Mutex<Vec<Arc<Writer>>>,
     https: Mutex<Vec<Arc<HttpsStatuses>>>,
@@ -247,13 +264,33 @@ impl Metrics {
         }
     }
 
+    /// The same counts with room for so many more scopes. What was counted stays, and recorders
+    /// of before go on, without the new scopes.
+    #[must_use]
+    pub fn with_room_for(&self, more: usize) -> Self {
+        let needed = lock(&self.lists.labels).len() + more;
+        Self {
+            capacity: needed.min(usize::from(u16::MAX)),
+            lists: Arc::clone(&self.lists),
+        }
+    }
+
+    /// How many scopes there is still room for.
+    pub fn room(&self) -> usize {
+        self.capacity.saturating_sub(lock(&self.lists.labels).len())
+    }
+
+    /// Whether there is a scope with these labels.
+    pub fn has_scope(&self, server: &str, zone: &str) -> bool {
+        let labels = lock(&self.lists.labels);
+        labels.iter().any(|labels| labels.is(server, zone))
+    }
+
     /// The scope with these labels, a new one if there is none yet. [`Scope::NONE`] if there is no
     /// room.
     pub fn scope(&self, server: &str, zone: &str, counted: bool) -> Scope {
-        let mut labels = lock(&self.labels);
-        let known = labels
-            .iter()
-            .position(|labels| *labels.server == *server && *labels.zone == *zone);
+        let mut labels = lock(&self.lists.labels);
+        let known = labels.iter().position(|labels| labels.is(server, zone));
         let place = known.unwrap_or(labels.len());
         if place >= self.capacity {
             return Scope::NONE;
@@ -270,7 +307,7 @@ impl Metrics {
 
     /// What the responses of one HTTPS server are counted with.
     pub fn https(&self, server: &str) -> Arc<HttpsStatuses> {
-        let mut all = lock(&self.https);
+        let mut all = lock(&self.lists.https);
         if let Some(known) = all.iter().find(|known| *known.server == *server) {
             return Arc::clone(known);
         }
@@ -284,7 +321,7 @@ impl Metrics {
 
     /// Responses of HTTPS servers so far: server, status, count.
     pub fn https_responses(&self) -> Vec<(Arc<str>, u16, u64)> {
-        let all = lock(&self.https);
+        let all = lock(&self.lists.https);
         let of_server = |of: &Arc<HttpsStatuses>| {
             let counts = of.counts.iter().map(|count| count.load(Ordering::Relaxed));
             let rows = HttpsStatuses::KNOWN.iter().zip(counts);
@@ -298,7 +335,7 @@ impl Metrics {
         let writer = Arc::new(Writer(
             (0..self.capacity).map(|_| OnceLock::new()).collect(),
         ));
-        lock(&self.writers).push(Arc::clone(&writer));
+        lock(&self.lists.writers).push(Arc::clone(&writer));
         writer
     }
 
@@ -318,11 +355,13 @@ impl Metrics {
 
     /// The sums over all threads, by scope.
     pub fn totals(&self) -> Vec<(ScopeLabels, Totals)> {
-        let labels = lock(&self.labels).clone();
-        let writers = lock(&self.writers).clone();
+        let labels = lock(&self.lists.labels).clone();
+        let writers = lock(&self.lists.writers).clone();
         let sum = |place: usize| {
             let mut totals = Totals::default();
-            let written = writers.iter().filter_map(|writer| writer.0[place].get());
+            let written = writers
+                .iter()
+                .filter_map(|writer| writer.0.get(place)?.get());
             for counts in written {
                 totals.add(counts.0.iter().map(|count| count.load(Ordering::Relaxed)));
             }

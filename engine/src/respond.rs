@@ -1,5 +1,6 @@
 //! From a received message to the reply: the seam that every loop, bench, fuzzer and test calls.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::chain::{Context, Listener, Outcome, Peer, Random};
@@ -180,10 +181,42 @@ pub struct Stuck {
 /// Writes the reply that a query gets which the slow path has no room for: SERVFAIL, so that its
 /// sender asks somebody else. Returns its length; `None` if the message is no query.
 pub fn shed(message: &[u8], stream: bool, scratch: &mut Scratch, buf: &mut [u8]) -> Option<usize> {
+    let len = fail(message, stream, scratch, buf)?;
+    scratch.tally.shed += 1;
+    Some(len)
+}
+
+/// Does what may panic; `None` if it did. The hook has told and counted it by then.
+///
+/// What is lent to `work` may be half-written then. Of a query that is its [`Scratch`], all of which
+/// the next query writes anew, and a reply that nobody sends.
+pub(crate) fn unless_panic<R>(work: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// Writes the reply to a query that made us panic: SERVFAIL, as in CoreDNS. Returns its length;
+/// `None` if the message is no query, or makes us panic again.
+#[cold]
+pub(crate) fn after_panic(
+    message: &[u8],
+    (peer, listener): (Peer, &Listener),
+    scratch: &mut Scratch,
+    buf: &mut [u8],
+) -> Option<usize> {
+    scratch.seen = Observation {
+        scope: listener.scope,
+        stream: peer.stream,
+        ipv6: peer.remote.is_ipv6(),
+        request_len: message.len() as u16,
+        ..Observation::NOTHING
+    };
+    unless_panic(|| fail(message, peer.stream, scratch, buf)).flatten()
+}
+
+fn fail(message: &[u8], stream: bool, scratch: &mut Scratch, buf: &mut [u8]) -> Option<usize> {
     let query = Query::parse(message, &mut scratch.name).ok()?;
     let mut reply = Reply::new(buf, &query, stream);
     reply.set_rcode(Rcode::SERVFAIL);
-    scratch.tally.shed += 1;
     scratch.tally.replies[usize::from(Rcode::SERVFAIL.0)] += 1;
     let len = reply.finish(query.edns.as_ref());
     let seen = &mut scratch.seen;

@@ -1,18 +1,23 @@
 //! The running server: sockets, workers, the current plan.
 
+mod sockets;
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
 
-use crate::chain::{Plan, Protocol};
+use self::sockets::Sockets;
+use crate::chain::Plan;
 use crate::counters::Counters;
 use crate::metrics::SharedRecorder;
 use crate::net::io::{self, Io, IoChoice, IoError};
-use crate::net::socket::{self, ListenError};
-use crate::net::{tcp, udp};
+use crate::net::socket::ListenError;
+use crate::net::tcp::Acceptor;
+use crate::net::udp::{self, WorkerSocket};
 use crate::respond::Tally;
 use crate::slow::Slow;
 use crate::slow::io::Backend;
@@ -34,9 +39,18 @@ pub enum StartError {
     Worker(#[from] std::io::Error),
 }
 
+/// What is served, and on which sockets. Swapped as a whole.
+pub(crate) struct Serving {
+    pub(crate) plan: Arc<Plan>,
+    /// The sockets of each worker.
+    pub(crate) sockets: Box<[Box<[WorkerSocket]>]>,
+    /// What queries over streams are counted with.
+    pub(crate) stream_recorder: Arc<SharedRecorder>,
+}
+
 /// What workers, TCP tasks and control share.
 pub(crate) struct Shared {
-    pub(crate) plan: ArcSwap<Plan>,
+    pub(crate) serving: ArcSwap<Serving>,
     pub(crate) stopping: AtomicBool,
     /// How workers move datagrams.
     pub(crate) io: Io,
@@ -44,8 +58,6 @@ pub(crate) struct Shared {
     pub(crate) slow: Arc<Slow>,
     /// One for each worker, then one for TCP.
     pub(crate) counters: Box<[Counters]>,
-    /// What queries over streams are counted with.
-    pub(crate) stream_recorder: SharedRecorder,
 }
 
 impl Shared {
@@ -59,10 +71,10 @@ impl Shared {
 /// A server that answers.
 pub struct Server {
     shared: Arc<Shared>,
+    sockets: Sockets,
     workers: Vec<std::thread::JoinHandle<()>>,
     slow: Vec<std::thread::JoinHandle<()>>,
-    acceptors: Vec<tokio::task::JoinHandle<()>>,
-    addresses: Vec<SocketAddr>,
+    acceptors: Vec<Acceptor>,
 }
 
 impl Server {
@@ -78,58 +90,11 @@ impl Server {
     /// Outside of a tokio runtime.
     pub fn start(plan: Plan, workers: NonZeroUsize, io: IoChoice) -> Result<Self, StartError> {
         let workers = workers.get();
-        let mut of_worker = (0..workers).map(|_| Vec::new()).collect::<Vec<_>>();
-        let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
-        for (index, listener) in plan.listeners.iter().enumerate() {
-            for &address in &listener.addresses {
-                // A machine without IPv6 still serves IPv4 on all addresses.
-                let optional = address.ip().is_unspecified() && address.is_ipv6();
-                let open = || -> Result<_, ListenError> {
-                    let stream = socket::tcp(address)?;
-                    let mut datagrams = Vec::new();
-                    if matches!(listener.protocol, Protocol::Dns) {
-                        let mut own = Vec::new();
-                        if address.ip().is_unspecified() {
-                            own = socket::own_addresses(address);
-                            own.retain(|own| {
-                                !plan
-                                    .listeners
-                                    .iter()
-                                    .any(|other| other.addresses.contains(own))
-                            });
-                        }
-                        own.push(address);
-                        for address in own {
-                            let sockets =
-                                (0..workers).map(|_| Ok((address, socket::udp(address)?)));
-                            datagrams.push(sockets.collect::<Result<Vec<_>, _>>()?);
-                        }
-                    }
-                    Ok((stream, datagrams))
-                };
-                let (stream, datagrams) = match open() {
-                    Ok(opened) => opened,
-                    Err(error) if optional && !has_ipv6() => {
-                        tracing::info!(%error, "serving IPv4 only");
-                        continue;
-                    }
-                    Err(error) => return Err(error.into()),
-                };
-                for sockets in datagrams {
-                    for (of_worker, (address, socket)) in of_worker.iter_mut().zip(sockets) {
-                        of_worker.push(udp::WorkerSocket {
-                            socket: Arc::new(socket),
-                            address,
-                            listener: index,
-                        });
-                    }
-                }
-                listeners.push((index, stream));
-                addresses.push(address);
-            }
-        }
-        let (io, rings) = io::open(io, &of_worker)?;
+        let mut sockets = Sockets::default();
+        let mut opened = sockets.open(&plan, workers)?;
+        let streams = registered(std::mem::take(&mut opened.new_streams))?;
+        let of_workers = opened.of_workers(workers);
+        let (io, rings) = io::open(io, &of_workers)?;
         let (backend, reason) = Backend::choose(&[Backend::IoUring, Backend::Epoll]);
         match reason {
             None => tracing::info!("upstreams are asked through {}", backend.name()),
@@ -143,10 +108,13 @@ impl Server {
             Arc::clone(&plan.metrics),
         ));
         let slow_threads = slow.spawn()?;
-        let stream_recorder = plan.metrics.shared_recorder();
+        let serving = Arc::new(Serving {
+            stream_recorder: Arc::new(plan.metrics.shared_recorder()),
+            plan: Arc::new(plan),
+            sockets: of_workers,
+        });
         let shared = Arc::new(Shared {
-            stream_recorder,
-            plan: ArcSwap::from_pointee(plan),
+            serving: ArcSwap::new(Arc::clone(&serving)),
             stopping: AtomicBool::new(false),
             io,
             slow,
@@ -154,41 +122,74 @@ impl Server {
         });
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let mut threads = Vec::with_capacity(workers);
-        for (worker, (sockets, ring)) in of_worker.into_iter().zip(rings).enumerate() {
+        for (worker, ring) in rings.into_iter().enumerate() {
             // With fewer cores than workers the scheduler places them better than we would.
             let core = cores
                 .get(worker)
                 .filter(|_| cores.len() >= workers)
                 .copied();
-            threads.push(udp::spawn(
-                Arc::clone(&shared),
-                worker,
-                core,
-                sockets,
-                ring,
-            )?);
+            let (shared, serving) = (Arc::clone(&shared), Arc::clone(&serving));
+            threads.push(udp::spawn(shared, worker, core, serving, ring)?);
         }
-        let mut acceptors = Vec::with_capacity(listeners.len());
-        for (index, stream) in listeners {
-            let stream = tokio::net::TcpListener::from_std(stream)?;
-            acceptors.push(tokio::spawn(tcp::accept(
-                Arc::clone(&shared),
-                stream,
-                index,
-            )));
-        }
-        Ok(Self {
+        sockets.take(&opened);
+        let mut server = Self {
             shared,
+            sockets,
             slow: slow_threads,
             workers: threads,
-            acceptors,
-            addresses,
-        })
+            acceptors: Vec::new(),
+        };
+        server.accept(streams);
+        Ok(server)
+    }
+
+    /// Serves another plan from now on, without losing a query. Sockets whose addresses stay are
+    /// not touched; new ones are opened before the change. What had arrived on those that go is
+    /// still answered, with the plan before.
+    ///
+    /// # Errors
+    ///
+    /// If a socket cannot be opened. Then nothing has changed.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn replace(&mut self, plan: Plan) -> Result<(), StartError> {
+        let workers = self.workers.len();
+        let mut opened = self.sockets.open(&plan, workers)?;
+        let streams = registered(std::mem::take(&mut opened.new_streams))?;
+        let before = self.shared.serving.load_full();
+        let stream_recorder = match Arc::ptr_eq(&before.plan.metrics, &plan.metrics) {
+            true => Arc::clone(&before.stream_recorder),
+            false => Arc::new(plan.metrics.shared_recorder()),
+        };
+        self.sockets.take(&opened);
+        self.shared.serving.store(Arc::new(Serving {
+            plan: Arc::new(plan),
+            sockets: opened.of_workers(workers),
+            stream_recorder,
+        }));
+        self.acceptors.retain_mut(|acceptor| {
+            let stays = opened.streams.contains(&acceptor.address());
+            if !stays {
+                acceptor.close();
+            }
+            stays
+        });
+        self.accept(streams);
+        Ok(())
+    }
+
+    fn accept(&mut self, streams: Vec<(SocketAddr, TcpListener)>) {
+        let shared = &self.shared;
+        let acceptors = streams.into_iter();
+        let acceptors = acceptors.map(|(address, stream)| Acceptor::start(shared, stream, address));
+        self.acceptors.extend(acceptors);
     }
 
     /// The addresses served.
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        self.sockets.addresses()
     }
 
     /// A look at the server that anybody may keep.
@@ -196,24 +197,40 @@ impl Server {
         Gauges(Arc::clone(&self.shared))
     }
 
-    /// Stops accepting, answers what has arrived, and returns when the workers are done.
-    pub fn stop(self) {
-        for acceptor in &self.acceptors {
-            acceptor.abort();
-        }
+    /// Stops accepting, answers what has arrived, and returns when the workers are done and the
+    /// connections closed.
+    pub async fn stop(mut self) {
+        self.acceptors.iter_mut().for_each(Acceptor::close);
         self.shared.stopping.store(true, Ordering::Relaxed);
-        let join = |threads: Vec<std::thread::JoinHandle<()>>| {
-            for thread in threads {
-                if thread.join().is_err() {
-                    tracing::error!("a thread had panicked");
-                }
-            }
-        };
-        join(self.workers);
-        // Whatever the workers handed over is still answered.
+        join(self.workers).await;
+        for acceptor in self.acceptors {
+            acceptor.closed().await;
+        }
+        // Whatever was handed over to it is still answered.
         self.shared.slow.stop();
-        join(self.slow);
+        join(self.slow).await;
     }
+}
+
+/// Hands listeners to the runtime.
+fn registered(
+    streams: Vec<(SocketAddr, std::net::TcpListener)>,
+) -> std::io::Result<Vec<(SocketAddr, TcpListener)>> {
+    let register = |(address, stream)| Ok((address, TcpListener::from_std(stream)?));
+    streams.into_iter().map(register).collect()
+}
+
+/// Waits for threads without keeping the runtime.
+async fn join(threads: Vec<std::thread::JoinHandle<()>>) {
+    let join = || {
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread had panicked");
+            }
+        }
+    };
+    // It can only fail with the runtime itself.
+    let _ = tokio::task::spawn_blocking(join).await;
 }
 
 /// How a server does.
@@ -247,6 +264,5 @@ impl Gauges {
     }
 }
 
-fn has_ipv6() -> bool {
-    std::net::UdpSocket::bind("[::1]:0").is_ok()
-}
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ use crate::counters::Counters;
 use crate::gathered::{Gathered, Need};
 use crate::limits::{MESSAGE_LEN_MAX, SLOW_IN_FLIGHT_MAX, SLOW_QUEUE_LEN};
 use crate::metrics::{Metrics, Recorder};
-use crate::respond::{Response, Resumed, Scratch, resume};
+use crate::respond::{Response, Resumed, Scratch, after_panic, resume, unless_panic};
 use crate::upstream::Exchanger;
 use crate::wire::FoldedName;
 
@@ -298,10 +298,19 @@ impl Thread {
                 let (mut room, mut scratch) = (self.room.borrow_mut(), self.scratch.borrow_mut());
                 let resumed = Resumed { gathered, nesting };
                 let plan = (&**listener, &job.plan.log);
-                let (response, stuck) =
-                    resume(packet, job.peer, plan, resumed, &mut scratch, &mut room);
+                let walked = unless_panic(|| {
+                    resume(packet, job.peer, plan, resumed, &mut scratch, &mut room)
+                });
+                let (response, stuck) = walked.unwrap_or_else(|| {
+                    let at = (job.peer, &**listener);
+                    let len = after_panic(packet, at, &mut scratch, &mut room);
+                    (len.map_or(Response::None, Response::Reply), None)
+                });
                 if nesting == 0 && response != Response::Slow {
                     let mut recorder = self.recorder.borrow_mut();
+                    if !recorder.counts(&scratch.seen) {
+                        *recorder = job.plan.metrics.recorder();
+                    }
                     recorder.record(&scratch.seen);
                     recorder.end_batch(|| job.peer.received.elapsed());
                 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use martlet_tests::{Client, FakeApi, Gone, Martlet, Setup, wait_until};
+use martlet_tests::{Client, FakeApi, Gone, Martlet, Scrape, Setup, wait_until};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -403,4 +403,31 @@ fn a_refused_token_is_said_and_answers_are_servfail() {
     let remedy = "does not know who we are: check the pod's service account token";
     assert!(martlet.log().contains(remedy), "{}", martlet.log());
     assert!(api.recorded().iter().all(|request| request.status == 401));
+}
+
+/// The age of the data is that of the outage.
+#[test]
+fn an_outage_shows_in_the_age_of_the_data() {
+    let api = FakeApi::start(cluster());
+    let dir = TempDir::new().expect("the temporary directory is writable");
+    let kubeconfig = api.write_kubeconfig(dir.path());
+    let corefile = corefile(&kubeconfig, "pods insecure") + "m.test:{PORT} {\n    bind 127.0.0.1\n";
+    let martlet = Setup::new(&(corefile + "    prometheus :{PORT2}\n    whoami\n}\n")).start();
+    let age = || {
+        let scrape = Scrape::of(martlet.nth_port(2));
+        scrape.sum("martlet_kubernetes_data_age_seconds", &[])
+    };
+    assert_eq!(age(), 0.0);
+    api.go_down();
+    let grows = wait_until(AFTER_BACKOFF, || (age() > 1.0).then_some(()));
+    assert!(grows.is_some(), "{}", martlet.log());
+    api.come_up();
+    // A watch that has nothing to say is known to work only after a while.
+    let current = wait_until(AFTER_BACKOFF, || {
+        api.upsert(namespace("more", "front"));
+        api.upsert(service("more", "web", "10.96.0.44"));
+        api.upsert(slice("more", "web", &["10.244.0.44"]));
+        (age() == 0.0).then_some(())
+    });
+    assert!(current.is_some(), "{}", martlet.log());
 }

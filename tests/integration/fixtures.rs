@@ -1,6 +1,7 @@
 //! Objects and Corefiles that several modules use.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use martlet_tests::{Client, Setup, wait_until};
@@ -129,4 +130,17 @@ pub(crate) fn becomes(client: Client, name: &str, addresses: &[&str], patience: 
         found.is_some(),
         "{name}: expected {expected:?}, last was {last:?}"
     );
+}
+
+/// The status of a path on a port of 127.0.0.1.
+pub(crate) fn status(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it is open");
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .expect("it reads");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).expect("it answers");
+    reply.split(' ').nth(1).unwrap_or_default().to_owned()
 }

@@ -17,7 +17,7 @@ use crate::fixtures::{COREFILE, big_service, cluster, manifest};
 const WAYS: [&str; 3] = ["recvmmsg", "io_uring", "io_uring_sqpoll"];
 
 /// Runs a test for each way that this machine has; for the others, sees that it is said why not.
-fn each_way(test: impl Fn(&str)) {
+pub(crate) fn each_way(test: impl Fn(&str)) {
     for io in WAYS {
         match refusal(io) {
             None => test(io),
@@ -45,7 +45,8 @@ fn refusal(io: &str) -> Option<String> {
     })
 }
 
-fn with_io(setup: Setup, io: &str) -> Setup {
+/// The same, with this way.
+pub(crate) fn with_io(setup: Setup, io: &str) -> Setup {
     setup.argument("-io").argument(io)
 }
 

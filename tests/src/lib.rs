@@ -2,7 +2,7 @@
 //!
 //! [`Martlet`] is the server as a child process, [`Client`] asks it over real sockets, [`dns`] reads
 //! what comes back. [`FakeApi`] plays the API server, [`Upstream`] a name server to forward to,
-//! [`load`] many clients. [`conformance`] asks thousands of questions
+//! [`load`] many clients, [`flood`] impatient ones. [`conformance`] asks thousands of questions
 //! and compares with the answers that CoreDNS gave; [`netns`] gives it a network of its own.
 //!
 //! The harness may panic: it runs in tests only, and a panic that says what went wrong is a failed
@@ -10,6 +10,7 @@
 
 pub mod conformance;
 pub mod dns;
+pub mod flood;
 pub mod load;
 pub mod netns;
 pub mod soak;

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::client::Client;
@@ -104,13 +105,7 @@ impl Setup {
     /// Starts the server and waits until it is up; panics with its log when it does not come up.
     pub fn start(self) -> Martlet {
         let dir = TempDir::with_prefix("martlet-").expect("the temporary directory is writable");
-        let fill = |text: &str| {
-            let ports = self.ports.iter().enumerate();
-            let text = ports.fold(text.to_owned(), |text, (n, port)| {
-                text.replace(&placeholder(n + 1), &port.to_string())
-            });
-            text.replace("{DIR}", &dir.path().to_string_lossy())
-        };
+        let fill = |text: &str| fill(text, &self.ports, dir.path());
         for (name, text) in &self.files {
             fs::write(dir.path().join(name), fill(text)).expect("the directory is writable");
         }
@@ -161,6 +156,45 @@ impl Martlet {
     /// Its working directory.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Replaces a file in its working directory in one step, as Kubernetes does; `{PORT}` and the
+    /// others are replaced as at the start.
+    pub fn write(&self, name: &str, text: &str) {
+        let new = self.dir.path().join(".new");
+        fs::write(&new, fill(text, &self.ports, self.dir.path())).expect("it is writable");
+        fs::rename(&new, self.dir.path().join(name)).expect("both are in one directory");
+    }
+
+    /// How often it has said this.
+    pub fn said(&self, words: &str) -> usize {
+        self.log().matches(words).count()
+    }
+
+    /// Waits until it has said this once more than `before` times; panics when it does not.
+    pub fn says_again(&self, words: &str, before: usize) {
+        let said = wait_until(Duration::from_secs(20), || {
+            (self.said(words) > before).then_some(())
+        });
+        assert!(said.is_some(), "no more `{words}`:\n{}", self.log());
+    }
+
+    /// Has it read this Corefile at once, and waits until it serves it.
+    pub fn reload(&self, corefile: &str) {
+        let before = self.said("Reloading complete");
+        self.write("Corefile", corefile);
+        self.process.signal(Signal::USR1);
+        self.says_again("Reloading complete", before);
+    }
+
+    /// The same with a Corefile that it cannot use. Returns what it says of it.
+    pub fn refuses(&self, corefile: &str) -> String {
+        let (before, words) = (self.log().len(), "SIGUSR1: reload failed");
+        let said = self.said(words);
+        self.write("Corefile", corefile);
+        self.process.signal(Signal::USR1);
+        self.says_again(words, said);
+        self.log()[before..].to_owned()
     }
 
     /// A client for 127.0.0.1.
@@ -280,6 +314,14 @@ fn build() -> PathBuf {
     let status = command.status().expect("cargo can be started");
     assert!(status.success(), "{command:?}: {status}");
     profile_dir.join("martlet")
+}
+
+fn fill(text: &str, ports: &[u16], dir: &Path) -> String {
+    let ports = ports.iter().enumerate();
+    let text = ports.fold(text.to_owned(), |text, (n, port)| {
+        text.replace(&placeholder(n + 1), &port.to_string())
+    });
+    text.replace("{DIR}", &dir.to_string_lossy())
 }
 
 fn placeholder(n: usize) -> String {

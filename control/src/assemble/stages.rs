@@ -20,8 +20,6 @@ use crate::corefile::{
     PodMode, Position, Refresh, ServerBlock, Shuffle, Store, ZoneName,
 };
 use crate::loops::{self, Probe};
-use crate::telemetry::consolidate::Consolidation;
-use crate::upstreams;
 use crate::weights::WeightFile;
 
 /// The stages of a block, in CoreDNS's order.
@@ -30,11 +28,10 @@ pub(super) fn stages(
     hosts: &[Option<IpAddr>],
     port: u16,
     interfaces: &[Interface],
-    found: Found<'_>,
+    found: Found<'_, '_>,
 ) -> Result<Arc<[Stage]>, AssembleError> {
     let Found {
-        clusters,
-        consolidations,
+        keeper,
         weights,
         loops,
     } = found;
@@ -52,14 +49,12 @@ pub(super) fn stages(
         whoami,
         ..
     } = &block.directives;
-    let cache = cache.as_ref().map(|cache| Arc::new(cache_stage(cache)));
+    let cache = cache
+        .as_ref()
+        .map(|cache| keeper.cache(block, cache, || cache_stage(cache)));
     let mut stages = Vec::new();
     if let Some(errors) = errors {
-        let rules = Consolidation::new(&errors.consolidate, debug.is_some());
-        let rules = rules.map(|rules| {
-            consolidations.push(rules);
-            consolidations.len() - 1
-        });
+        let rules = keeper.rules(&errors.consolidate, debug.is_some());
         stages.push(Stage::Errors(errors::Errors { rules }));
     }
     if !log.is_empty() {
@@ -82,14 +77,11 @@ pub(super) fn stages(
         stages.push(Stage::Clamp(Arc::clone(cache)));
     }
     if let Some(kubernetes) = kubernetes {
-        let index = Arc::new(ClusterIndex::default());
+        let index = keeper.index(cluster(kubernetes, &block.position)?);
         let own = own_addresses(hosts, interfaces);
         stages.push(Stage::Kubernetes(Box::new(kubernetes_stage(
-            kubernetes,
-            Arc::clone(&index),
-            own,
+            kubernetes, index, own,
         ))));
-        clusters.push(cluster(kubernetes, index, &block.position)?);
     }
     // What is answered without upstreams is not kept: see `plugins::cache`.
     if let Some(cache) = cache
@@ -109,7 +101,7 @@ pub(super) fn stages(
             from,
             from_labels,
             except: directive.except.iter().map(wire).collect(),
-            group: upstreams::group(directive)?,
+            group: keeper.group(directive)?,
             next: if is_last {
                 Vec::new()
             } else {
@@ -260,11 +252,7 @@ pub(super) fn source_settings(
     })
 }
 
-fn cluster(
-    directive: &Kubernetes,
-    index: Arc<ClusterIndex>,
-    position: &Position,
-) -> Result<Cluster, AssembleError> {
+fn cluster(directive: &Kubernetes, position: &Position) -> Result<Cluster, AssembleError> {
     let source_settings = source_settings(directive, position)?;
     let limits = ApiLimits {
         qps: directive.api_qps,
@@ -305,7 +293,7 @@ fn cluster(
     });
     Ok(Cluster {
         snapshot,
-        index,
+        index: Arc::default(),
         source,
         source_settings,
         store_settings,

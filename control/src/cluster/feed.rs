@@ -31,6 +31,7 @@ const SYNC_CHECK: Duration = Duration::from_millis(10);
 const SYNC_LOG: Duration = Duration::from_millis(500);
 
 /// Where a cluster's data comes from.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// The API server.
     Api(Access, ApiLimits),
@@ -80,15 +81,28 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A cluster's source at work. It ends when this is dropped, and the store with it.
+pub struct Feed {
+    /// Where it ends up.
+    pub index: Arc<ClusterIndex>,
+    source: JoinHandle<Result<(), FeedError>>,
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.source.abort();
+    }
+}
+
 /// Starts every cluster's source and waits until each is synced or its time is over.
 ///
 /// # Errors
 ///
 /// If a source can never work: an unreadable manifest, a broken kubeconfig. An API server that
 /// does not answer is no error; it may come.
-pub async fn start(clusters: Vec<Cluster>) -> Result<(), FeedError> {
+pub async fn start(clusters: Vec<Cluster>) -> Result<Vec<Feed>, FeedError> {
     let mut waiting = Vec::new();
-    let mut sources = Vec::new();
+    let mut feeds = Vec::new();
     for cluster in clusters {
         let Cluster {
             index,
@@ -110,19 +124,22 @@ pub async fn start(clusters: Vec<Cluster>) -> Result<(), FeedError> {
             Source::Api(..) => startup_timeout,
             Source::Manifests(_) => Duration::MAX,
         };
-        waiting.push((index, patience));
-        sources.push(tokio::spawn(run(source, source_settings, events)));
+        waiting.push((Arc::clone(&index), patience));
+        let source = tokio::spawn(run(source, source_settings, Arc::clone(&index), events));
+        feeds.push(Feed { index, source });
     }
-    wait_until_synced(&waiting, &mut sources).await
+    wait_until_synced(&waiting, &mut feeds).await?;
+    Ok(feeds)
 }
 
 async fn run(
     source: Source,
     settings: SourceSettings,
+    index: Arc<ClusterIndex>,
     events: Sender<Event>,
 ) -> Result<(), FeedError> {
     match source {
-        Source::Api(access, limits) => api::run(access, limits, settings, events).await?,
+        Source::Api(access, limits) => api::run(access, limits, settings, index, events).await?,
         Source::Manifests(paths) => manifests::watch(paths, settings, events).await?,
     }
     Ok(())
@@ -130,7 +147,7 @@ async fn run(
 
 async fn wait_until_synced(
     waiting: &[(Arc<ClusterIndex>, Duration)],
-    sources: &mut [JoinHandle<Result<(), FeedError>>],
+    feeds: &mut [Feed],
 ) -> Result<(), FeedError> {
     let start = Instant::now();
     let mut said = start;
@@ -139,8 +156,8 @@ async fn wait_until_synced(
     };
     while waiting.iter().any(pending) {
         // A source ends only for what no waiting mends.
-        for source in sources.iter_mut().filter(|source| source.is_finished()) {
-            if let Ok(Err(error)) = source.await {
+        for feed in feeds.iter_mut().filter(|feed| feed.source.is_finished()) {
+            if let Ok(Err(error)) = (&mut feed.source).await {
                 return Err(error);
             }
         }

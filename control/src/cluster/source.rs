@@ -10,7 +10,7 @@ use super::object::Kind;
 use super::selector::Selector;
 
 /// What to watch, and what to keep of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SourceSettings {
     /// Services, EndpointSlices and pods must match this (`labels`).
     pub labels: Option<Selector>,

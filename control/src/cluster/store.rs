@@ -22,7 +22,7 @@ use super::object::{self, Event, Key, Kind, Object, ServiceType};
 use crate::metrics::own::OWN;
 
 /// Settings of a `kubernetes` plugin that decide what is published.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoreSettings {
     /// TTL of records, in seconds.
     pub ttl: u32,

@@ -470,4 +470,11 @@ pub(super) fn indexes(indexes: &[Arc<ClusterIndex>], families: &mut Families) {
         &[],
         f64::from(u8::from(synced)),
     );
+    let age = indexes.iter().map(|index| index.age()).max();
+    families.gauge(
+        "martlet_kubernetes_data_age_seconds",
+        "For how long a part of a cluster could not be followed; 0 while all of it is.",
+        &[],
+        age.unwrap_or_default().as_secs_f64(),
+    );
 }

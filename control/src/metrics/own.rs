@@ -2,12 +2,14 @@
 //! are ordinary metrics, one set a process.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    exponential_buckets,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, exponential_buckets,
 };
 
 /// The process's metrics.
@@ -22,6 +24,10 @@ pub struct Own {
     pub health_duration: Histogram,
     /// `coredns_health_request_failures_total`.
     pub health_failures: IntCounter,
+    /// `coredns_reload_failed_total`.
+    pub reload_failures: IntCounter,
+    /// `coredns_reload_version_info`, by `hash` and `value`.
+    pub reload_version: IntGaugeVec,
     /// `coredns_kubernetes_dns_programming_duration_seconds`, by `service_kind`.
     pub dns_programming: HistogramVec,
     /// `martlet_kubernetes_snapshot_served`.
@@ -59,6 +65,20 @@ impl Own {
             health_failures: counter(
                 "coredns_health_request_failures_total",
                 "The number of times the health check failed.",
+            ),
+            reload_failures: counter(
+                "coredns_reload_failed_total",
+                "Counter of the number of failed reload attempts.",
+            ),
+            reload_version: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "coredns_reload_version_info",
+                        "A metric with a constant '1' value labeled by hash, and value which type of hash generated.",
+                    ),
+                    &["hash", "value"],
+                ),
             ),
             dns_programming: register(
                 &registry,
@@ -128,12 +148,22 @@ fn powers(first: f64, factor: f64, count: usize) -> Vec<f64> {
     exponential_buckets(first, factor, count).expect("positive constants")
 }
 
-/// Has panics counted, besides what is done about them anyway.
+/// Has panics counted and told. Somebody may have found a query that makes us panic each time: no
+/// more than one a second is told, so that telling it is no help to them.
 pub fn count_panics() {
     let before = std::panic::take_hook();
     LazyLock::force(&OWN);
+    let start = Instant::now();
+    let next = AtomicU64::new(0);
     std::panic::set_hook(Box::new(move |panic| {
         OWN.panics.inc();
-        before(panic);
+        let now = start.elapsed().as_millis() as u64;
+        let is_due = |next| (now >= next).then_some(now + 1_000);
+        if next
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due)
+            .is_ok()
+        {
+            before(panic);
+        }
     }));
 }

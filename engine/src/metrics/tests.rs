@@ -115,6 +115,34 @@ fn durations_follow_with_the_batch() {
     assert_eq!(durations.sum, 9_003_000_000);
 }
 
+/// A recorder of before goes on, one of after has room for more; both count in one place.
+#[test]
+fn room_grows_without_losing_counts() {
+    let metrics = Metrics::new(1);
+    let first = metrics.scope("dns://:53", "a.", true);
+    let mut old = metrics.recorder();
+    old.record(&seen(first));
+    assert_eq!(metrics.room(), 0);
+    assert!(metrics.has_scope("dns://:53", "a.") && !metrics.has_scope("dns://:53", "b."));
+    let grown = metrics.with_room_for(2);
+    assert_eq!(grown.room(), 2);
+    assert_eq!(grown.scope("dns://:53", "a.", true), first);
+    let second = grown.scope("dns://:53", "b.", true);
+    let mut new = grown.recorder();
+    old.record(&seen(first));
+    for scope in [first, second] {
+        assert_eq!(old.counts(&seen(scope)), scope == first);
+        assert!(new.counts(&seen(scope)));
+        new.record(&seen(scope));
+    }
+    assert!(old.counts(&seen(Scope::NONE)), "there is nothing to count");
+    for metrics in [metrics, grown] {
+        let totals = metrics.totals();
+        assert_eq!(requests(&totals[0].1), 3);
+        assert_eq!(requests(&totals[1].1), 1);
+    }
+}
+
 #[test]
 fn blocks_without_prometheus_count_only_what_their_plugins_do() {
     let metrics = Metrics::new(2);

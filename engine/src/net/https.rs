@@ -21,10 +21,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
+use super::tcp::is_closing;
 use crate::limits::{MESSAGE_LEN_MAX, STREAM_IN_FLIGHT_MAX};
 use crate::metrics::HttpsStatuses;
 use crate::upstream::https::{MEDIA_TYPE, PATH, is_dns_message};
@@ -58,6 +59,7 @@ pub(crate) async fn serve<F, Fut>(
     stream: TlsStream<TcpStream>,
     answer: F,
     statuses: Arc<HttpsStatuses>,
+    mut closes: watch::Receiver<bool>,
 ) -> io::Result<()>
 where
     F: Fn(Vec<u8>) -> Fut + Clone + Send + 'static,
@@ -96,7 +98,12 @@ where
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         end = connection.as_mut() => end.map_err(io::Error::other),
-        () = activity.idle() => {
+        () = async {
+            tokio::select! {
+                () = activity.idle() => {}
+                () = is_closing(&mut closes) => {}
+            }
+        } => {
             // The goodbye keeps clients from sending what would not be read.
             connection.as_mut().graceful_shutdown();
             timeout(WRITE, connection).await?.map_err(io::Error::other)

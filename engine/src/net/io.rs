@@ -31,20 +31,17 @@ impl Io {
             Self::IoUringSqpoll => "io_uring_sqpoll",
         }
     }
+}
 
-    /// The rings that the workers need for it, if any.
-    fn open(self, sockets: &[Vec<WorkerSocket>]) -> io::Result<Vec<Option<Ring>>> {
-        let ring = |sockets: &Vec<WorkerSocket>| {
-            let descriptors = sockets.iter().map(|socket| socket.socket.as_fd());
-            let polled = self == Self::IoUringSqpoll;
-            match self {
-                Self::Recvmmsg => Ok(None),
-                Self::IoUring | Self::IoUringSqpoll => {
-                    Ring::new(&descriptors.collect::<Vec<_>>(), polled).map(Some)
-                }
-            }
-        };
-        sockets.iter().map(ring).collect()
+/// The ring that a worker with these sockets needs, if any.
+pub(crate) fn ring(io: Io, sockets: &[WorkerSocket]) -> io::Result<Option<Ring>> {
+    let descriptors = sockets.iter().map(|socket| socket.socket.as_fd());
+    match io {
+        Io::Recvmmsg => Ok(None),
+        Io::IoUring | Io::IoUringSqpoll => {
+            let polled = io == Io::IoUringSqpoll;
+            Ring::new(&descriptors.collect::<Vec<_>>(), polled).map(Some)
+        }
     }
 }
 
@@ -128,10 +125,12 @@ impl fmt::Display for Hint {
 /// If the system does not give it.
 pub(crate) fn open(
     choice: IoChoice,
-    sockets: &[Vec<WorkerSocket>],
+    sockets: &[Box<[WorkerSocket]>],
 ) -> Result<(Io, Vec<Option<Ring>>), IoError> {
     let io = choice.io();
-    let rings = io.open(sockets).map_err(|source| IoError { io, source })?;
+    let rings = sockets.iter().map(|own| ring(io, own));
+    let rings = rings.collect::<io::Result<_>>();
+    let rings = rings.map_err(|source| IoError { io, source })?;
     tracing::info!("workers move datagrams through {}", io.name());
     Ok((io, rings))
 }

@@ -34,10 +34,10 @@ fn hint(source: &std::io::Error) -> &'static str {
     }
 }
 
-/// The addresses that deserve sockets of their own beside those of the wildcard address `any`,
-/// which must not be open yet. One that somebody listens on is left to them, as it would be without
-/// us.
-pub fn own_addresses(any: SocketAddr) -> Vec<SocketAddr> {
+/// The addresses that deserve sockets of their own beside those of the wildcard address `any`. Once
+/// that is open there are no more than those that `is_ours` says are open as well. One that somebody
+/// else listens on is left to them, as it would be without us.
+pub fn own_addresses(any: SocketAddr, is_ours: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
     let mut own = Vec::new();
     if any.port() == 0 {
         return own; // Each would get a port of its own.
@@ -54,7 +54,7 @@ pub fn own_addresses(any: SocketAddr) -> Vec<SocketAddr> {
             && is_plain
             && own.len() < OWN_ADDRESSES_MAX
             && !own.contains(&address)
-            && UdpSocket::bind(address).is_ok()
+            && (is_ours(address) || UdpSocket::bind(address).is_ok())
         {
             own.push(address);
         }

@@ -12,16 +12,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::{https, tls};
 use crate::chain::{Peer, Protocol};
 use crate::limits::{MESSAGE_LEN_MAX, STREAM_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
-use crate::respond::{Response, Scratch, respond, shed};
-use crate::server::Shared;
+use crate::respond::{Response, Scratch, after_panic, respond, shed, unless_panic};
+use crate::server::{Serving, Shared};
 use crate::slow::{ReplyTo, StreamReply};
 
 /// A connection without a query for this long is closed, as CoreDNS does.
@@ -32,14 +34,69 @@ const WRITE: Duration = Duration::from_secs(5);
 const GATHERED_MAX: usize = 64 << 10;
 const READ_LEN: usize = 4 << 10;
 
-/// Accepts connections until the runtime ends.
-pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, index: usize) {
+/// How long connections may take to end once they are to: as long as an exchange.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long a client may go on with a connection that is to end.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// How long to wait for what the kernel has and the runtime does not know of yet.
+const LAST_READ: Duration = Duration::from_millis(50);
+
+/// What accepts the connections to one address.
+pub(crate) struct Acceptor {
+    address: SocketAddr,
+    closing: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Acceptor {
+    /// Accepts from now on.
+    pub(crate) fn start(shared: &Arc<Shared>, listener: TcpListener, address: SocketAddr) -> Self {
+        let (closing, closes) = watch::channel(false);
+        let task = tokio::spawn(accept(Arc::clone(shared), listener, address, closes));
+        Self {
+            address,
+            closing,
+            task,
+        }
+    }
+
+    /// The address.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Has it take what waits to be accepted, and answer what has arrived, and close everything.
+    pub(crate) fn close(&mut self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Waits until that is done, if it does not take too long.
+    pub(crate) async fn closed(self) {
+        // What is late has been told, and is not waited for.
+        let _ = timeout(DRAIN, self.task).await;
+    }
+}
+
+/// Accepts connections until it is to close, and returns when they are at their end.
+async fn accept(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    address: SocketAddr,
+    mut closes: watch::Receiver<bool>,
+) {
     let slots = Arc::new(Semaphore::new(TCP_CONNECTIONS_MAX));
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
+    let mut closing = false;
+    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = sleep(LAST_READ), if closing => break,
+            _ = closes.wait_for(|closing| *closing), if !closing => {
+                closing = true;
+                continue;
+            }
         };
-        let (stream, remote) = match listener.accept().await {
+        let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, most likely: those in use will be given back.
@@ -48,41 +105,44 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, index: us
                 continue;
             }
         };
-        let shared = Arc::clone(&shared);
+        let client = Client::new(Arc::clone(&shared), stream.local_addr(), remote, address);
+        let closes = closes.clone();
         tokio::spawn(async move {
             // A connection that breaks is the client's affair.
-            let _ = greet(shared, stream, remote, index).await;
+            if let Ok(client) = client {
+                let _ = greet(client, stream, closes).await;
+            }
             drop(slot);
         });
     }
+    drop(listener);
+    let _ = slots.acquire_many(TCP_CONNECTIONS_MAX as u32).await;
 }
 
-async fn greet(
-    shared: Arc<Shared>,
-    stream: TcpStream,
-    remote: SocketAddr,
-    index: usize,
-) -> io::Result<()> {
-    let local = stream.local_addr()?;
-    let client = Client {
-        shared,
-        index,
-        remote,
-        local,
+async fn greet(client: Client, stream: TcpStream, closes: watch::Receiver<bool>) -> io::Result<()> {
+    let Some((serving, index)) = client.serving() else {
+        return Ok(());
     };
-    let protocol = match client.shared.plan.load().listeners.get(index) {
-        Some(listener) => listener.protocol.clone(),
-        None => return Ok(()),
-    };
+    let protocol = serving.plan.listeners[index].protocol.clone();
+    drop(serving);
     match protocol {
-        Protocol::Dns => serve(&client, stream).await,
-        Protocol::Tls(config) => serve(&client, tls::accept(&config.into(), stream).await?).await,
+        Protocol::Dns => serve(&client, stream, closes).await,
+        Protocol::Tls(config) => {
+            serve(&client, tls::accept(&config.into(), stream).await?, closes).await
+        }
         Protocol::Https(config, statuses) => {
             let stream = tls::accept(&config.into(), stream).await?;
             let client = Arc::new(client);
             let answer = move |message| answer_one(Arc::clone(&client), message);
-            https::serve(stream, answer, statuses).await
+            https::serve(stream, answer, statuses, closes).await
         }
+    }
+}
+
+/// Returns once a connection is to end; never if there is nobody left to say so.
+pub(super) async fn is_closing(closes: &mut watch::Receiver<bool>) {
+    if closes.wait_for(|closing| *closing).await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -107,14 +167,52 @@ async fn answer_one(client: Arc<Client>, message: Vec<u8>) -> Option<Vec<u8>> {
 /// Who is at the other end, and what serves it.
 struct Client {
     shared: Arc<Shared>,
-    /// The listener's place in the plan.
-    index: usize,
+    /// What was served here last.
+    last: ArcSwap<Serving>,
+    /// The listener's address.
+    listener: SocketAddr,
     remote: SocketAddr,
     local: SocketAddr,
 }
 
+impl Client {
+    fn new(
+        shared: Arc<Shared>,
+        local: io::Result<SocketAddr>,
+        remote: SocketAddr,
+        listener: SocketAddr,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            last: ArcSwap::new(shared.serving.load_full()),
+            shared,
+            listener,
+            remote,
+            local: local?,
+        })
+    }
+
+    /// What is served here, and the place of the listener. Where there is no listener any more, what
+    /// has arrived is answered as before.
+    fn serving(&self) -> Option<(Arc<Serving>, usize)> {
+        let newest = self.shared.serving.load_full();
+        if let Some(index) = newest.plan.find(self.listener) {
+            if !Arc::ptr_eq(&newest, &self.last.load()) {
+                self.last.store(Arc::clone(&newest));
+            }
+            return Some((newest, index));
+        }
+        let last = self.last.load_full();
+        let index = last.plan.find(self.listener)?;
+        Some((last, index))
+    }
+}
+
 /// Serves one connection until it ends or idles.
-async fn serve(client: &Client, stream: impl AsyncRead + AsyncWrite) -> io::Result<()> {
+async fn serve(
+    client: &Client,
+    stream: impl AsyncRead + AsyncWrite,
+    mut closes: watch::Receiver<bool>,
+) -> io::Result<()> {
     let stream = std::pin::pin!(stream);
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut scratch = Box::new(Scratch::default());
@@ -123,6 +221,8 @@ async fn serve(client: &Client, stream: impl AsyncRead + AsyncWrite) -> io::Resu
     let (sender, mut slow_replies) = mpsc::channel(STREAM_IN_FLIGHT_MAX);
     let mut in_flight = 0;
     let mut ended = false;
+    // Until when a connection that is to end is read from.
+    let mut goodbye = None;
     loop {
         let mut taken = 0;
         while in_flight < STREAM_IN_FLIGHT_MAX
@@ -154,8 +254,13 @@ async fn serve(client: &Client, stream: impl AsyncRead + AsyncWrite) -> io::Resu
         if ended && in_flight == 0 {
             return Ok(());
         }
+        if goodbye.is_some_and(|end| end <= Instant::now()) {
+            ended = true;
+            continue;
+        }
         unread.reserve(READ_LEN);
         tokio::select! {
+            biased;
             read = reader.read_buf(&mut unread), if !ended && in_flight < STREAM_IN_FLIGHT_MAX => {
                 ended = read? == 0;
             }
@@ -168,6 +273,10 @@ async fn serve(client: &Client, stream: impl AsyncRead + AsyncWrite) -> io::Resu
                     replies.clear();
                 }
             }
+            () = is_closing(&mut closes), if goodbye.is_none() => {
+                goodbye = Some(Instant::now() + GOODBYE);
+            }
+            () = sleep(LAST_READ), if goodbye.is_some() && !ended => ended = true,
             () = sleep(IDLE) => {
                 if in_flight == 0 {
                     return Ok(());
@@ -201,10 +310,11 @@ fn answer(
     slow_replies: &mpsc::Sender<Vec<u8>>,
     take: impl FnOnce(&[u8]),
 ) -> bool {
-    let plan = client.shared.plan.load_full();
-    let Some(listener) = plan.listeners.get(client.index) else {
+    let Some((serving, index)) = client.serving() else {
         return false;
     };
+    let plan = &serving.plan;
+    let listener = &plan.listeners[index];
     let peer = Peer {
         remote: client.remote,
         local: client.local,
@@ -213,11 +323,20 @@ fn answer(
         received: Instant::now(),
     };
     let slow = &client.shared.slow;
-    let at = (&plan, client.index);
-    let recorder = &client.shared.stream_recorder;
+    let at = (plan, index);
+    let recorder = &serving.stream_recorder;
     ROOM.with_borrow_mut(|room| {
         room.resize(MESSAGE_LEN_MAX, 0);
-        let len = match respond(message, peer, listener, &plan.log, scratch, room) {
+        let response = unless_panic(|| respond(message, peer, listener, &plan.log, scratch, room));
+        let Some(response) = response else {
+            let len = after_panic(message, (peer, listener), scratch, room);
+            recorder.record(&scratch.seen, || peer.received.elapsed());
+            if let Some(len) = len {
+                take(&room[..len]);
+            }
+            return false;
+        };
+        let len = match response {
             Response::Reply(len) => Some(len),
             Response::None => None,
             Response::ReplyAndRefresh(len) => {

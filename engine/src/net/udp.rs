@@ -2,6 +2,9 @@
 //!
 //! A worker answers datagrams ([`Worker::answer`]) that one of two loops moves: [`mmsg`] with
 //! `recvmmsg` and `sendmmsg`, [`ring`] with io_uring. The second one ends in the first.
+//!
+//! Once a turn a worker looks whether there is a newer plan. If sockets are gone with it, what had
+//! arrived in them is answered with the plan before.
 
 mod mmsg;
 mod ring;
@@ -13,16 +16,21 @@ use std::time::{Duration, Instant};
 
 use crate::chain::{Peer, Plan};
 use crate::metrics::Recorder;
-use crate::respond::{Response, Scratch, respond, shed};
-use crate::server::Shared;
+use crate::respond::{Response, Scratch, after_panic, respond, shed};
+use crate::server::{Serving, Shared};
 use crate::slow::ReplyTo;
-use crate::sys::batch::Datagram;
+use crate::sys::batch::{Batch, Datagram};
 use crate::sys::ring::Ring;
 
 /// How long an idle worker sleeps before it looks whether the server is to stop.
 const IDLE: Duration = Duration::from_millis(100);
 
+/// Batches answered after the stop, or of a socket that is to be closed: more than the largest
+/// receive buffer holds.
+const LAST_TURNS_MAX: usize = 256;
+
 /// A worker's socket and which listener of the plan it belongs to.
+#[derive(Clone)]
 pub(crate) struct WorkerSocket {
     /// Shared with the slow path, which answers through it.
     pub(crate) socket: Arc<UdpSocket>,
@@ -33,19 +41,51 @@ pub(crate) struct WorkerSocket {
 /// What a worker answers with, whichever loop moves its datagrams.
 struct Worker<'s> {
     shared: &'s Shared,
+    newest: arc_swap::Cache<&'s arc_swap::ArcSwap<Serving>, Arc<Serving>>,
     number: usize,
     scratch: Scratch,
     recorder: Recorder,
 }
 
 impl<'s> Worker<'s> {
-    fn new(shared: &'s Shared, number: usize) -> Self {
+    fn new(shared: &'s Shared, number: usize, serving: &Serving) -> Self {
         Self {
             shared,
+            newest: arc_swap::Cache::new(&shared.serving),
             number,
             scratch: Scratch::default(),
-            recorder: shared.plan.load().metrics.recorder(),
+            recorder: serving.plan.metrics.recorder(),
         }
+    }
+
+    /// What is to be served from now on, if it is something else.
+    #[inline]
+    fn newer_than(&mut self, serving: &Arc<Serving>) -> Option<Arc<Serving>> {
+        let newest = self.newest.load();
+        (!Arc::ptr_eq(newest, serving)).then(|| Arc::clone(newest))
+    }
+
+    /// Goes over to something newer: what waits in sockets that are not there any more is answered
+    /// as before.
+    fn go_over(&mut self, serving: &mut Arc<Serving>, newer: Arc<Serving>, batch: &mut Batch) {
+        let old = std::mem::replace(serving, newer);
+        if !Arc::ptr_eq(&old.plan.metrics, &serving.plan.metrics) {
+            self.recorder = serving.plan.metrics.recorder();
+        }
+        let kept = &serving.sockets[self.number];
+        for socket in &old.sockets[self.number] {
+            if !kept
+                .iter()
+                .any(|it| Arc::ptr_eq(&it.socket, &socket.socket))
+            {
+                for _ in 0..LAST_TURNS_MAX {
+                    if !matches!(mmsg::turn(self, &old.plan, socket, batch), Ok(1..)) {
+                        break;
+                    }
+                }
+            }
+        }
+        self.publish();
     }
 
     fn is_stopping(&self) -> bool {
@@ -64,16 +104,7 @@ impl<'s> Worker<'s> {
         room: &mut [u8],
     ) -> Option<usize> {
         let listener = plan.listeners.get(socket.listener)?;
-        let local = datagram.local.map_or(socket.address, |ip| {
-            SocketAddr::new(ip, socket.address.port())
-        });
-        let peer = Peer {
-            remote: datagram.remote,
-            local,
-            stream: false,
-            answer_from: datagram.local,
-            received,
-        };
+        let peer = peer(socket, datagram, received);
         let message = datagram.message;
         let scratch = &mut self.scratch;
         let at = (plan, socket.listener);
@@ -98,19 +129,49 @@ impl<'s> Worker<'s> {
         len
     }
 
+    /// Answers a datagram that [`Self::answer`] panicked at.
+    #[cold]
+    fn after_panic(
+        &mut self,
+        plan: &Plan,
+        socket: &WorkerSocket,
+        datagram: Datagram<'_>,
+        received: Instant,
+        room: &mut [u8],
+    ) -> Option<usize> {
+        let listener = plan.listeners.get(socket.listener)?;
+        let at = (peer(socket, datagram, received), &**listener);
+        let len = after_panic(datagram.message, at, &mut self.scratch, room);
+        self.recorder.record(&self.scratch.seen);
+        len
+    }
+
     /// Shows what was counted.
     fn publish(&self) {
         self.shared.counters[self.number].publish(&self.scratch.tally);
     }
 }
 
-/// Serves until the server stops, then what had already arrived.
-fn run(shared: &Shared, worker: usize, sockets: &[WorkerSocket], ring: Option<Ring>) {
-    let mut worker = Worker::new(shared, worker);
-    if let Some(ring) = ring {
-        ring::run(&mut worker, sockets, ring);
+#[inline]
+fn peer(socket: &WorkerSocket, datagram: Datagram<'_>, received: Instant) -> Peer {
+    let port = socket.address.port();
+    let local = datagram.local.map(|ip| SocketAddr::new(ip, port));
+    Peer {
+        remote: datagram.remote,
+        local: local.unwrap_or(socket.address),
+        stream: false,
+        answer_from: datagram.local,
+        received,
     }
-    mmsg::run(&mut worker, sockets);
+}
+
+/// Serves until the server stops, then what had already arrived.
+fn run(shared: &Shared, worker: usize, mut serving: Arc<Serving>, ring: Option<Ring>) {
+    let mut worker = Worker::new(shared, worker, &serving);
+    if let Some(ring) = ring {
+        ring::run(&mut worker, &mut serving, ring);
+    }
+    mmsg::run(&mut worker, serving);
 }
 
 /// Starts the thread of a worker on its core.
@@ -118,7 +179,7 @@ pub(crate) fn spawn(
     shared: Arc<Shared>,
     worker: usize,
     core: Option<core_affinity::CoreId>,
-    sockets: Vec<WorkerSocket>,
+    serving: Arc<Serving>,
     ring: Option<Ring>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new()
@@ -129,6 +190,6 @@ pub(crate) fn spawn(
             {
                 tracing::warn!(core = core.id, "cannot pin a worker to its core");
             }
-            run(&shared, worker, &sockets, ring);
+            run(&shared, worker, serving, ring);
         })
 }

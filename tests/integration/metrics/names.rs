@@ -13,7 +13,7 @@ use super::scrape_until;
 use crate::fixtures::{becomes, cluster, slice};
 
 /// Name, type, labels in alphabetical order; from the sources of CoreDNS 1.14.7.
-const COREDNS: [(&str, &str, &str); 25] = [
+const COREDNS: [(&str, &str, &str); 27] = [
     ("coredns_build_info", "gauge", "goversion revision version"),
     ("coredns_cache_drops_total", "counter", "server view zones"),
     ("coredns_cache_entries", "gauge", "server type view zones"),
@@ -83,6 +83,8 @@ const COREDNS: [(&str, &str, &str); 25] = [
     ("coredns_health_request_failures_total", "counter", ""),
     ("coredns_local_localhost_requests_total", "counter", ""),
     ("coredns_panics_total", "counter", ""),
+    ("coredns_reload_failed_total", "counter", ""),
+    ("coredns_reload_version_info", "gauge", "hash value"),
     ("coredns_plugin_enabled", "gauge", "name server view zone"),
     (
         "coredns_proxy_conn_cache_hits_total",
@@ -160,6 +162,7 @@ fn start(upstream: &Upstream, api: &FakeApi) -> (Martlet, TempDir) {
         kubeconfig {}
     }}
     prometheus 127.0.0.1:{{PORT2}}
+    reload
     forward . {}
 }}
 https://.:{{PORT4}} {{

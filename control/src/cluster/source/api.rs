@@ -12,10 +12,12 @@ mod partial;
 mod remedy;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
+use martlet_engine::index::ClusterIndex;
 use thiserror::Error;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
@@ -28,7 +30,7 @@ use crate::cluster::decode::{WireEndpointSlice, WireNamespace, WirePod, WireServ
 use crate::cluster::object::{Event, Kind};
 
 /// How to reach the API server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Access {
     /// With the service account of the pod that martlet runs in.
     #[default]
@@ -50,7 +52,7 @@ pub enum Access {
 }
 
 /// Files for TLS with a client certificate, in PEM.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientTls {
     /// The client's certificate.
     pub cert: PathBuf,
@@ -119,15 +121,16 @@ pub enum SourceError {
 
 /// Sends the cluster's state to `events`, then each change, until the receiver is dropped. An
 /// unreachable server is no error: it is asked again, with growing pauses, and what was sent stays
-/// in force.
+/// in force; `index`, to which the events lead, is told how long that lasts.
 pub async fn run(
     access: Access,
     limits: ApiLimits,
     settings: SourceSettings,
+    index: Arc<ClusterIndex>,
     events: Sender<Event>,
 ) -> Result<(), SourceError> {
     let (client, url) = client::connect(access, limits).await?;
-    let server = (client, url);
+    let server = (client, url, index);
     let mut watches = JoinSet::new();
     for kind in settings.kinds() {
         let (server, settings, events) = (server.clone(), settings.clone(), events.clone());
@@ -153,7 +156,7 @@ pub async fn run(
 
 /// Lists and watches one kind until nobody listens.
 async fn watch<W: Resource>(
-    (client, url): (Client, String),
+    (client, url, index): (Client, String, Arc<ClusterIndex>),
     settings: SourceSettings,
     events: Sender<Event>,
 ) {
@@ -169,7 +172,7 @@ async fn watch<W: Resource>(
         group: W::GROUP,
         plural: W::PLURAL,
     };
-    let mut outage = Outage::new(W::KIND, asked);
+    let mut outage = Outage::new(W::KIND, asked, index);
     let mut listing = false;
     loop {
         let next = tokio::select! {

@@ -118,7 +118,13 @@ impl Running {
                 count.fetch_add(1, Ordering::Relaxed);
                 let (acceptor, answer) = (acceptor.clone(), answer.clone());
                 tasks.spawn(async move {
-                    serve(accept(&acceptor, stream).await?, answer, Arc::default()).await
+                    serve(
+                        accept(&acceptor, stream).await?,
+                        answer,
+                        Arc::default(),
+                        watch::channel(false).1,
+                    )
+                    .await
                 });
             }
         });
@@ -267,7 +273,12 @@ async fn a_server_that_vanished_is_found_out() {
         loop {
             let stream = accept(&acceptor, listener.accept().await.unwrap().0).await;
             let answer = |query: Vec<u8>| async move { Some(reply_to(&query)) };
-            let mut serving = Box::pin(serve(stream.unwrap(), answer, Arc::default()));
+            let mut serving = Box::pin(serve(
+                stream.unwrap(),
+                answer,
+                Arc::default(),
+                watch::channel(false).1,
+            ));
             tokio::select! {
                 end = serving.as_mut() => panic!("{end:?}"),
                 () = vanishing.notified() => vanished.push(serving),

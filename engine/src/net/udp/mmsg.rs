@@ -3,65 +3,50 @@
 //! Under load a turn is two system calls a busy socket for up to 64 queries; `poll` is only called
 //! when nothing was there, and now and then for the sake of the other sockets.
 
+use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::{IDLE, Worker, WorkerSocket};
+use super::{IDLE, LAST_TURNS_MAX, Worker, WorkerSocket};
+use crate::chain::Plan;
+use crate::respond::unless_panic;
+use crate::server::Serving;
 use crate::sys::batch::Batch;
 use crate::sys::poll::PollSet;
 
 /// Turns after which sockets that were idle are looked at again while others are busy.
 const TURNS_BETWEEN_LOOKS: u32 = 16;
 
-/// Batches answered after the stop: more than the largest receive buffer holds.
-const LAST_TURNS_MAX: usize = 256;
-
 /// Serves until the server stops, then what had already arrived.
-pub(super) fn run(worker: &mut Worker<'_>, sockets: &[WorkerSocket]) {
-    let mut poll = PollSet::new(sockets.iter().map(|socket| socket.socket.as_fd()));
+pub(super) fn run(worker: &mut Worker<'_>, mut serving: Arc<Serving>) {
+    let mut poll = poll_set(&serving.sockets[worker.number]);
     let mut batch = Batch::new();
-    let mut plan = arc_swap::Cache::new(&worker.shared.plan);
     let mut last_turns = LAST_TURNS_MAX;
-    let mut turn = 0_u32;
+    let mut count = 0_u32;
     loop {
-        turn = turn.wrapping_add(1);
+        count = count.wrapping_add(1);
         let stopping = worker.is_stopping();
-        if stopping || turn.is_multiple_of(TURNS_BETWEEN_LOOKS) {
+        if let Some(newer) = worker.newer_than(&serving) {
+            worker.go_over(&mut serving, newer, &mut batch);
+            poll = poll_set(&serving.sockets[worker.number]);
+        }
+        if stopping || count.is_multiple_of(TURNS_BETWEEN_LOOKS) {
             poll.set_all_ready();
         }
         let mut received = 0;
-        for (place, socket) in sockets.iter().enumerate() {
+        for (place, socket) in serving.sockets[worker.number].iter().enumerate() {
             if !poll.is_ready(place) {
                 continue;
             }
-            let plan = plan.load();
-            let count = match batch.receive(socket.socket.as_fd()) {
-                Ok(count) => count,
+            match turn(worker, &serving.plan, socket, &mut batch) {
+                Ok(0) => poll.set_empty(place),
+                Ok(count) => received += count,
                 Err(error) => {
                     tracing::error!(address = %socket.address, %error, "cannot receive");
                     std::thread::sleep(IDLE);
-                    continue;
-                }
-            };
-            if count == 0 {
-                poll.set_empty(place);
-                continue;
-            }
-            received += count;
-            let now = Instant::now();
-            for slot in 0..count {
-                let Some((datagram, room)) = batch.slot(slot) else {
-                    continue;
-                };
-                if let Some(len) = worker.answer(plan, socket, datagram, now, room) {
-                    batch.queue(slot, len);
-                }
-                if !batch.has_room() {
-                    worker.scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
                 }
             }
-            worker.scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
-            worker.recorder.end_batch(|| now.elapsed());
         }
         if received > 0 {
             worker.publish();
@@ -79,4 +64,51 @@ pub(super) fn run(worker: &mut Worker<'_>, sockets: &[WorkerSocket]) {
             std::thread::sleep(IDLE);
         }
     }
+}
+
+fn poll_set(sockets: &[WorkerSocket]) -> PollSet {
+    PollSet::new(sockets.iter().map(|socket| socket.socket.as_fd()))
+}
+
+/// Answers a batch of what waits in a socket, and says how much that was.
+#[inline]
+pub(super) fn turn(
+    worker: &mut Worker<'_>,
+    plan: &Arc<Plan>,
+    socket: &WorkerSocket,
+    batch: &mut Batch,
+) -> io::Result<usize> {
+    let count = batch.receive(socket.socket.as_fd())?;
+    if count == 0 {
+        return Ok(0);
+    }
+    let now = Instant::now();
+    let mut slot = 0;
+    while slot < count {
+        // Once a batch, so that it costs nothing as long as nothing panics.
+        let whole = unless_panic(|| {
+            while slot < count {
+                if let Some((datagram, room)) = batch.slot(slot)
+                    && let Some(len) = worker.answer(plan, socket, datagram, now, room)
+                {
+                    batch.queue(slot, len);
+                }
+                if !batch.has_room() {
+                    worker.scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
+                }
+                slot += 1;
+            }
+        });
+        if whole.is_none() {
+            if let Some((datagram, room)) = batch.slot(slot)
+                && let Some(len) = worker.after_panic(plan, socket, datagram, now, room)
+            {
+                batch.queue(slot, len);
+            }
+            slot += 1;
+        }
+    }
+    worker.scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
+    worker.recorder.end_batch(|| now.elapsed());
+    Ok(count)
 }

@@ -1,9 +1,14 @@
 //! The same over io_uring: one system call sends the replies of the last turn and waits for the
 //! datagrams of the next.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{IDLE, Worker, WorkerSocket};
+use crate::net::io;
+use crate::respond::unless_panic;
+use crate::server::Serving;
+use crate::sys::batch::Batch;
 use crate::sys::ring::Ring;
 
 /// Turns after the stop in which what is under way may end.
@@ -11,30 +16,69 @@ const LAST_TURNS_MAX: usize = 64;
 
 /// Serves until the server stops, or the ring breaks, and answers what the ring had taken by then.
 /// What has not left the sockets is for the other loop.
-pub(super) fn run(worker: &mut Worker<'_>, sockets: &[WorkerSocket], mut ring: Ring) {
+///
+/// A ring knows the sockets that it was made with: for others there is a new one.
+pub(super) fn run(worker: &mut Worker<'_>, serving: &mut Arc<Serving>, mut ring: Ring) {
+    while let Some(newer) = serve(worker, serving, ring) {
+        worker.go_over(serving, newer, &mut Batch::new());
+        ring = match io::ring(worker.shared.io, &serving.sockets[worker.number]) {
+            Ok(Some(ring)) => ring,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(%error, "a worker has no ring for its new sockets");
+                return;
+            }
+        };
+    }
+}
+
+/// Serves with one ring until the server stops, the ring breaks, or there are other sockets.
+fn serve(
+    worker: &mut Worker<'_>,
+    serving: &mut Arc<Serving>,
+    mut ring: Ring,
+) -> Option<Arc<Serving>> {
     if let Err(error) = ring.enable() {
         tracing::error!(%error, "the ring of a worker cannot be used");
-        return;
+        return None;
     }
-    let mut plan = arc_swap::Cache::new(&worker.shared.plan);
     let mut last_turns = LAST_TURNS_MAX;
+    let mut next: Option<Arc<Serving>> = None;
     loop {
-        let stopping = worker.is_stopping();
-        if stopping {
+        if next.is_some() || worker.is_stopping() {
             last_turns -= 1;
             if ring.is_idle() || last_turns == 0 {
-                return;
+                return next;
             }
             ring.stop();
         }
         if let Err(error) = ring.turn(IDLE) {
             tracing::error!(%error, "the ring of a worker is broken");
-            return;
+            return None;
         }
-        let plan = plan.load();
+        // After the wait, so that what came now is answered as things are now.
+        if next.is_none()
+            && let Some(newer) = worker.newer_than(serving)
+        {
+            let number = worker.number;
+            if are_same(&serving.sockets[number], &newer.sockets[number]) {
+                worker.go_over(serving, newer, &mut Batch::new());
+            } else {
+                next = Some(newer);
+            }
+        }
+        let number = worker.number;
         let now = Instant::now();
         let received = ring.answer(|place, datagram, room| {
-            worker.answer(plan, &sockets[place], datagram, now, room)
+            let socket = &serving.sockets[number][place];
+            let kept = next.as_ref().and_then(|next| {
+                let mut sockets = next.sockets[number].iter();
+                let kept = sockets.find(|it| Arc::ptr_eq(&it.socket, &socket.socket));
+                kept.map(|kept| (&next.plan, kept))
+            });
+            let (plan, socket) = kept.unwrap_or((&serving.plan, socket));
+            unless_panic(|| worker.answer(plan, socket, datagram, now, room))
+                .unwrap_or_else(|| worker.after_panic(plan, socket, datagram, now, room))
         });
         worker.scratch.tally.unsent += ring.take_unsent();
         if received > 0 {
@@ -45,4 +89,13 @@ pub(super) fn run(worker: &mut Worker<'_>, sockets: &[WorkerSocket], mut ring: R
             std::thread::sleep(IDLE);
         }
     }
+}
+
+/// Whether a ring may go on.
+fn are_same(old: &[WorkerSocket], new: &[WorkerSocket]) -> bool {
+    old.len() == new.len()
+        && old
+            .iter()
+            .zip(new)
+            .all(|(old, new)| Arc::ptr_eq(&old.socket, &new.socket))
 }

@@ -2,10 +2,12 @@
 //! most one a minute while it stays away, one when it is back.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff};
+use martlet_engine::index::{ClusterIndex, PARTS};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
@@ -16,6 +18,8 @@ use crate::cluster::object::Kind;
 pub(super) struct Outage {
     kind: Kind,
     asked: Asked,
+    /// Where it shows how old the data is.
+    index: Arc<ClusterIndex>,
     backoff: DefaultBackoff,
     current: Option<Current>,
 }
@@ -28,10 +32,11 @@ struct Current {
 
 impl Outage {
     /// No outage yet.
-    pub(super) fn new(kind: Kind, asked: Asked) -> Self {
+    pub(super) fn new(kind: Kind, asked: Asked, index: Arc<ClusterIndex>) -> Self {
         Self {
             kind,
             asked,
+            index,
             backoff: DefaultBackoff::default(),
             current: None,
         }
@@ -50,6 +55,8 @@ impl Outage {
             logged: now,
             last_attempt: now,
         });
+        self.index
+            .set_lost(self.kind as usize, Some(current.since.into_std()));
         if is_due {
             current.logged = now;
             warn!(
@@ -77,6 +84,7 @@ impl Outage {
     /// The watch works.
     pub(super) fn ended(&mut self) {
         if let Some(current) = self.current.take() {
+            self.index.set_lost(self.kind as usize, None);
             self.backoff.reset();
             let lasted_s = current.since.elapsed().as_secs();
             info!(kind = %self.kind, lasted_s, "watch works again");
@@ -98,6 +106,8 @@ fn chain(error: &dyn Error) -> String {
     }
     text
 }
+
+const _: () = assert!((Kind::Pod as usize) < PARTS);
 
 /// kube's own back-off never ends; this stands in if it ever did.
 const PAUSE_MAX: Duration = Duration::from_secs(30);

@@ -160,7 +160,7 @@ async fn collect(
         url: server.url.clone(),
         tls: None,
     };
-    let task = tokio::spawn(run(access, limits, settings, events));
+    let task = tokio::spawn(run(access, limits, settings, Arc::default(), events));
     let mut words: Vec<Vec<String>> = wanted.iter().map(|_| Vec::new()).collect();
     while words
         .iter()

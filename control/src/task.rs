@@ -1,0 +1,21 @@
+//! A task that ends with whoever started it.
+
+use std::future::Future;
+
+use tokio::task::JoinHandle;
+
+/// A task on the current runtime. It is aborted when this is dropped.
+pub struct Task(JoinHandle<()>);
+
+impl Task {
+    /// Starts it.
+    pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(task))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
