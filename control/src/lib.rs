@@ -16,5 +16,6 @@ pub mod metrics;
 pub mod run;
 pub mod telemetry;
 pub mod tls;
+pub mod tools;
 pub mod upstreams;
 pub mod weights;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::cluster::feed::{self, FeedError};
 use crate::corefile::{self, Corefile, Options, Problems};
 use crate::http::{self, HttpError, Readiness};
 use crate::telemetry::Printer;
+use crate::tools::{self, ToolError};
 use crate::{loops, metrics, telemetry};
 
 /// Why the process ends with code 1.
@@ -35,6 +36,9 @@ pub enum RunError {
     /// The DNS server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A tool could not do its work.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
     /// The operating system refused something.
     #[error("cannot {what}: {source}")]
     System {
@@ -67,7 +71,12 @@ pub fn run(args: Args) -> Result<(), RunError> {
             }
             Ok(())
         }
-        Args::Check(path) => check(&path),
+        tool @ (Args::Check(_)
+        | Args::Explain(_)
+        | Args::Dump(_)
+        | Args::Top(_)
+        | Args::Completions(_)
+        | Args::Man) => tools::run(tool),
         Args::Serve(args) => serve(&args),
     }
 }
@@ -80,16 +89,6 @@ fn version() -> String {
         std::env::consts::OS,
         std::env::consts::ARCH
     )
-}
-
-fn check(path: &Path) -> Result<(), RunError> {
-    let corefile = corefile::load(path).map_err(RunError::Corefile)?;
-    for warning in &corefile.warnings {
-        eprintln!("warning: {warning}");
-    }
-    assemble::check(&corefile)?;
-    println!("{}: no problems", path.display());
-    Ok(())
 }
 
 fn load(args: &ServeArgs) -> Result<Corefile, RunError> {
