@@ -18,4 +18,5 @@ mod startup;
 mod steady;
 mod tcp;
 mod tidy;
+mod tools;
 mod wire;

@@ -42,7 +42,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), RunError> {
     let names = explainer.searched(&args.name, &args.namespace);
     let mut wires = Vec::new();
     for name in &names {
-        let wire = wire_from_text(name).ok_or_else(|| ToolError::Name(name.clone()))?;
+        let wire = wire_from_text(name).ok_or_else(|| ToolError::Name(args.name.clone()))?;
         wires.push((name, wire));
     }
     let mut out = String::new();
