@@ -256,7 +256,7 @@ fn explain_asks_upstreams_when_told_to() {
     let corefile = offline(&upstream.address().to_string());
     let quiet = run(&corefile, &["explain", "x.wild.test."]);
     says(&quiet, &["not known without asking"]);
-    assert_eq!(upstream.asked(), 0, "nothing goes out unasked");
+    assert!(upstream.asked().is_empty(), "nothing goes out unasked");
     let asked = run(&corefile, &["explain", "x.wild.test.", "--ask"]);
     says(
         &asked,
@@ -308,7 +308,8 @@ fn a_dump_is_what_the_server_answers() {
             "10-244-0-20.shop.pod.cluster.local. 5 IN A 10.244.0.20\n",
             "20.0.96.10.in-addr.arpa. 5 IN PTR web.shop.svc.cluster.local.\n",
             ".ip6.arpa. 5 IN PTR dual.shop.svc.cluster.local.\n",
-            "dns-version.cluster.local. 28800 IN TXT \"1.1.0\"\n",
+            // As `cache 30` has it.
+            "dns-version.cluster.local. 30 IN TXT \"1.1.0\"\n",
         ],
     );
     assert!(!finished.stdout.contains("secret"), "{}", finished.stdout);

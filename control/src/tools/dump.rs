@@ -45,11 +45,11 @@ pub(super) fn dump(args: &DumpArgs) -> Result<(), RunError> {
         .transpose()?;
     let offline = Offline::load(&args.corefile)?;
     let (mut text, mut known) = (String::new(), Vec::new());
-    for kubernetes in plugins(&offline.assembled.plan.listeners) {
-        for zone in &kubernetes.zones {
+    for plugin in plugins(&offline.assembled.plan.listeners) {
+        for zone in &plugin.stage.zones {
             known.push(name_text(&zone.apex));
             if wanted.as_ref().is_none_or(|wanted| *wanted == zone.apex) {
-                write_zone(&kubernetes, zone, &offline.assembled.plan.log, &mut text);
+                write_zone(&plugin, zone, &offline.assembled.plan.log, &mut text);
             }
         }
     }
@@ -62,37 +62,46 @@ pub(super) fn dump(args: &DumpArgs) -> Result<(), RunError> {
     Ok(print(text.as_bytes())?)
 }
 
+/// A `kubernetes` of a server block.
+struct Plugin {
+    stage: Kubernetes,
+    /// A listener that has this stage only, and what its block does to the TTLs of replies.
+    listener: Listener,
+}
+
 /// Every `kubernetes` once, in the order of the listeners.
-fn plugins(listeners: &[Arc<Listener>]) -> Vec<Kubernetes> {
-    let mut found = Vec::<Kubernetes>::new();
-    for listener in listeners {
-        for stage in listener.blocks.iter().flat_map(|block| &*block.stages) {
-            if let Stage::Kubernetes(kubernetes) = stage
-                && !found
-                    .iter()
-                    .any(|known| Arc::ptr_eq(&known.index, &kubernetes.index))
-            {
-                found.push(Kubernetes::clone(kubernetes));
-            }
+fn plugins(listeners: &[Arc<Listener>]) -> Vec<Plugin> {
+    let mut found = Vec::<Plugin>::new();
+    for block in listeners.iter().flat_map(|listener| &listener.blocks) {
+        let stage = block.stages.iter().find_map(|stage| match stage {
+            Stage::Kubernetes(stage) => Some(Kubernetes::clone(stage)),
+            _ => None,
+        });
+        let Some(stage) = stage else { continue };
+        if !found
+            .iter()
+            .any(|known| Arc::ptr_eq(&known.stage.index, &stage.index))
+        {
+            let listener = lone(block);
+            found.push(Plugin { stage, listener });
         }
     }
     found
 }
 
-fn write_zone(kubernetes: &Kubernetes, zone: &Zone, log: &LogSink, out: &mut String) {
+fn write_zone(plugin: &Plugin, zone: &Zone, log: &LogSink, out: &mut String) {
     // Writing to a string cannot fail, here and below.
     let _ = writeln!(out, "; zone {}", name_text(&zone.apex));
-    if !zone.reverse && kubernetes.pods == PodMode::Insecure {
+    if !zone.reverse && plugin.stage.pods == PodMode::Insecure {
         let _ = writeln!(
             out,
             "; `pods insecure`: ADDRESS.NAMESPACE.pod names stand for any address and are left out"
         );
     }
-    let listener = lone(kubernetes);
     let mut records = Vec::new();
-    for name in names(kubernetes, zone) {
+    for name in names(&plugin.stage, zone) {
         for rtype in TYPES {
-            let found = ask(&listener, log, &name, rtype);
+            let found = ask(&plugin.listener, log, &name, rtype);
             let is_alias = rtype == RType::CNAME && !found.is_empty();
             records.extend(found);
             if is_alias {
@@ -115,16 +124,15 @@ fn write_zone(kubernetes: &Kubernetes, zone: &Zone, log: &LogSink, out: &mut Str
     }
 }
 
-/// A listener that has this stage only.
-fn lone(kubernetes: &Kubernetes) -> Listener {
-    let stages = [Stage::Kubernetes(Box::new(kubernetes.clone()))];
+fn lone(block: &Block) -> Listener {
+    let kept = |stage: &&Stage| matches!(stage, Stage::Kubernetes(_) | Stage::Clamp(_));
     Listener {
         addresses: Vec::new(),
         protocol: Protocol::Dns,
         blocks: vec![Block {
             zone: [0].into(),
             labels: 0,
-            stages: stages.into_iter().collect(),
+            stages: block.stages.iter().filter(kept).cloned().collect(),
             scope: Scope::NONE,
         }],
         other_classes: false,
