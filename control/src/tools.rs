@@ -101,7 +101,10 @@ fn manual() -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     let command = command();
     clap_mangen::Man::new(command.clone()).render(&mut text)?;
-    for mut tool in command.get_subcommands().cloned() {
+    for tool in command.get_subcommands() {
+        let mut tool = tool
+            .clone()
+            .bin_name(format!("martlet {}", tool.get_name()));
         let usage = tool.render_long_help().to_string();
         let name = tool.get_name().to_uppercase();
         writeln!(text, ".SH \"MARTLET {name}\"\n.nf")?;

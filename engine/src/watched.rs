@@ -63,3 +63,66 @@ pub fn watch(
         reply: buf,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::chain::{Block, Protocol, Stage};
+    use crate::metrics::Scope;
+    use crate::wire::name::{count_labels, wire_from_text};
+
+    #[test]
+    fn block_and_stage_are_seen() {
+        let block = |zone: &str, stages: &[Stage]| {
+            let zone = wire_from_text(zone).unwrap();
+            Block {
+                labels: count_labels(&zone),
+                zone,
+                stages: Arc::from(stages),
+                scope: Scope::NONE,
+            }
+        };
+        let listener = Listener {
+            addresses: Vec::new(),
+            protocol: Protocol::Dns,
+            blocks: vec![
+                block("who.test", &[Stage::LoadBalance, Stage::Any, Stage::Whoami]),
+                block("nobody.test", &[Stage::LoadBalance]),
+            ],
+            other_classes: false,
+            scope: Scope::NONE,
+        };
+        let here = SocketAddr::from(([127, 0, 0, 1], 53));
+        let peer = Peer {
+            remote: here,
+            local: here,
+            stream: true,
+            answer_from: None,
+            received: Instant::now(),
+        };
+        let (log, _lines) = LogSink::new();
+        let look = |name: &str| {
+            let mut packet = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+            packet.extend(wire_from_text(name).unwrap().iter());
+            packet.extend([0, 1, 0, 1]);
+            watch(&packet, peer, (&listener, &log), None).unwrap()
+        };
+        let seen = look("x.who.test");
+        assert_eq!((seen.block, seen.passed), (Some(0), 2));
+        assert_eq!(seen.step, Some(Step::Answered));
+        assert_eq!(seen.rcode, Rcode::NOERROR);
+        assert_eq!(seen.reply[..2], [0, 1]);
+        let seen = look("nobody.test");
+        assert_eq!((seen.block, seen.passed), (Some(1), 1));
+        let failed = matches!(seen.step, Some(Step::Failed(Rcode::SERVFAIL, _)));
+        assert!(failed, "{:?}", seen.step);
+        let seen = look("elsewhere.test");
+        assert_eq!((seen.block, seen.step), (None, None));
+        assert_eq!(seen.rcode, Rcode::REFUSED);
+        assert!(watch(b"no query", peer, (&listener, &log), None).is_none());
+    }
+}

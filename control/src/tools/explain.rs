@@ -20,7 +20,7 @@ use self::cluster::Meaning;
 use super::record::{Record, answers, name_text, query, type_from_text};
 use super::{Offline, ToolError, nobody, print};
 use crate::args::ExplainArgs;
-use crate::corefile::Position;
+use crate::corefile::{Options, Position};
 use crate::run::RunError;
 
 /// The resolver option that Kubernetes gives to pods: names with fewer dots are searched for.
@@ -284,10 +284,11 @@ impl Explainer<'_> {
     /// Where the server block stands in the Corefile.
     fn position(&self, block: &Block) -> Option<&Position> {
         let port = self.listener.addresses.first()?.port();
-        let corefile = &self.offline.corefile;
+        let (corefile, default) = (&self.offline.corefile, Options::process().dns_port);
         let found = corefile.blocks.iter().find(|known| {
             known.addresses.iter().any(|address| {
-                let own = address.port.unwrap_or(address.scheme.default_port(port));
+                let own = address.port;
+                let own = own.unwrap_or_else(|| address.scheme.default_port(default));
                 let zone = wire_from_text(address.zone.as_str());
                 own == port && zone.as_deref() == Some(&*block.zone)
             })

@@ -62,7 +62,7 @@ pub(super) fn ask(group: &Group, mut request: Vec<u8>) -> (Vec<String>, Exchange
                     message.rcode(),
                     start.elapsed().as_secs_f64() * 1e3,
                 ));
-                result = result.or(Ok(Arc::new(message)));
+                result = result.or_else(|_| Ok(Arc::new(message)));
             }
             Err(error) => lines.push(format!("{name} does not answer: {error}")),
         }
