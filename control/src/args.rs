@@ -5,7 +5,12 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, Command, value_parser};
+use clap_complete::Shell;
 use martlet_engine::net::io::IoChoice;
+
+pub use self::tools::{DumpArgs, ExplainArgs, TopArgs};
+
+mod tools;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,6 +23,16 @@ pub enum Args {
     Plugins,
     /// `check COREFILE`: read it, say what is wrong.
     Check(PathBuf),
+    /// `explain NAME [TYPE]`: say how it would be answered.
+    Explain(ExplainArgs),
+    /// `dump`: write the cluster's names as zone files.
+    Dump(DumpArgs),
+    /// `top`: show what a running server does.
+    Top(TopArgs),
+    /// `completions SHELL`: write the shell's completions.
+    Completions(Shell),
+    /// `man`: write the manual page.
+    Man,
 }
 
 /// How to serve.
@@ -47,11 +62,8 @@ impl Args {
     /// clap's error, which knows how to print itself and its exit code; also for `--help`.
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let matches = command().try_get_matches_from(arguments.into_iter().map(two_dashes))?;
-        if let Some(("check", check)) = matches.subcommand() {
-            let corefile = check
-                .get_one::<PathBuf>("corefile")
-                .expect("clap requires it");
-            return Ok(Self::Check(corefile.clone()));
+        if let Some((name, matches)) = matches.subcommand() {
+            return Ok(tools::read(name, matches));
         }
         if matches.get_flag("version") {
             return Ok(Self::Version);
@@ -71,7 +83,8 @@ impl Args {
     }
 }
 
-fn command() -> Command {
+/// The whole command line, as clap knows it.
+pub fn command() -> Command {
     let path = || value_parser!(PathBuf);
     let flag = |name, help| {
         Arg::new(name)
@@ -120,16 +133,7 @@ fn command() -> Command {
         .arg(flag("plugins", "List the plugins and exit"))
         .arg(flag("quiet", "Print nothing at the start"))
         .arg(flag("version", "Show the version and exit"))
-        .subcommand(
-            Command::new("check")
-                .about("Read a Corefile and say what is wrong with it")
-                .arg(
-                    Arg::new("corefile")
-                        .value_name("COREFILE")
-                        .required(true)
-                        .value_parser(path()),
-                ),
-        )
+        .subcommands(tools::commands())
 }
 
 /// CoreDNS's flags have one dash (Go's flag package takes one or two): `-conf` becomes `--conf`.
@@ -213,6 +217,34 @@ mod tests {
             ("martlet -version", Args::Version),
             ("martlet -plugins", Args::Plugins),
             ("martlet check Corefile", Args::Check("Corefile".into())),
+            (
+                "martlet explain web AAAA -conf a --namespace shop",
+                Args::Explain(ExplainArgs {
+                    name: "web".into(),
+                    qtype: "AAAA".into(),
+                    corefile: "a".into(),
+                    namespace: "shop".into(),
+                    port: None,
+                    ask: false,
+                }),
+            ),
+            (
+                "martlet dump --zone cluster.local",
+                Args::Dump(DumpArgs {
+                    corefile: "Corefile".into(),
+                    zone: Some("cluster.local".into()),
+                }),
+            ),
+            (
+                "martlet top -once --interval 0.5",
+                Args::Top(TopArgs {
+                    metrics: "http://127.0.0.1:9153/metrics".into(),
+                    interval: std::time::Duration::from_millis(500),
+                    once: true,
+                }),
+            ),
+            ("martlet completions bash", Args::Completions(Shell::Bash)),
+            ("martlet man", Args::Man),
         ];
         for (line, expected) in cases {
             assert_eq!(parse(line).unwrap(), expected, "{line}");
@@ -223,6 +255,9 @@ mod tests {
             "martlet -nope",
             "martlet -io epoll",
             "martlet check",
+            "martlet explain",
+            "martlet top --interval 0",
+            "martlet completions cmd.exe",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

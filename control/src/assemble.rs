@@ -17,12 +17,13 @@ use martlet_engine::wire::name::{count_labels, wire_from_text, write_presentatio
 
 use self::kept::Keeper;
 pub use self::kept::Kept;
-use self::stages::{source_settings, stages};
+pub(crate) use self::stages::source_settings;
+use self::stages::stages;
 use crate::cluster::feed::Cluster;
 use crate::cluster::selector::SelectorError;
 use crate::corefile::{
-    Address, Bind, Corefile, ListenAddress, Monitor, Position, Reload, Scheme, ServerBlock, Target,
-    Tls, ZoneName,
+    Address, Bind, Corefile, ListenAddress, Monitor, Position, Reload, Scheme, ServerBlock,
+    Shuffle, Target, Tls, ZoneName,
 };
 use crate::http::Endpoint;
 use crate::loops::Probe;
@@ -144,12 +145,9 @@ pub enum AssembleError {
     Interfaces(std::io::Error),
 }
 
-/// Looks for what [`assemble`] would refuse on any machine.
-///
-/// # Errors
-///
-/// The first such thing.
-pub fn check(corefile: &Corefile) -> Result<(), AssembleError> {
+/// All that [`assemble`] would refuse on any machine.
+pub fn problems(corefile: &Corefile) -> Vec<AssembleError> {
+    let mut problems = Vec::new();
     for block in &corefile.blocks {
         for Address { scheme, .. } in &block.addresses {
             let position = block.position.clone();
@@ -157,14 +155,12 @@ pub fn check(corefile: &Corefile) -> Result<(), AssembleError> {
             match scheme {
                 Scheme::Dns => {}
                 Scheme::Tls | Scheme::Https if block.directives.tls.is_some() => {}
-                Scheme::Tls | Scheme::Https => {
-                    return Err(AssembleError::Certificate {
-                        position,
-                        scheme: scheme_name,
-                    });
-                }
+                Scheme::Tls | Scheme::Https => problems.push(AssembleError::Certificate {
+                    position,
+                    scheme: scheme_name,
+                }),
                 Scheme::Quic | Scheme::Grpc | Scheme::Https3 => {
-                    return Err(AssembleError::Scheme {
+                    problems.push(AssembleError::Scheme {
                         position,
                         scheme: scheme_name,
                     });
@@ -175,13 +171,67 @@ pub fn check(corefile: &Corefile) -> Result<(), AssembleError> {
             && prometheus.tls.is_some()
         {
             let position = prometheus.position.clone();
-            return Err(AssembleError::MetricsTls { position });
+            problems.push(AssembleError::MetricsTls { position });
         }
         if let Some(kubernetes) = &block.directives.kubernetes {
-            source_settings(kubernetes, &block.position)?;
+            problems.extend(source_settings(kubernetes, &block.position).err());
         }
     }
-    Ok(())
+    problems
+}
+
+/// What of the files and hosts that `corefile` names cannot be used here, block by block.
+pub fn problems_here(corefile: &Corefile) -> Vec<AssembleError> {
+    let mut problems = Vec::new();
+    for ServerBlock {
+        directives,
+        position,
+        ..
+    } in &corefile.blocks
+    {
+        if let Some(tls) = &directives.tls {
+            let made = crate::tls::server_config(tls, &[]);
+            problems.extend(made.err().map(|source| tls_error(tls, source)));
+        }
+        if let Some(balance) = &directives.loadbalance
+            && let Shuffle::Weighted { file, .. } = &balance.shuffle
+        {
+            // With an interval of zero a missing file is an error.
+            let opened = WeightFile::open(file, Duration::ZERO);
+            problems.extend(opened.err().map(|source| AssembleError::Weights {
+                position: position.clone(),
+                source: Box::new(source),
+            }));
+        }
+        let groups = directives.forward.iter().map(crate::upstreams::group);
+        problems.extend(groups.filter_map(Result::err).map(AssembleError::Upstream));
+    }
+    problems
+}
+
+impl AssembleError {
+    /// Whether this is about something that another machine may have: a file that is not here, a
+    /// host that cannot be looked up, an interface.
+    pub fn is_of_this_machine(&self) -> bool {
+        match self {
+            Self::Tls { source, .. } => source.is_absent(),
+            Self::Upstream(error) => error.is_absent(),
+            Self::Weights { source, .. } => source.is_absent(),
+            Self::Interface { .. } | Self::Interfaces(_) => true,
+            Self::Scheme { .. }
+            | Self::Certificate { .. }
+            | Self::MetricsTls { .. }
+            | Self::Port { .. }
+            | Self::Selector { .. } => false,
+        }
+    }
+}
+
+fn tls_error(tls: &Tls, source: TlsError) -> AssembleError {
+    AssembleError::Tls {
+        position: tls.position.clone(),
+        source: Box::new(source),
+    }
 }
 
 /// Makes the plan and all that goes with it. `port` is that of addresses that name none. What was
@@ -191,7 +241,9 @@ pub fn check(corefile: &Corefile) -> Result<(), AssembleError> {
 ///
 /// What this machine or this version cannot do, with the server block that asks for it.
 pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembled, AssembleError> {
-    check(corefile)?;
+    if let Some(first) = problems(corefile).into_iter().next() {
+        return Err(first);
+    }
     let interfaces = interfaces()?;
     let log = before.log.clone();
     let mut keeper = Keeper::new(before);
@@ -395,10 +447,7 @@ fn zone_text(zone: &[u8]) -> String {
 fn protocol(scheme: Scheme, tls: Option<&Tls>) -> Result<Protocol, AssembleError> {
     let config = |alpn: &[&[u8]]| {
         let tls = tls.expect("checked before");
-        crate::tls::server_config(tls, alpn).map_err(|source| AssembleError::Tls {
-            position: tls.position.clone(),
-            source: Box::new(source),
-        })
+        crate::tls::server_config(tls, alpn).map_err(|source| tls_error(tls, source))
     };
     match scheme {
         Scheme::Tls => Ok(Protocol::Tls(config(&[b"dot"])?)),

@@ -275,7 +275,10 @@ fn hash(blocks: &[RawBlock]) -> ConfigHash {
 }
 
 /// The one of `known` that `word` most likely was meant to be.
-fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<Box<str>> {
+pub(crate) fn nearest<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<Box<str>> {
     let word = word.to_lowercase();
     known
         .into_iter()

@@ -19,5 +19,6 @@ pub mod running;
 pub mod task;
 pub mod telemetry;
 pub mod tls;
+pub mod tools;
 pub mod upstreams;
 pub mod weights;

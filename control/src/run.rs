@@ -2,7 +2,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use martlet_engine::log::LogSink;
@@ -18,6 +18,7 @@ use crate::metrics::own::OWN;
 use crate::reload::Watch;
 use crate::running::Running;
 use crate::telemetry::Printer;
+use crate::tools::{self, ToolError};
 use crate::{metrics, telemetry};
 
 /// Why the process ends with code 1.
@@ -38,6 +39,9 @@ pub enum RunError {
     /// The DNS server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A tool could not do its work.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
     /// The operating system refused something.
     #[error("cannot {what}: {source}")]
     System {
@@ -70,7 +74,12 @@ pub fn run(args: Args) -> Result<(), RunError> {
             }
             Ok(())
         }
-        Args::Check(path) => check(&path),
+        tool @ (Args::Check(_)
+        | Args::Explain(_)
+        | Args::Dump(_)
+        | Args::Top(_)
+        | Args::Completions(_)
+        | Args::Man) => tools::run(tool),
         Args::Serve(args) => serve(&args),
     }
 }
@@ -83,16 +92,6 @@ fn version() -> String {
         std::env::consts::OS,
         std::env::consts::ARCH
     )
-}
-
-fn check(path: &Path) -> Result<(), RunError> {
-    let corefile = corefile::load(path).map_err(RunError::Corefile)?;
-    for warning in &corefile.warnings {
-        eprintln!("warning: {warning}");
-    }
-    assemble::check(&corefile)?;
-    println!("{}: no problems", path.display());
-    Ok(())
 }
 
 fn load(args: &ServeArgs) -> Result<Corefile, Problems> {

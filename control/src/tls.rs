@@ -109,6 +109,13 @@ pub enum TlsError {
     Tickets(rustls::Error),
 }
 
+impl TlsError {
+    /// Whether a file is not there at all.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 /// The TLS of a server that speaks one of the protocols in `alpn`; with none, whatever follows.
 ///
 /// # Errors

@@ -50,6 +50,18 @@ enum Cause {
     Tls(#[from] TlsError),
 }
 
+impl UpstreamError {
+    /// Whether a file is not there at all, or a host cannot be looked up from here.
+    pub fn is_absent(&self) -> bool {
+        match &*self.cause {
+            Cause::File { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Cause::Resolve { .. } => true,
+            Cause::Tls(error) => error.is_absent(),
+            Cause::NoNameServers { .. } | Cause::TooMany { .. } | Cause::ServerName { .. } => false,
+        }
+    }
+}
+
 /// Makes the group of upstreams of one `forward`.
 ///
 /// # Errors

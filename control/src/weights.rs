@@ -43,6 +43,13 @@ pub enum WeightsError {
     },
 }
 
+impl WeightsError {
+    /// Whether the file is not there at all.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 /// What is wrong with a line.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Fault {

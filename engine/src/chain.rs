@@ -383,10 +383,21 @@ impl<'q> Context<'q> {
 
     /// Finds the block and runs its chain.
     pub fn serve(&mut self, reply: &mut Reply<'_>) -> Outcome {
-        let stages = match self.listener.block(self.name, self.query.qtype) {
+        self.serve_watched(reply, |_, _, _| {})
+    }
+
+    /// The same; `watch` is told the block, how many of its stages the query passed, and what the
+    /// next one said.
+    #[inline]
+    pub(crate) fn serve_watched(
+        &mut self,
+        reply: &mut Reply<'_>,
+        watch: impl FnOnce(&'q Block, usize, Step),
+    ) -> Outcome {
+        let (block, stages) = match self.listener.block(self.name, self.query.qtype) {
             Some(block) if !block.stages.is_empty() => {
                 self.seen.scope = block.scope;
-                &*block.stages
+                (block, &*block.stages)
             }
             _ => {
                 self.seen.scope = self.listener.scope;
@@ -404,6 +415,7 @@ impl<'q> Context<'q> {
                 step => break step,
             }
         };
+        watch(block, passed, step);
         match step {
             Step::Dropped => return Outcome::Dropped,
             Step::Slow => return Outcome::Slow,

@@ -121,6 +121,37 @@ impl ClusterIndex {
     }
 }
 
+/// What tools ask: everything, in no order, a moment after another.
+impl ClusterIndex {
+    /// Visits every Service and says whether its namespace is exposed.
+    pub fn each_service(&self, mut visit: impl FnMut(&ServiceName, &ServiceNode, bool)) {
+        for (key, node) in &self.services.pin() {
+            visit(&key.name, node, key.is_exposed());
+        }
+    }
+
+    /// Visits every namespace.
+    pub fn each_namespace(&self, mut visit: impl FnMut(&Namespace)) {
+        for (_, namespace) in &self.namespaces.pin() {
+            visit(namespace);
+        }
+    }
+
+    /// Visits every address of a Service or an endpoint.
+    pub fn each_address(&self, mut visit: impl FnMut(IpAddr, &AddressNode)) {
+        for (key, node) in &self.addresses.pin() {
+            visit(key.0, node);
+        }
+    }
+
+    /// Visits every pod's namespace and address.
+    pub fn each_pod(&self, mut visit: impl FnMut(&Namespace, IpAddr)) {
+        for (key, _) in &self.pods.pin() {
+            visit(&key.namespace, key.address);
+        }
+    }
+}
+
 /// What control, the only writer, publishes.
 impl ClusterIndex {
     /// Publishes a Service, replacing what stood under its name.

@@ -22,4 +22,5 @@ pub mod server;
 pub mod slow;
 pub mod sys;
 pub mod upstream;
+pub mod watched;
 pub mod wire;

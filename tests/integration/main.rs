@@ -21,5 +21,6 @@ mod startup;
 mod steady;
 mod tcp;
 mod tidy;
+mod tools;
 mod wire;
 mod worker_io;

@@ -227,7 +227,7 @@ fn kubernetes_stage(
     }
 }
 
-pub(super) fn source_settings(
+pub(crate) fn source_settings(
     directive: &Kubernetes,
     position: &Position,
 ) -> Result<SourceSettings, AssembleError> {

@@ -165,6 +165,11 @@ impl ServiceNode {
         &self.kind
     }
 
+    /// Its ports.
+    pub const fn ports(&self) -> &[Port] {
+        &self.ports
+    }
+
     /// Its slices.
     pub fn slices(&self) -> &[Arc<EndpointSlice>] {
         &self.slices

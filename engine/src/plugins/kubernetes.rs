@@ -15,6 +15,7 @@ mod chase;
 mod name;
 mod reverse;
 mod servers;
+mod subject;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,7 +23,9 @@ use std::sync::Arc;
 use crate::chain::{Context, Step};
 use crate::index::ClusterIndex;
 use crate::wire::{RType, Rcode, Reply, Section};
+pub use name::Cut;
 use name::Parts;
+pub use subject::Subject;
 
 /// The version of the specification that `dns-version.ZONE` tells.
 const SPEC_VERSION: &[u8] = b"\x051.1.0";

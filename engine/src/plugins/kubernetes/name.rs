@@ -20,16 +20,30 @@ pub(super) enum Parts<'n> {
     },
 }
 
-impl<'n> Parts<'n> {
-    /// Reads the labels left of the zone, right to left. [`Missing::Data`] stands for names that
-    /// exist only because others are below them.
+/// The labels left of the zone, by their places alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut<'n> {
+    /// Under `pod`, not under `svc`.
+    pub is_pod: bool,
+    /// The namespace.
+    pub namespace: LabelRef<'n>,
+    /// The Service, or a pod's address.
+    pub service: Option<LabelRef<'n>>,
+    /// Some of the Service's ports.
+    pub selector: PortSelector<'n>,
+    /// One of its endpoints.
+    pub endpoint: Option<LabelRef<'n>>,
+}
+
+impl<'n> Cut<'n> {
+    /// Reads the first `above` labels of `name`, right to left.
     #[inline]
-    pub(super) fn split(question: &Question<'_>, name: &'n FoldedName) -> Result<Self, Missing> {
+    pub(super) fn new(above: usize, name: &'n FoldedName) -> Result<Self, Missing> {
         let label = |index| {
             let (octets, hash) = name.label_and_hash(index);
             LabelRef { octets, hash }
         };
-        let mut left = question.above;
+        let mut left = above;
         let mut next = || {
             left = left.checked_sub(1)?;
             Some(left)
@@ -45,8 +59,7 @@ impl<'n> Parts<'n> {
         let Some(namespace) = next() else {
             return Err(Missing::Data);
         };
-        let namespace = label(namespace);
-        let service = next();
+        let service = next().map(label);
         let (selector, endpoint) = match left {
             0 => (PortSelector::default(), None),
             1 => (PortSelector::default(), Some(label(0))),
@@ -60,6 +73,28 @@ impl<'n> Parts<'n> {
             }
             _ => return Err(Missing::Name),
         };
+        Ok(Self {
+            is_pod,
+            namespace: label(namespace),
+            service,
+            selector,
+            endpoint,
+        })
+    }
+}
+
+impl<'n> Parts<'n> {
+    /// Reads the labels left of the zone, right to left. [`Missing::Data`] stands for names that
+    /// exist only because others are below them.
+    #[inline]
+    pub(super) fn split(question: &Question<'_>, name: &'n FoldedName) -> Result<Self, Missing> {
+        let Cut {
+            is_pod,
+            namespace,
+            service,
+            selector,
+            endpoint,
+        } = Cut::new(question.above, name)?;
         // Names of Services do not exist in reverse zones, whatever the labels say.
         if question.zone.reverse {
             return Err(Missing::Name);
@@ -76,7 +111,6 @@ impl<'n> Parts<'n> {
         let Some(service) = service else {
             return Err(Missing::Data);
         };
-        let service = label(service);
         if is_pod {
             // Up to two further labels are accepted and mean nothing.
             return Ok(Self::Pod {

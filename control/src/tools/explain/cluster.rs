@@ -1,0 +1,307 @@
+//! What a name is for `kubernetes`: the objects behind it, and why there is nothing.
+
+use std::net::IpAddr;
+
+use martlet_engine::index::{
+    ClusterIndex, Host, LabelBuf, Port, ServiceKind, ServiceName, ServiceNode,
+};
+use martlet_engine::plugins::kubernetes::{Cut, Kubernetes, PodMode, Subject};
+use martlet_engine::wire::{FoldedName, RType, Rcode};
+
+use crate::corefile::nearest;
+use crate::tools::record::{label_text, name_text};
+
+/// How many things of a kind are listed.
+const LISTED_MAX: usize = 6;
+
+/// What a name is.
+pub(super) struct Meaning {
+    /// The plugin's zone that it is in.
+    pub(super) zone: String,
+    /// Its parts.
+    pub(super) means: String,
+    /// The objects that it stands for.
+    pub(super) objects: Vec<String>,
+    /// What is not there.
+    missing: Option<String>,
+}
+
+impl Meaning {
+    /// What `name` is for a `kubernetes`; `None` if it is in none of its zones.
+    pub(super) fn of(kubernetes: &Kubernetes, name: &[u8]) -> Option<Self> {
+        let mut folded = FoldedName::default();
+        folded.parse(name, 0).ok()?;
+        let (zone, subject) = kubernetes.subject(&folded)?;
+        let mut meaning = Self {
+            zone: name_text(&zone.apex),
+            means: String::new(),
+            objects: Vec::new(),
+            missing: None,
+        };
+        let zone = &meaning.zone;
+        meaning.means = match subject {
+            Subject::Apex => "the zone itself".to_owned(),
+            Subject::NameServer => "the zone's name server, this server".to_owned(),
+            Subject::Version => "the version of the DNS specification".to_owned(),
+            Subject::Branch => "nothing but the names below it".to_owned(),
+            Subject::Other => {
+                let text = format!("names end in NAMESPACE.svc.{zone} or NAMESPACE.pod.{zone}");
+                meaning.missing = Some(text);
+                "no form that names of the cluster have".to_owned()
+            }
+            Subject::Reverse(None) => {
+                meaning.missing = Some("it does not spell a whole address".to_owned());
+                "a part of a reverse name".to_owned()
+            }
+            Subject::Reverse(Some(address)) => {
+                meaning.owners(kubernetes, address);
+                format!("the address {address}")
+            }
+            Subject::Object(cut) if cut.is_pod => meaning.pod(kubernetes, &cut),
+            Subject::Object(cut) => meaning.service(kubernetes, &cut),
+        };
+        Some(meaning)
+    }
+
+    /// Why a name has no records of a type.
+    pub(super) fn missing(&self, rcode: Rcode, qtype: RType) -> Option<String> {
+        match rcode {
+            Rcode::NXDOMAIN => self.missing.clone(),
+            Rcode::NOERROR => Some(format!("the name exists, {qtype} records of it do not")),
+            _ => None,
+        }
+    }
+
+    fn owners(&mut self, kubernetes: &Kubernetes, address: IpAddr) {
+        kubernetes.index.address(address, |node| {
+            let (services, endpoints) = node.parts();
+            for service in services {
+                self.objects
+                    .push(format!("cluster IP of Service {}", service_text(service)));
+            }
+            for endpoint in endpoints.iter().take(LISTED_MAX) {
+                let service = service_text(&endpoint.service);
+                self.objects
+                    .push(format!("ready endpoint of Service {service}"));
+            }
+        });
+        self.missing = Some(match self.objects.is_empty() {
+            true => format!("no Service and no ready endpoint has the address {address}"),
+            false => "the Corefile does not expose the namespace".to_owned(),
+        });
+    }
+
+    fn pod(&mut self, kubernetes: &Kubernetes, cut: &Cut<'_>) -> String {
+        let (namespace, index) = (label_text(cut.namespace.octets), &kubernetes.index);
+        let Some(pod) = cut.service else {
+            self.missing = namespace_missing(index, &namespace);
+            return format!("pods of namespace `{namespace}`");
+        };
+        let pod = label_text(pod.octets);
+        self.missing = match kubernetes.pods {
+            PodMode::Disabled => Some("`pods disabled`: names of pods are not answered".to_owned()),
+            _ => namespace_missing(index, &namespace).or_else(|| match kubernetes.pods {
+                PodMode::Verified => Some(format!("no pod of `{namespace}` has this address")),
+                _ => Some(format!("`{pod}` is no address with dashes in it")),
+            }),
+        };
+        format!("the pod with the address `{pod}` in namespace `{namespace}`")
+    }
+
+    fn service(&mut self, kubernetes: &Kubernetes, cut: &Cut<'_>) -> String {
+        let (namespace, index) = (label_text(cut.namespace.octets), &kubernetes.index);
+        let Some(label) = cut.service else {
+            self.missing = namespace_missing(index, &namespace);
+            return format!("namespace `{namespace}`");
+        };
+        let service = label_text(label.octets);
+        let mut means = format!("Service `{service}` in namespace `{namespace}`");
+        if !cut.selector.port.is_empty() || !cut.selector.protocol.is_empty() {
+            let (port, protocol) = (cut.selector.port, cut.selector.protocol);
+            let (port, protocol) = (label_text(port), label_text(protocol));
+            means = format!("port `{port}`, protocol `{protocol}` of {means}");
+        }
+        if let Some(endpoint) = cut.endpoint {
+            means = format!("endpoint `{}` of {means}", label_text(endpoint.octets));
+        }
+        let found = index.service(label, cut.namespace, |name, node, is_exposed| {
+            self.objects.push(service_object(name, node));
+            match is_exposed {
+                true => why_nothing(node, cut),
+                false => None,
+            }
+        });
+        self.missing = namespace_missing(index, &namespace).or_else(|| match found {
+            Some(why) => why,
+            None => Some(service_missing(index, &namespace, &service)),
+        });
+        means
+    }
+}
+
+fn service_text(name: &ServiceName) -> String {
+    let (namespace, label) = (name.namespace().label().octets, name.label().octets);
+    format!("{}/{}", label_text(namespace), label_text(label))
+}
+
+/// The first few, and how many more there are.
+fn listed(mut items: Vec<String>) -> String {
+    items.sort_unstable();
+    items.dedup();
+    let more = items.len().saturating_sub(LISTED_MAX);
+    items.truncate(LISTED_MAX);
+    let mut text = items.join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
+fn ports_text<'a>(ports: impl Iterator<Item = &'a Port>) -> String {
+    listed(
+        ports
+            .map(|port| {
+                let number = port
+                    .number
+                    .map_or_else(String::new, |number| format!(" {number}"));
+                let (name, protocol) = (label_text(&port.name), label_text(&port.protocol));
+                format!("{name}{number}/{protocol}").trim_start().to_owned()
+            })
+            .collect(),
+    )
+}
+
+/// The ports that the names of a Service are about.
+fn ports(node: &ServiceNode) -> impl Iterator<Item = &Port> {
+    let is_headless = *node.kind() == ServiceKind::Headless;
+    let own = node.ports().iter().filter(move |_| !is_headless);
+    let of_slices = node.slices().iter().filter(move |_| is_headless);
+    own.chain(of_slices.flat_map(|slice| &*slice.ports))
+}
+
+fn service_object(name: &ServiceName, node: &ServiceNode) -> String {
+    let mut text = format!("Service {}: ", service_text(name));
+    match node.kind() {
+        ServiceKind::ClusterIp(addresses) => {
+            text.push_str("ClusterIP ");
+            text.push_str(&listed(addresses.iter().map(ToString::to_string).collect()));
+        }
+        ServiceKind::Headless => text.push_str("headless"),
+        ServiceKind::External(Some(target)) => {
+            text.push_str("ExternalName ");
+            text.push_str(&name_text(target));
+            return text;
+        }
+        ServiceKind::External(None) => {
+            text.push_str("ExternalName that is no host name");
+            return text;
+        }
+    }
+    let ports = ports_text(ports(node));
+    if !ports.is_empty() {
+        text.push_str("; ports ");
+        text.push_str(&ports);
+    }
+    let hosts = node.slices().iter().flat_map(|slice| slice.hosts());
+    let hosts = hosts.map(|host| match host {
+        Host::Ip(address) => address.to_string(),
+        Host::Name(name) => name_text(name),
+    });
+    let hosts = hosts.collect::<Vec<_>>();
+    let (slices, ready) = (node.slices().len(), hosts.len());
+    text.push_str(&format!(
+        "; EndpointSlices: {slices}, ready endpoints: {ready}"
+    ));
+    if ready > 0 {
+        text.push_str(&format!(" ({})", listed(hosts)));
+    }
+    text
+}
+
+/// Why an exposed Service has no such name.
+fn why_nothing(node: &ServiceNode, cut: &Cut<'_>) -> Option<String> {
+    let is_plain =
+        cut.endpoint.is_none() && cut.selector.port.is_empty() && cut.selector.protocol.is_empty();
+    match node.kind() {
+        ServiceKind::External(None) => {
+            return Some("its externalName is no host name".to_owned());
+        }
+        ServiceKind::External(Some(_)) if !is_plain => {
+            return Some("an ExternalName Service has no names below it".to_owned());
+        }
+        _ if node.is_hidden() => {
+            let text = "it has no ready endpoint, and the Corefile has `ignore empty_service`";
+            return Some(text.to_owned());
+        }
+        ServiceKind::Headless if !node.exists() => {
+            return Some("the Service is headless and has no ready endpoint".to_owned());
+        }
+        _ => {}
+    }
+    if let Some(endpoint) = cut.endpoint {
+        let mut buf = LabelBuf::default();
+        let mut names = Vec::new();
+        for slice in node.slices() {
+            names.extend((0..slice.addresses.len()).map(|at| label_text(slice.name(at, &mut buf))));
+        }
+        let known = match names.is_empty() {
+            true => "the Service has none".to_owned(),
+            false => format!("there are {}", listed(names)),
+        };
+        let wanted = label_text(endpoint.octets);
+        return Some(format!("no ready endpoint is called `{wanted}`; {known}"));
+    }
+    if !is_plain {
+        let known = ports_text(ports(node));
+        return Some(format!("the Service has no such port; there are {known}"));
+    }
+    None
+}
+
+/// Why names of a namespace are not answered at all.
+fn namespace_missing(index: &ClusterIndex, wanted: &str) -> Option<String> {
+    let (mut found, mut known) = (None, Vec::new());
+    index.each_namespace(|namespace| {
+        let name = label_text(namespace.label().octets);
+        if name == wanted {
+            found = Some(namespace.is_exposed());
+        }
+        known.push(name);
+    });
+    match found {
+        Some(true) => None,
+        Some(false) => Some(format!(
+            "the Corefile does not expose the namespace `{wanted}`"
+        )),
+        None => {
+            let near = near(wanted, &known);
+            Some(format!("there is no namespace `{wanted}`{near}"))
+        }
+    }
+}
+
+/// What may have been meant by the name of a Service that is not there.
+fn service_missing(index: &ClusterIndex, namespace: &str, wanted: &str) -> String {
+    let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
+    index.each_service(|name, _, is_exposed| {
+        let service = label_text(name.label().octets);
+        let of = label_text(name.namespace().label().octets);
+        if of == namespace {
+            here.push(service);
+        } else if service == wanted && is_exposed {
+            elsewhere.push(format!("`{of}`"));
+        }
+    });
+    let mut text = format!("namespace `{namespace}` has no Service `{wanted}`");
+    text.push_str(&near(wanted, &here));
+    if !elsewhere.is_empty() {
+        let of = listed(elsewhere);
+        text.push_str(&format!("; there is one of this name in {of}"));
+    }
+    text
+}
+
+fn near(wanted: &str, known: &[String]) -> String {
+    let near = nearest(wanted, known.iter().map(|name| &**name));
+    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
+}

@@ -1,0 +1,114 @@
+//! What a name is about, for tools that explain answers. Serving does not come here.
+
+use std::net::IpAddr;
+
+use super::name::Cut;
+use super::{Kubernetes, Missing, Zone, reverse};
+use crate::wire::FoldedName;
+
+/// What a name inside a zone of the plugin is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'n> {
+    /// The zone itself.
+    Apex,
+    /// `ns.dns.ZONE`, the name server.
+    NameServer,
+    /// `dns-version.ZONE`.
+    Version,
+    /// A name of a reverse zone, and the address that it spells in full.
+    Reverse(Option<IpAddr>),
+    /// `svc.ZONE` or `pod.ZONE`, which hold names only.
+    Branch,
+    /// A namespace, a Service, an endpoint, or a pod.
+    Object(Cut<'n>),
+    /// None of the forms that names have.
+    Other,
+}
+
+impl Kubernetes {
+    /// The zone that a name is in, and what the name is about by its form alone.
+    pub fn subject<'n>(&self, name: &'n FoldedName) -> Option<(&Zone, Subject<'n>)> {
+        let (zone, above) = self
+            .zones
+            .iter()
+            .find_map(|zone| Some((zone, name.labels_above(&zone.apex, zone.labels)?)))?;
+        let subject = match (above, Cut::new(above, name)) {
+            (0, _) => Subject::Apex,
+            _ if zone.reverse => Subject::Reverse(reverse::address_of(name)),
+            (1, _) if name.label(0) == b"dns-version" => Subject::Version,
+            (2, _) if name.label(0) == b"ns" && name.label(1) == b"dns" => Subject::NameServer,
+            (_, Ok(cut)) => Subject::Object(cut),
+            (_, Err(Missing::Data)) => Subject::Branch,
+            (_, Err(Missing::Name)) => Subject::Other,
+        };
+        Some((zone, subject))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::plugins::kubernetes::{Fallthrough, PodMode};
+    use crate::wire::name::wire_from_text;
+
+    #[test]
+    fn names_are_told_apart_by_their_form() {
+        let zone = |text: &str| Zone::new(wire_from_text(text).unwrap());
+        let kubernetes = Kubernetes {
+            index: Arc::default(),
+            zones: vec![zone("cluster.local"), zone("in-addr.arpa")],
+            primary: wire_from_text("cluster.local").unwrap(),
+            pods: PodMode::Disabled,
+            ttl: 5,
+            fallthrough: Fallthrough::default(),
+            filters_reverse: false,
+            local_addresses: Arc::default(),
+        };
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        let said = |name: &str| {
+            let mut folded = FoldedName::default();
+            folded.parse(&wire_from_text(name).unwrap(), 0).unwrap();
+            let (_, subject) = kubernetes.subject(&folded)?;
+            Some(match subject {
+                Subject::Object(cut) => format!(
+                    "{} {}/{} {}.{} {}",
+                    if cut.is_pod { "pod" } else { "svc" },
+                    text(cut.namespace.octets),
+                    cut.service
+                        .map_or_else(String::new, |label| text(label.octets)),
+                    text(cut.selector.port),
+                    text(cut.selector.protocol),
+                    cut.endpoint
+                        .map_or_else(String::new, |label| text(label.octets)),
+                ),
+                other => format!("{other:?}"),
+            })
+        };
+        for (name, expected) in [
+            ("example.org", None),
+            ("cluster.local", Some("Apex")),
+            ("svc.cluster.local", Some("Branch")),
+            ("shop.svc.cluster.local", Some("svc shop/ . ")),
+            ("Web.shop.svc.cluster.local", Some("svc shop/web . ")),
+            ("e.web.shop.svc.cluster.local", Some("svc shop/web . e")),
+            (
+                "_http._tcp.web.shop.svc.cluster.local",
+                Some("svc shop/web http.tcp "),
+            ),
+            ("a.b.c.web.shop.svc.cluster.local", Some("Other")),
+            (
+                "10-0-0-1.shop.pod.cluster.local",
+                Some("pod shop/10-0-0-1 . "),
+            ),
+            ("web.shop.cluster.local", Some("Other")),
+            ("ns.dns.cluster.local", Some("NameServer")),
+            ("dns-version.cluster.local", Some("Version")),
+            ("4.3.2.1.in-addr.arpa", Some("Reverse(Some(1.2.3.4))")),
+            ("3.2.1.in-addr.arpa", Some("Reverse(None)")),
+        ] {
+            assert_eq!(said(name).as_deref(), expected, "{name}");
+        }
+    }
+}
