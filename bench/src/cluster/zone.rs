@@ -83,7 +83,7 @@ fn records(workload: &Workload) -> Vec<Record> {
         }
         targets.push(name.clone());
     }
-    for port in workload.ports.iter().filter(|port| !port.name.is_empty()) {
+    for port in workload.ports {
         let protocol = port.protocol.to_ascii_lowercase();
         let number = if workload.headless {
             port.target
@@ -92,10 +92,12 @@ fn records(workload: &Workload) -> Vec<Record> {
         };
         let weight = 100 / targets.len().max(1);
         for target in &targets {
-            add(
-                format!("_{}._{protocol}.{name}", port.name),
-                format!("SRV 0 {weight} {number} {target}."),
-            );
+            let data = format!("SRV 0 {weight} {number} {target}.");
+            if !port.name.is_empty() {
+                add(format!("_{}._{protocol}.{name}", port.name), data.clone());
+            }
+            // The bare name stands for all ports.
+            add(name.clone(), data);
         }
     }
     records
