@@ -17,13 +17,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{https, tls};
-use crate::chain::{Peer, Protocol};
+use crate::chain::{Peer, Plan, Protocol};
 use crate::limits::{MESSAGE_LEN_MAX, STREAM_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
 use crate::respond::{Response, Scratch, after_panic, respond, shed, unless_panic};
-use crate::server::{Serving, Shared};
+use crate::server::Shared;
 use crate::slow::{ReplyTo, StreamReply};
 
 /// A connection without a query for this long is closed, as CoreDNS does.
@@ -85,16 +85,16 @@ async fn accept(
     mut closes: watch::Receiver<bool>,
 ) {
     let slots = Arc::new(Semaphore::new(TCP_CONNECTIONS_MAX));
-    let mut closing = false;
+    // Clients may go on coming for ever; what counts is what was there before.
+    let mut end = None;
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         let accepted = tokio::select! {
-            biased;
-            accepted = listener.accept() => accepted,
-            () = sleep(LAST_READ), if closing => break,
-            _ = closes.wait_for(|closing| *closing), if !closing => {
-                closing = true;
+            () = sleep_until(end.unwrap_or_else(Instant::now).into()), if end.is_some() => break,
+            () = is_closing(&mut closes), if end.is_none() => {
+                end = Some(Instant::now() + LAST_READ);
                 continue;
             }
+            accepted = listener.accept() => accepted,
         };
         let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
@@ -120,11 +120,11 @@ async fn accept(
 }
 
 async fn greet(client: Client, stream: TcpStream, closes: watch::Receiver<bool>) -> io::Result<()> {
-    let Some((serving, index)) = client.serving() else {
+    let Some((plan, index)) = client.plan() else {
         return Ok(());
     };
-    let protocol = serving.plan.listeners[index].protocol.clone();
-    drop(serving);
+    let protocol = plan.listeners[index].protocol.clone();
+    drop(plan);
     match protocol {
         Protocol::Dns => serve(&client, stream, closes).await,
         Protocol::Tls(config) => {
@@ -167,8 +167,8 @@ async fn answer_one(client: Arc<Client>, message: Vec<u8>) -> Option<Vec<u8>> {
 /// Who is at the other end, and what serves it.
 struct Client {
     shared: Arc<Shared>,
-    /// What was served here last.
-    last: ArcSwap<Serving>,
+    /// What was served here last. Without its sockets, which close when nobody has them any more.
+    last: ArcSwap<Plan>,
     /// The listener's address.
     listener: SocketAddr,
     remote: SocketAddr,
@@ -183,7 +183,7 @@ impl Client {
         listener: SocketAddr,
     ) -> io::Result<Self> {
         Ok(Self {
-            last: ArcSwap::new(shared.serving.load_full()),
+            last: ArcSwap::new(Arc::clone(&shared.serving.load().plan)),
             shared,
             listener,
             remote,
@@ -193,16 +193,16 @@ impl Client {
 
     /// What is served here, and the place of the listener. Where there is no listener any more, what
     /// has arrived is answered as before.
-    fn serving(&self) -> Option<(Arc<Serving>, usize)> {
-        let newest = self.shared.serving.load_full();
-        if let Some(index) = newest.plan.find(self.listener) {
+    fn plan(&self) -> Option<(Arc<Plan>, usize)> {
+        let newest = Arc::clone(&self.shared.serving.load().plan);
+        if let Some(index) = newest.find(self.listener) {
             if !Arc::ptr_eq(&newest, &self.last.load()) {
                 self.last.store(Arc::clone(&newest));
             }
             return Some((newest, index));
         }
         let last = self.last.load_full();
-        let index = last.plan.find(self.listener)?;
+        let index = last.find(self.listener)?;
         Some((last, index))
     }
 }
@@ -310,10 +310,9 @@ fn answer(
     slow_replies: &mpsc::Sender<Vec<u8>>,
     take: impl FnOnce(&[u8]),
 ) -> bool {
-    let Some((serving, index)) = client.serving() else {
+    let Some((plan, index)) = client.plan() else {
         return false;
     };
-    let plan = &serving.plan;
     let listener = &plan.listeners[index];
     let peer = Peer {
         remote: client.remote,
@@ -323,8 +322,8 @@ fn answer(
         received: Instant::now(),
     };
     let slow = &client.shared.slow;
-    let at = (plan, index);
-    let recorder = &serving.stream_recorder;
+    let at = (&plan, index);
+    let recorder = Arc::clone(&client.shared.serving.load().stream_recorder);
     ROOM.with_borrow_mut(|room| {
         room.resize(MESSAGE_LEN_MAX, 0);
         let response = unless_panic(|| respond(message, peer, listener, &plan.log, scratch, room));
