@@ -87,7 +87,8 @@ impl Stage {
         }
     }
 
-    #[inline]
+    // Always: there are two callers, serving and tools, and serving must not pay for that.
+    #[inline(always)]
     fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
         match self {
             Self::Errors(_) | Self::Log(_) | Self::Clamp(_) => Step::Next,

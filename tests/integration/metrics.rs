@@ -7,7 +7,7 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use martlet_tests::dns::{Edns, Query};
-use martlet_tests::{Client, Martlet, Scrape, Setup, run_binary, wait_until};
+use martlet_tests::{Client, Martlet, Scrape, Setup, http_get, run_binary, wait_until};
 use tempfile::TempDir;
 
 use crate::fixtures::{cluster, manifest};
@@ -41,6 +41,37 @@ fn start() -> Martlet {
     Setup::new(&corefile.concat())
         .file("cluster.yaml", &manifest(&cluster()))
         .start()
+}
+
+/// What the status page draws is there to be drawn.
+#[test]
+fn the_status_page_knows_the_metrics() {
+    let corefile = ".:{PORT} {\n    prometheus :{PORT2}\n    cache\n    kubernetes cluster.local {\n        \
+                    manifests cluster.yaml\n    }\n    forward . 127.0.0.1:1\n}\n";
+    let martlet = Setup::new(corefile)
+        .file("cluster.yaml", &manifest(&cluster()))
+        .start();
+    let (head, page) = http_get(martlet.nth_port(2), "/");
+    assert!(head.contains("content-type: text/html"), "{head}");
+    let told = Scrape::of(martlet.nth_port(2));
+    let words = page.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names = words
+        .filter(|word| {
+            ["coredns_", "martlet_", "process_"]
+                .iter()
+                .any(|of| word.starts_with(of))
+        })
+        .collect::<std::collections::BTreeSet<_>>();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        // Some are counted from the first reply of an upstream on.
+        let is_there = told
+            .samples
+            .iter()
+            .any(|sample| sample.name.starts_with(name));
+        let comes_later = name.starts_with("coredns_proxy_request_duration");
+        assert!(is_there || comes_later, "{name}");
+    }
 }
 
 #[test]

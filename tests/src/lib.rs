@@ -29,5 +29,5 @@ pub use fake_api::{FakeApi, Gone, Recorded};
 pub use identity::Identity;
 pub use martlet::{Finished, Martlet, Setup, binary, run_binary};
 pub use process::{Process, wait_until};
-pub use scrape::{Sample, Scrape};
+pub use scrape::{Sample, Scrape, http_get};
 pub use upstream::{Asked, FORGED, Fault, TlsFront, Transport, Upstream, wild_address};

@@ -28,26 +28,32 @@ pub struct Sample {
     pub value: f64,
 }
 
+/// What an HTTP server on this port of 127.0.0.1 has at `path`: the head in lower case, and the
+/// body. Panics if it is not there.
+pub fn http_get(port: u16, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
+    let patience = Some(Duration::from_secs(10));
+    stream.set_read_timeout(patience).expect("not nothing");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("it answers");
+    let (head, body) = response.split_once("\r\n\r\n").expect("a whole response");
+    let head = head.to_lowercase();
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    (head, body.to_owned())
+}
+
 impl Scrape {
     /// Asks the server on this port of 127.0.0.1; panics when that does not work or the text is not
     /// what it should be.
     pub fn of(port: u16) -> Self {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
-        let patience = Some(Duration::from_secs(10));
-        stream.set_read_timeout(patience).expect("not nothing");
-        stream
-            .write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
-            .expect("it reads");
-        let mut response = String::new();
-        stream.read_to_string(&mut response).expect("it answers");
-        let (head, body) = response.split_once("\r\n\r\n").expect("a whole response");
-        let head = head.to_lowercase();
-        assert!(head.starts_with("http/1.1 200"), "{head}");
+        let (head, body) = http_get(port, "/metrics");
         assert!(
             head.contains("content-type: text/plain; version=0.0.4"),
             "{head}"
         );
-        Self::parse(body)
+        Self::parse(&body)
     }
 
     /// Reads the text format.

@@ -37,7 +37,8 @@ pub struct Cut<'n> {
 
 impl<'n> Cut<'n> {
     /// Reads the first `above` labels of `name`, right to left.
-    #[inline]
+    // Always: tools call it as well, and serving must not pay for that.
+    #[inline(always)]
     pub(super) fn new(above: usize, name: &'n FoldedName) -> Result<Self, Missing> {
         let label = |index| {
             let (octets, hash) = name.label_and_hash(index);
