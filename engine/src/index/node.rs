@@ -50,6 +50,8 @@ pub struct ServiceNode {
     /// (hash of the endpoint's name, its number over all slices), sorted.
     by_name: Box<[(u32, u32)]>,
     hidden: bool,
+    /// The bare name exists. Said here, so that an answer need not look at the slices.
+    exists: bool,
     /// An address stands in more than one place.
     repeats: bool,
     has_fqdn: bool,
@@ -142,7 +144,9 @@ impl ServiceNode {
             ServiceKind::Headless => false,
             ServiceKind::External(target) => target.is_none(),
         };
+        let exists = endpoint_count > 0 || !matches!(kind, ServiceKind::Headless);
         Self {
+            exists,
             kind,
             ports,
             slices,
@@ -196,11 +200,8 @@ impl ServiceNode {
     }
 
     /// Whether the bare name exists: a headless Service needs a ready endpoint for that.
-    pub fn exists(&self) -> bool {
-        match self.kind {
-            ServiceKind::Headless => self.slices.iter().any(|slice| !slice.addresses.is_empty()),
-            _ => true,
-        }
+    pub const fn exists(&self) -> bool {
+        self.exists
     }
 
     /// Visits what `selector` or `endpoint` stand for, in the order of the API, and returns how
