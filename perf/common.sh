@@ -7,7 +7,7 @@ perf_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$perf_dir")
 target=${CARGO_TARGET_DIR:-$root/target}
 # BINARIES=DIR: programs built elsewhere, instead of a release build.
-release=${BINARIES:-$target/release}
+release=$(realpath -m "${BINARIES:-$target/release}")
 
 say() { printf '%s\n' "$*" >&2; }
 
