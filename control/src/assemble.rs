@@ -290,16 +290,11 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
                         other: taken.as_str(),
                     });
                 }
-                let (wire, labels) = wire(zone);
+                let (wire, _) = wire(zone);
                 let stages = Arc::clone(&stages);
                 let mut scope = Scope::NONE;
                 scope.counted = directives.prometheus.is_some();
-                listener.blocks.push(Block {
-                    zone: wire,
-                    labels,
-                    stages,
-                    scope,
-                });
+                listener.blocks.push(Block::new(wire, stages, scope));
                 // CoreDNS answers other classes than IN as soon as one block could forward them.
                 listener.other_classes |= !directives.forward.is_empty();
             }

@@ -10,12 +10,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::direct::Direct;
 use crate::gathered::{Gathered, LookUp, Need};
 use crate::log::LogSink;
 use crate::metrics::{HttpsStatuses, Metrics, Observation, Plugin, Scope};
 use crate::plugins::{
     any, cache, errors, forward, kubernetes, loadbalance, local, log, loop_, whoami,
 };
+use crate::wire::name::count_labels;
 use crate::wire::query::HEADER_LEN;
 use crate::wire::{Edns, FoldedName, Message, Query, RType, Rcode, Reply};
 
@@ -54,7 +56,7 @@ pub enum Stage {
     /// Clamps TTLs.
     Clamp(Arc<cache::Cache>),
     /// Answers from the cluster's index.
-    Kubernetes(Box<kubernetes::Kubernetes>),
+    Kubernetes(Arc<kubernetes::Kubernetes>),
     /// Answers from replies of upstreams, and keeps them.
     Store(Arc<cache::Cache>),
     /// Notices queries that come back to their sender.
@@ -162,6 +164,21 @@ pub struct Block {
     pub stages: Arc<[Stage]>,
     /// Where its queries are counted.
     pub scope: Scope,
+    /// What the stages come to for most queries, if they do.
+    pub(crate) direct: Option<Direct>,
+}
+
+impl Block {
+    /// A block for `zone`, a lower-case wire name.
+    pub fn new(zone: Box<[u8]>, stages: Arc<[Stage]>, scope: Scope) -> Self {
+        Self {
+            labels: count_labels(&zone),
+            direct: Direct::new(&stages),
+            zone,
+            stages,
+            scope,
+        }
+    }
 }
 
 /// What carries queries to a listener.
@@ -193,7 +210,8 @@ pub struct Listener {
 impl Listener {
     /// The block for a name: the longest zone that it is in. DS records belong to the parent, so
     /// for them it is the shortest zone but the root (RFC 3658 §2.2.1.1, as CoreDNS reads it).
-    fn block(&self, name: &FoldedName, qtype: RType) -> Option<&Block> {
+    #[inline]
+    pub(crate) fn block(&self, name: &FoldedName, qtype: RType) -> Option<&Block> {
         let mut fitting = self
             .blocks
             .iter()

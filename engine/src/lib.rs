@@ -10,6 +10,7 @@
 
 pub mod chain;
 pub mod counters;
+mod direct;
 pub mod gathered;
 pub mod index;
 pub mod limits;

@@ -79,7 +79,7 @@ pub(super) fn stages(
     if let Some(kubernetes) = kubernetes {
         let index = keeper.index(cluster(kubernetes, &block.position)?);
         let own = own_addresses(hosts, interfaces);
-        stages.push(Stage::Kubernetes(Box::new(kubernetes_stage(
+        stages.push(Stage::Kubernetes(Arc::new(kubernetes_stage(
             kubernetes, index, own,
         ))));
     }

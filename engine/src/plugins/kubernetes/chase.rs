@@ -151,21 +151,18 @@ impl Chase<'_, '_> {
                 }
                 Ok(Parts::Service {
                     service,
-                    namespace,
                     selector,
                     endpoint,
                 }) => {
-                    kubernetes
-                        .index
-                        .service(service, namespace, |_, node, is_exposed| {
-                            if !is_exposed {
-                                return;
-                            }
-                            node.items(selector, endpoint, |item| match item.host {
-                                Host::Name(name) => leads.push(name.into()),
-                                Host::Ip(host) => hosts.push(host),
-                            });
+                    kubernetes.index.service(service, |_, node, is_exposed| {
+                        if !is_exposed {
+                            return;
+                        }
+                        node.items(selector, endpoint, |item| match item.host {
+                            Host::Name(name) => leads.push(name.into()),
+                            Host::Ip(host) => hosts.push(host),
                         });
+                    });
                 }
             }
         }
