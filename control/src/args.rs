@@ -47,6 +47,8 @@ pub struct ServeArgs {
     pub pid_file: Option<PathBuf>,
     /// `-quiet`: nothing is printed at the start.
     pub quiet: bool,
+    /// `-memory-limit`, or that of the control group: octets from which on caches give way.
+    pub memory_limit: Option<u64>,
     /// `-io`: how workers move datagrams.
     pub io: IoChoice,
 }
@@ -78,6 +80,11 @@ impl Args {
                 .expect("it has a default"),
             pid_file: matches.get_one::<PathBuf>("pidfile").cloned(),
             quiet: matches.get_flag("quiet"),
+            memory_limit: match matches.get_one::<u64>("memory-limit") {
+                Some(0) => None,
+                Some(mebibytes) => Some(mebibytes.saturating_mul(1 << 20)),
+                None => crate::memory::limit(),
+            },
             io: *matches.get_one("io").expect("it has a default"),
         }))
     }
@@ -124,6 +131,13 @@ pub fn command() -> Command {
                 .help("How workers move datagrams"),
         )
         .arg(
+            Arg::new("memory-limit")
+                .long("memory-limit")
+                .value_name("MIB")
+                .value_parser(value_parser!(u64))
+                .help("Memory near which caches shrink, 0 for none (default: the container's)"),
+        )
+        .arg(
             Arg::new("pidfile")
                 .long("pidfile")
                 .value_name("FILE")
@@ -167,6 +181,7 @@ mod tests {
             port: 53,
             pid_file: None,
             quiet: false,
+            memory_limit: crate::memory::limit(),
             io: IoChoice::Auto,
         };
         let cases = [

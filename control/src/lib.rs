@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod corefile;
 pub mod http;
 pub mod loops;
+pub mod memory;
 pub mod metrics;
 pub mod reload;
 pub mod run;
