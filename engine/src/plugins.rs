@@ -10,4 +10,5 @@ pub mod loadbalance;
 pub mod local;
 pub mod log;
 pub mod loop_;
+pub mod rewrite;
 pub mod whoami;

@@ -5,6 +5,7 @@ pub mod codes;
 pub mod message;
 pub mod name;
 pub mod query;
+pub mod record;
 pub mod reply;
 pub mod walk;
 
@@ -12,4 +13,5 @@ pub use codes::{Class, Flags, Opcode, RType, Rcode};
 pub use message::Message;
 pub use name::{FoldedName, label_hash};
 pub use query::{Edns, Query, QueryError};
+pub use record::{Answer, Record};
 pub use reply::{Reply, Section};

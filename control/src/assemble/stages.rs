@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use martlet_engine::chain::Stage;
 use martlet_engine::index::ClusterIndex;
-use martlet_engine::plugins::{cache, errors, forward, kubernetes, loadbalance, local, log};
+use martlet_engine::plugins::{
+    cache, errors, forward, kubernetes, loadbalance, local, log, rewrite,
+};
 
 use super::{AssembleError, Found, Interface, wire};
 use crate::cluster::feed::{Cluster, Source};
@@ -17,7 +19,7 @@ use crate::cluster::source::api::{Access, ApiLimits, ClientTls};
 use crate::cluster::store::StoreSettings;
 use crate::corefile::{
     Cache, Class, Directives, Fallthrough, Kubernetes, KubernetesSource, LoadBalance, Log, Loop,
-    PodMode, Position, Refresh, ServerBlock, Shuffle, Store, ZoneName,
+    PodMode, Position, Refresh, Rewrite, ServerBlock, Shuffle, Store, ZoneName,
 };
 use crate::loops::{self, Probe};
 use crate::weights::WeightFile;
@@ -42,6 +44,7 @@ pub(super) fn stages(
         local,
         any,
         loadbalance,
+        rewrite,
         cache,
         kubernetes,
         loop_,
@@ -72,6 +75,10 @@ pub(super) fn stages(
     }
     if let Some(loadbalance) = loadbalance {
         stages.push(balance(loadbalance, block, weights)?);
+    }
+    if !rewrite.is_empty() {
+        let rules = rewrite.iter().map(|Rewrite(rule)| rule.clone()).collect();
+        stages.push(Stage::Rewrite(Arc::new(rewrite::Rewrite { rules })));
     }
     if let Some(cache) = &cache {
         stages.push(Stage::Clamp(Arc::clone(cache)));

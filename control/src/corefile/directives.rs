@@ -23,6 +23,7 @@ use self::loop_::Loop;
 use self::prometheus::Prometheus;
 use self::ready::Ready;
 use self::reload::Reload;
+use self::rewrite::Rewrite;
 use self::root::Root;
 use self::tls::Tls;
 use self::whoami::Whoami;
@@ -43,6 +44,7 @@ pub mod prometheus;
 mod proxy;
 pub mod ready;
 pub mod reload;
+pub mod rewrite;
 pub mod root;
 #[cfg(test)]
 mod testing;
@@ -100,6 +102,8 @@ pub struct Directives {
     pub any: Option<Any>,
     /// `loadbalance`: the order of addresses in answers.
     pub loadbalance: Option<LoadBalance>,
+    /// `rewrite`: the rules, in this order.
+    pub rewrite: Vec<Rewrite>,
     /// `cache`.
     pub cache: Option<Cache>,
     /// `tls`: the certificate of this server.
@@ -150,6 +154,7 @@ impl Directives {
             Local::NAME => once(&mut self.local, directive, all, context),
             Any::NAME => once(&mut self.any, directive, all, context),
             LoadBalance::NAME => once(&mut self.loadbalance, directive, all, context),
+            Rewrite::NAME => many(&mut self.rewrite, directive, context),
             Cache::NAME => once(&mut self.cache, directive, all, context),
             Tls::NAME => once(&mut self.tls, directive, all, context),
             Kubernetes::NAME => once(&mut self.kubernetes, directive, all, context),
@@ -173,6 +178,7 @@ impl Directives {
             (Local::NAME, self.local.is_some()),
             (Any::NAME, self.any.is_some()),
             (LoadBalance::NAME, self.loadbalance.is_some()),
+            (Rewrite::NAME, !self.rewrite.is_empty()),
             (Cache::NAME, self.cache.is_some()),
             (Kubernetes::NAME, self.kubernetes.is_some()),
             (Loop::NAME, self.loop_.is_some()),
@@ -349,7 +355,7 @@ pub(super) const ORDER: [(&str, bool); 60] = [
     ("chaos", false),
     ("loadbalance", true),
     ("tsig", false),
-    ("rewrite", false),
+    ("rewrite", true),
     ("autopath", false),
     ("acl", false),
     ("cache", true),

@@ -248,7 +248,6 @@ fn refuses_bad_blocks() {
 #[test]
 fn names_what_is_not_a_directive() {
     for (name, expected) in [
-        ("rewrite", "`rewrite` is not supported yet"),
         ("quic", "`quic` is not supported yet"),
         ("k8s_external", "`k8s_external` is not supported yet"),
         ("snapshot", "`snapshot` is not supported yet"),

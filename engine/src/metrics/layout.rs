@@ -85,11 +85,39 @@ pub enum Plugin {
     Forward,
     /// `whoami`.
     Whoami,
+    /// `hosts`.
+    Hosts,
+    /// `template`.
+    Template,
+    /// `acl`.
+    Acl,
+    /// `rewrite`.
+    Rewrite,
+    /// `minimal`.
+    Minimal,
+    /// `chaos`.
+    Chaos,
+    /// `autopath`.
+    Autopath,
+    /// `dns64`.
+    Dns64,
+    /// `erratic`.
+    Erratic,
+    /// `no_aaaa`.
+    NoAaaa,
+    /// `file`.
+    File,
+    /// `header`.
+    Header,
+    /// `nsid`.
+    Nsid,
+    /// `k8s_external`.
+    K8sExternal,
 }
 
 impl Plugin {
     /// All of them, each at its own place.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 25] = [
         Self::None,
         Self::Errors,
         Self::Log,
@@ -101,6 +129,20 @@ impl Plugin {
         Self::Loop,
         Self::Forward,
         Self::Whoami,
+        Self::Hosts,
+        Self::Template,
+        Self::Acl,
+        Self::Rewrite,
+        Self::Minimal,
+        Self::Chaos,
+        Self::Autopath,
+        Self::Dns64,
+        Self::Erratic,
+        Self::NoAaaa,
+        Self::File,
+        Self::Header,
+        Self::Nsid,
+        Self::K8sExternal,
     ];
 
     /// The plugin's name; empty for the server itself.
@@ -117,6 +159,20 @@ impl Plugin {
             Self::Loop => "loop",
             Self::Forward => "forward",
             Self::Whoami => "whoami",
+            Self::Hosts => "hosts",
+            Self::Template => "template",
+            Self::Acl => "acl",
+            Self::Rewrite => "rewrite",
+            Self::Minimal => "minimal",
+            Self::Chaos => "chaos",
+            Self::Autopath => "autopath",
+            Self::Dns64 => "dns64",
+            Self::Erratic => "erratic",
+            Self::NoAaaa => "no_aaaa",
+            Self::File => "file",
+            Self::Header => "header",
+            Self::Nsid => "nsid",
+            Self::K8sExternal => "k8s_external",
         }
     }
 }

@@ -27,6 +27,8 @@ const OPT_LEN: usize = 11;
 /// Options that CoreDNS sends back: NSID, EXPIRE, COOKIE, KEEPALIVE, PADDING. All others are left
 /// out of the reply.
 const ECHOED_OPTIONS: [u16; 5] = [3, 9, 10, 11, 12];
+/// The payload size in an OPT that answers none, as in CoreDNS.
+const OWN_PAYLOAD_SIZE: u16 = 4_096;
 /// The largest payload of a UDP datagram over IPv4.
 const DATAGRAM_LEN_MAX: usize = 65_507;
 /// The TTLs of no record at all.
@@ -67,6 +69,29 @@ pub struct Begun {
     remembered: usize,
 }
 
+/// EDNS that a stage put in the place of the client's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OwnEdns {
+    /// The payload size.
+    pub payload_size: u16,
+    /// DO and the bits after it.
+    pub flags: u16,
+    /// The options that are sent back.
+    pub options: Vec<u8>,
+}
+
+impl OwnEdns {
+    /// As if a client had sent it.
+    pub fn view(&self) -> Edns<'_> {
+        Edns {
+            payload_size: self.payload_size,
+            version: 0,
+            flags: self.flags,
+            options: &self.options,
+        }
+    }
+}
+
 /// A reply under construction.
 pub struct Reply<'b> {
     buf: &'b mut [u8],
@@ -84,6 +109,8 @@ pub struct Reply<'b> {
     truncated: bool,
     /// Flags and options of an upstream's OPT, which go to the client instead of its own.
     upstream_opt: Option<(u16, Box<[u8]>)>,
+    /// What is answered instead of the client's own EDNS: payload size, flags and options.
+    edns: Option<Box<OwnEdns>>,
     /// Smallest and largest TTL of the records so far.
     ttls: (u32, u32),
     /// Starts of labels written in full after the question, for compression.
@@ -129,6 +156,7 @@ impl<'b> Reply<'b> {
             flags,
             first_flags: flags,
             upstream_opt: None,
+            edns: None,
             rcode: Rcode::NOERROR,
             truncated: false,
             ttls: NO_TTLS,
@@ -263,6 +291,35 @@ impl<'b> Reply<'b> {
         self.set_flags(message.flags());
         self.rcode = message.rcode();
         self.append(&message.octets()[message.records_at()..], message.counts());
+    }
+
+    /// Gives the reply an OPT of its own, with these flags and options; it is sent to clients
+    /// without EDNS as well. Before any record.
+    pub fn set_opt(&mut self, flags: u16, options: Box<[u8]>) {
+        self.limit = self.limit.saturating_sub(OPT_LEN + options.len());
+        self.upstream_opt = Some((flags, options));
+    }
+
+    /// Takes away the flags and options that an upstream or [`Self::set_opt`] gave it.
+    pub fn take_opt(&mut self) -> Option<(u16, Box<[u8]>)> {
+        let opt = self.upstream_opt.take();
+        self.limit += opt
+            .as_ref()
+            .map_or(0, |(_, options)| OPT_LEN + options.len());
+        self.limit = self.limit.min(self.buf.len());
+        opt
+    }
+
+    /// Answers this EDNS instead of the client's. Before any record.
+    pub fn set_edns(&mut self, edns: OwnEdns, stream: bool) {
+        let size = if stream {
+            MESSAGE_LEN_MAX
+        } else {
+            usize::from(edns.payload_size).clamp(PAYLOAD_SIZE_MIN, DATAGRAM_LEN_MAX)
+        };
+        let opt_len = OPT_LEN + edns.options.len();
+        self.limit = size.saturating_sub(opt_len).min(self.buf.len());
+        self.edns = Some(Box::new(edns));
     }
 
     /// Leaves out the upstream's options that [`Self::adopt`] took over.
@@ -404,9 +461,12 @@ impl<'b> Reply<'b> {
     /// Writes the OPT and the header; returns the length of the message.
     pub fn finish(mut self, edns: Option<&Edns<'_>>) -> usize {
         let mut additionals = self.counts[Section::Additional as usize];
-        if let Some(edns) = edns {
+        if self.edns.is_some() || edns.is_none() && self.upstream_opt.is_some() {
             additionals += 1;
-            self.put_opt(edns);
+            self.put_own_opt();
+        } else if let Some(edns) = edns {
+            additionals += 1;
+            self.put_opt(edns, echoes);
         }
         let [answers, authorities, _] = self.counts;
         let words = [self.flags().0, 1, answers, authorities, additionals];
@@ -417,9 +477,22 @@ impl<'b> Reply<'b> {
         self.len
     }
 
+    #[cold]
+    fn put_own_opt(&mut self) {
+        let edns = self.edns.take().unwrap_or_else(|| {
+            // The client has no EDNS, the reply has.
+            Box::new(OwnEdns {
+                payload_size: OWN_PAYLOAD_SIZE,
+                flags: Edns::DO,
+                options: Vec::new(),
+            })
+        });
+        self.put_opt(&edns.view(), |_| true);
+    }
+
     /// Version 0, the client's size, DO and the seven bits after it, the options that CoreDNS
     /// echoes; BADVERS carries size 0 and neither flags nor options.
-    fn put_opt(&mut self, edns: &Edns<'_>) {
+    fn put_opt(&mut self, edns: &Edns<'_>, echoes: impl Fn(u16) -> bool) {
         let bad_version = self.rcode == Rcode::BADVERS;
         let upstream = self.upstream_opt.take();
         let (size, flags) = match &upstream {
@@ -453,7 +526,7 @@ impl<'b> Reply<'b> {
             self.put(options);
         } else if !bad_version {
             for (code, option) in options(edns.options) {
-                if ECHOED_OPTIONS.contains(&code) {
+                if echoes(code) {
                     self.put(option);
                 }
             }
@@ -474,12 +547,17 @@ impl Query<'_> {
     }
 }
 
+/// Whether an option of the client's is sent back.
+pub fn echoes(code: u16) -> bool {
+    ECHOED_OPTIONS.contains(&code)
+}
+
 /// Octets of the OPT that answers `edns`.
 fn opt_len(edns: &Edns<'_>) -> usize {
     if edns.options.is_empty() {
         return OPT_LEN;
     }
-    let echoed = options(edns.options).filter(|(code, _)| ECHOED_OPTIONS.contains(code));
+    let echoed = options(edns.options).filter(|(code, _)| echoes(*code));
     OPT_LEN + echoed.map(|(_, option)| option.len()).sum::<usize>()
 }
 
