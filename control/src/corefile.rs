@@ -32,6 +32,7 @@ pub use self::directives::forward::{
     Destination, Forward, HealthCheck, Policy, Transport, Upstream,
 };
 pub use self::directives::health::Health;
+pub use self::directives::hosts::Hosts;
 pub use self::directives::kubernetes::{
     ClientTls, Fallthrough, Kubernetes, KubernetesSource, PodMode,
 };

@@ -156,9 +156,9 @@ fn serve_metrics(
 }
 
 fn tasks(assembled: &mut Assembled) -> Vec<Task> {
-    let weights = assembled.weights.drain(..);
-    let weights = weights.map(|file| Task::spawn(file.watch()));
+    let watches = assembled.watches.drain(..);
+    let watches = watches.map(Task::spawn);
     let loops = assembled.loops.drain(..);
     let loops = loops.map(|probe| Task::spawn(loops::watch(probe)));
-    weights.chain(loops).collect()
+    watches.chain(loops).collect()
 }

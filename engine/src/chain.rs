@@ -14,7 +14,7 @@ use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
 use crate::metrics::{HttpsStatuses, Metrics, Observation, Plugin, Scope};
 use crate::plugins::{
-    any, cache, errors, forward, kubernetes, loadbalance, local, log, loop_, rewrite, whoami,
+    any, cache, errors, forward, hosts, kubernetes, loadbalance, local, log, loop_, rewrite, whoami,
 };
 use crate::wire::{FoldedName, Message, Query, RType, Rcode, Reply};
 
@@ -56,6 +56,8 @@ pub enum Stage {
     Rewrite(Arc<rewrite::Rewrite>),
     /// Clamps TTLs.
     Clamp(Arc<cache::Cache>),
+    /// Answers from hosts files.
+    Hosts(Arc<hosts::Hosts>),
     /// Answers from the cluster's index.
     Kubernetes(Box<kubernetes::Kubernetes>),
     /// Answers from replies of upstreams, and keeps them.
@@ -66,6 +68,9 @@ pub enum Stage {
     Forward(forward::Forward),
     /// Tells clients their address.
     Whoami,
+    /// Does what a test wants.
+    #[cfg(test)]
+    Fixed(fn(&mut Context<'_>, &mut Reply<'_>) -> Step),
     /// Panics at some names, to show what becomes of that.
     #[cfg(test)]
     Panic,
@@ -82,12 +87,13 @@ impl Stage {
             Self::LoadBalance | Self::OrderAddresses(_) => Plugin::LoadBalance,
             Self::Rewrite(_) => Plugin::Rewrite,
             Self::Clamp(_) | Self::Store(_) => Plugin::Cache,
+            Self::Hosts(_) => Plugin::Hosts,
             Self::Kubernetes(_) => Plugin::Kubernetes,
             Self::Loop(_) => Plugin::Loop,
             Self::Forward(_) => Plugin::Forward,
             Self::Whoami => Plugin::Whoami,
             #[cfg(test)]
-            Self::Panic => Plugin::None,
+            Self::Panic | Self::Fixed(_) => Plugin::None,
         }
     }
 
@@ -106,9 +112,12 @@ impl Stage {
             Self::Local(local) => local.query(context, reply),
             Self::Rewrite(rewrite) => rewrite.query(context),
             Self::Any => any::query(context, reply),
+            Self::Hosts(hosts) => hosts.query(context, reply),
             Self::Kubernetes(kubernetes) => kubernetes.query(context, reply),
             Self::Forward(forward) => forward.query(context, reply),
             Self::Whoami => whoami::query(context, reply),
+            #[cfg(test)]
+            Self::Fixed(act) => act(context, reply),
             #[cfg(test)]
             Self::Panic => {
                 let name = context.name.wire();
@@ -161,12 +170,13 @@ impl Stage {
             Self::Local(_)
             | Self::Any
             | Self::Rewrite(_)
+            | Self::Hosts(_)
             | Self::Kubernetes(_)
             | Self::Loop(_)
             | Self::Forward(_)
             | Self::Whoami => {}
             #[cfg(test)]
-            Self::Panic => {}
+            Self::Panic | Self::Fixed(_) => {}
         }
     }
 }

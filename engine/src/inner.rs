@@ -9,6 +9,7 @@ use crate::chain::{Context, Outcome, Stage, Step};
 use crate::gathered::{LookUp, Need};
 use crate::limits::{MESSAGE_LEN_MAX, NESTING_MAX};
 use crate::wire::message::compose;
+use crate::wire::reply::Owner;
 use crate::wire::{Answer, Class, Edns, FoldedName, Query, RType, Rcode, Reply};
 
 thread_local! {
@@ -100,6 +101,15 @@ impl Context<'_> {
             stage.response(self, step, reply);
         }
         step
+    }
+
+    /// The question's name as CoreDNS's plugins write it that know names in lower case only.
+    pub(crate) fn plain_owner(&self) -> Owner<'_> {
+        if self.query.name_as_sent() == self.name.wire() {
+            Owner::Question
+        } else {
+            Owner::Name(self.name.wire())
+        }
     }
 
     /// The client's query with another name and type.

@@ -5,10 +5,14 @@ pub mod any;
 pub mod cache;
 pub mod errors;
 pub mod forward;
+pub mod hosts;
 pub mod kubernetes;
 pub mod loadbalance;
 pub mod local;
 pub mod log;
 pub mod loop_;
 pub mod rewrite;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod whoami;
+pub mod zones;

@@ -7,6 +7,7 @@ pub mod name;
 pub mod query;
 pub mod record;
 pub mod reply;
+pub mod text;
 pub mod walk;
 
 pub use codes::{Class, Flags, Opcode, RType, Rcode};

@@ -1,5 +1,7 @@
 //! From the directives of one server block to its stages and its cluster.
 
+mod answering;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use martlet_engine::plugins::{
     cache, errors, forward, kubernetes, loadbalance, local, log, rewrite,
 };
 
-use super::{AssembleError, Found, Interface, wire};
+use super::{AssembleError, Found, Interface, Watch, wire};
 use crate::cluster::feed::{Cluster, Source};
 use crate::cluster::selector::Selector;
 use crate::cluster::snapshot::Snapshot;
@@ -34,7 +36,7 @@ pub(super) fn stages(
 ) -> Result<Arc<[Stage]>, AssembleError> {
     let Found {
         keeper,
-        weights,
+        watches,
         loops,
     } = found;
     let Directives {
@@ -46,6 +48,7 @@ pub(super) fn stages(
         loadbalance,
         rewrite,
         cache,
+        hosts: hosts_file,
         kubernetes,
         loop_,
         forward,
@@ -74,7 +77,7 @@ pub(super) fn stages(
         stages.push(Stage::Any);
     }
     if let Some(loadbalance) = loadbalance {
-        stages.push(balance(loadbalance, block, weights)?);
+        stages.push(balance(loadbalance, block, watches)?);
     }
     if !rewrite.is_empty() {
         let rules = rewrite.iter().map(|Rewrite(rule)| rule.clone()).collect();
@@ -82,6 +85,9 @@ pub(super) fn stages(
     }
     if let Some(cache) = &cache {
         stages.push(Stage::Clamp(Arc::clone(cache)));
+    }
+    if let Some(hosts) = hosts_file {
+        stages.push(answering::hosts(hosts, watches));
     }
     if let Some(kubernetes) = kubernetes {
         let index = keeper.index(cluster(kubernetes, &block.position)?);
@@ -126,7 +132,7 @@ pub(super) fn stages(
 fn balance(
     directive: &LoadBalance,
     block: &ServerBlock,
-    files: &mut Vec<WeightFile>,
+    watches: &mut Vec<Watch>,
 ) -> Result<Stage, AssembleError> {
     let order = match &directive.shuffle {
         Shuffle::Random if directive.prefer.is_empty() => return Ok(Stage::LoadBalance),
@@ -138,7 +144,7 @@ fn balance(
                     source: Box::new(source),
                 })?;
             let weights = file.weights();
-            files.push(file);
+            watches.push(Box::pin(file.watch()));
             loadbalance::Order::Weights(weights)
         }
     };

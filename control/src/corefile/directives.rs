@@ -15,6 +15,7 @@ use self::debug::Debug;
 use self::errors::Errors;
 use self::forward::Forward;
 use self::health::Health;
+use self::hosts::Hosts;
 use self::kubernetes::Kubernetes;
 use self::loadbalance::LoadBalance;
 use self::local::Local;
@@ -35,6 +36,7 @@ pub mod debug;
 pub mod errors;
 pub mod forward;
 pub mod health;
+pub mod hosts;
 pub mod kubernetes;
 pub mod loadbalance;
 pub mod local;
@@ -108,6 +110,8 @@ pub struct Directives {
     pub cache: Option<Cache>,
     /// `tls`: the certificate of this server.
     pub tls: Option<Tls>,
+    /// `hosts`.
+    pub hosts: Option<Hosts>,
     /// `kubernetes`.
     pub kubernetes: Option<Kubernetes>,
     /// `loop`: detection of forwarding loops.
@@ -157,6 +161,7 @@ impl Directives {
             Rewrite::NAME => many(&mut self.rewrite, directive, context),
             Cache::NAME => once(&mut self.cache, directive, all, context),
             Tls::NAME => once(&mut self.tls, directive, all, context),
+            Hosts::NAME => once(&mut self.hosts, directive, all, context),
             Kubernetes::NAME => once(&mut self.kubernetes, directive, all, context),
             Loop::NAME => once(&mut self.loop_, directive, all, context),
             Forward::NAME => many(&mut self.forward, directive, context),
@@ -180,6 +185,7 @@ impl Directives {
             (LoadBalance::NAME, self.loadbalance.is_some()),
             (Rewrite::NAME, !self.rewrite.is_empty()),
             (Cache::NAME, self.cache.is_some()),
+            (Hosts::NAME, self.hosts.is_some()),
             (Kubernetes::NAME, self.kubernetes.is_some()),
             (Loop::NAME, self.loop_.is_some()),
             (Forward::NAME, !self.forward.is_empty()),
@@ -365,7 +371,7 @@ pub(super) const ORDER: [(&str, bool); 60] = [
     ("minimal", false),
     ("template", false),
     ("transfer", false),
-    ("hosts", false),
+    ("hosts", true),
     ("route53", false),
     ("azure", false),
     ("clouddns", false),

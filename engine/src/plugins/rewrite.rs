@@ -187,3 +187,6 @@ impl Action {
         Some(true)
     }
 }
+
+#[cfg(test)]
+mod tests;
