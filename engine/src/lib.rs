@@ -20,6 +20,7 @@ pub mod net;
 pub mod pattern;
 pub mod plugins;
 pub mod respond;
+pub mod script;
 pub mod server;
 pub mod slow;
 pub mod sys;
