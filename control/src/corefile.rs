@@ -45,6 +45,7 @@ pub use self::directives::ready::{Monitor, Ready};
 pub use self::directives::reload::Reload;
 pub use self::directives::rewrite::Rewrite;
 pub use self::directives::root::Root;
+pub use self::directives::template::Template;
 pub use self::directives::tls::{ClientAuth, ServerTls, Tls};
 pub use self::directives::whoami::Whoami;
 use self::error::Findings;

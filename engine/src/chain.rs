@@ -14,7 +14,8 @@ use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
 use crate::metrics::{HttpsStatuses, Metrics, Observation, Plugin, Scope};
 use crate::plugins::{
-    any, cache, errors, forward, hosts, kubernetes, loadbalance, local, log, loop_, rewrite, whoami,
+    any, cache, errors, forward, hosts, kubernetes, loadbalance, local, log, loop_, rewrite,
+    template, whoami,
 };
 use crate::wire::{FoldedName, Message, Query, RType, Rcode, Reply};
 
@@ -56,6 +57,8 @@ pub enum Stage {
     Rewrite(Arc<rewrite::Rewrite>),
     /// Clamps TTLs.
     Clamp(Arc<cache::Cache>),
+    /// Answers from the question.
+    Templates(Arc<template::Templates>),
     /// Answers from hosts files.
     Hosts(Arc<hosts::Hosts>),
     /// Answers from the cluster's index.
@@ -87,6 +90,7 @@ impl Stage {
             Self::LoadBalance | Self::OrderAddresses(_) => Plugin::LoadBalance,
             Self::Rewrite(_) => Plugin::Rewrite,
             Self::Clamp(_) | Self::Store(_) => Plugin::Cache,
+            Self::Templates(_) => Plugin::Template,
             Self::Hosts(_) => Plugin::Hosts,
             Self::Kubernetes(_) => Plugin::Kubernetes,
             Self::Loop(_) => Plugin::Loop,
@@ -112,6 +116,7 @@ impl Stage {
             Self::Local(local) => local.query(context, reply),
             Self::Rewrite(rewrite) => rewrite.query(context),
             Self::Any => any::query(context, reply),
+            Self::Templates(templates) => templates.query(context, reply),
             Self::Hosts(hosts) => hosts.query(context, reply),
             Self::Kubernetes(kubernetes) => kubernetes.query(context, reply),
             Self::Forward(forward) => forward.query(context, reply),
@@ -170,6 +175,7 @@ impl Stage {
             Self::Local(_)
             | Self::Any
             | Self::Rewrite(_)
+            | Self::Templates(_)
             | Self::Hosts(_)
             | Self::Kubernetes(_)
             | Self::Loop(_)

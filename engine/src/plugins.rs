@@ -12,6 +12,8 @@ pub mod local;
 pub mod log;
 pub mod loop_;
 pub mod rewrite;
+pub mod surroundings;
+pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod whoami;

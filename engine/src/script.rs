@@ -73,10 +73,16 @@ impl Value {
     pub fn at(&self, index: &Self) -> Option<Self> {
         match (self, index) {
             (Self::List(values), Self::Int(at)) => {
-                let at = if *at < 0 { *at + values.len() as i64 } else { *at };
+                let at = if *at < 0 {
+                    *at + values.len() as i64
+                } else {
+                    *at
+                };
                 values.get(usize::try_from(at).ok()?).cloned()
             }
-            (Self::Map(values), Self::Str(name)) => Some(values.get(name).cloned().unwrap_or_default()),
+            (Self::Map(values), Self::Str(name)) => {
+                Some(values.get(name).cloned().unwrap_or_default())
+            }
             (Self::Str(text), Self::Int(at)) => {
                 let octet = text.as_bytes().get(usize::try_from(*at).ok()?)?;
                 Some(Self::Int(i64::from(*octet)))

@@ -48,6 +48,7 @@ pub(super) fn stages(
         loadbalance,
         rewrite,
         cache,
+        template,
         hosts: hosts_file,
         kubernetes,
         loop_,
@@ -85,6 +86,9 @@ pub(super) fn stages(
     }
     if let Some(cache) = &cache {
         stages.push(Stage::Clamp(Arc::clone(cache)));
+    }
+    if !template.is_empty() {
+        stages.push(answering::templates(template));
     }
     if let Some(hosts) = hosts_file {
         stages.push(answering::hosts(hosts, watches));

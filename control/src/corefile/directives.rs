@@ -26,6 +26,7 @@ use self::ready::Ready;
 use self::reload::Reload;
 use self::rewrite::Rewrite;
 use self::root::Root;
+use self::template::Template;
 use self::tls::Tls;
 use self::whoami::Whoami;
 
@@ -48,6 +49,7 @@ pub mod ready;
 pub mod reload;
 pub mod rewrite;
 pub mod root;
+pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod tls;
@@ -110,6 +112,8 @@ pub struct Directives {
     pub cache: Option<Cache>,
     /// `tls`: the certificate of this server.
     pub tls: Option<Tls>,
+    /// `template`: the rules, in this order.
+    pub template: Vec<Template>,
     /// `hosts`.
     pub hosts: Option<Hosts>,
     /// `kubernetes`.
@@ -161,6 +165,7 @@ impl Directives {
             Rewrite::NAME => many(&mut self.rewrite, directive, context),
             Cache::NAME => once(&mut self.cache, directive, all, context),
             Tls::NAME => once(&mut self.tls, directive, all, context),
+            Template::NAME => many(&mut self.template, directive, context),
             Hosts::NAME => once(&mut self.hosts, directive, all, context),
             Kubernetes::NAME => once(&mut self.kubernetes, directive, all, context),
             Loop::NAME => once(&mut self.loop_, directive, all, context),
@@ -185,6 +190,7 @@ impl Directives {
             (LoadBalance::NAME, self.loadbalance.is_some()),
             (Rewrite::NAME, !self.rewrite.is_empty()),
             (Cache::NAME, self.cache.is_some()),
+            (Template::NAME, !self.template.is_empty()),
             (Hosts::NAME, self.hosts.is_some()),
             (Kubernetes::NAME, self.kubernetes.is_some()),
             (Loop::NAME, self.loop_.is_some()),
@@ -369,7 +375,7 @@ pub(super) const ORDER: [(&str, bool); 60] = [
     ("dnssec", false),
     ("tls", true),
     ("minimal", false),
-    ("template", false),
+    ("template", true),
     ("transfer", false),
     ("hosts", true),
     ("route53", false),

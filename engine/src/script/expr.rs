@@ -358,7 +358,9 @@ impl Node {
             Self::Index(of, at) => {
                 let (of, at) = (of.evaluate(outside)?, at.evaluate(outside)?);
                 let found = of.at(&at);
-                found.ok_or_else(|| ScriptError(format!("there is no `{at}` in {}", of.type_name())))?
+                found.ok_or_else(|| {
+                    ScriptError(format!("there is no `{at}` in {}", of.type_name()))
+                })?
             }
             Self::Not(node) => Value::Bool(!node.truth(outside)?),
             Self::Negative(node) => match node.evaluate(outside)? {
@@ -372,16 +374,22 @@ impl Node {
             Self::Binary(Operator::And, left, right) => {
                 Value::Bool(left.truth(outside)? && right.truth(outside)?)
             }
-            Self::Binary(operator, left, right) => {
-                binary(*operator, &left.evaluate(outside)?, &right.evaluate(outside)?)?
-            }
+            Self::Binary(operator, left, right) => binary(
+                *operator,
+                &left.evaluate(outside)?,
+                &right.evaluate(outside)?,
+            )?,
             Self::Matches(left, pattern) => match left.evaluate(outside)? {
                 Value::Str(text) => Value::Bool(pattern.is_match(&text)),
                 other => return ScriptError::new(format!("matches with {}", other.type_name())),
             },
             Self::If(nodes) => {
                 let [condition, then, otherwise] = &**nodes;
-                let chosen = if condition.truth(outside)? { then } else { otherwise };
+                let chosen = if condition.truth(outside)? {
+                    then
+                } else {
+                    otherwise
+                };
                 chosen.evaluate(outside)?
             }
         })
@@ -407,9 +415,8 @@ fn binary(operator: Operator, left: &Value, right: &Value) -> Result<Value, Scri
         (Value::Str(left), Value::Str(right)) => Ok((&**left, &**right)),
         _ => Err(bad()),
     };
-    let is_equal = |one: &Value, other: &Value| {
-        one == other || one.compare(other) == Some(Ordering::Equal)
-    };
+    let is_equal =
+        |one: &Value, other: &Value| one == other || one.compare(other) == Some(Ordering::Equal);
     let is_in = || match (left, right) {
         (value, Value::List(values)) => Ok(values.iter().any(|known| is_equal(known, value))),
         (Value::Str(name), Value::Map(values)) => Ok(values.contains_key(name)),
@@ -427,7 +434,9 @@ fn binary(operator: Operator, left: &Value, right: &Value) -> Result<Value, Scri
         O::Contains => texts().map(|(left, right)| left.contains(right))?,
         O::StartsWith => texts().map(|(left, right)| left.starts_with(right))?,
         O::EndsWith => texts().map(|(left, right)| left.ends_with(right))?,
-        O::Add if let Ok((left, right)) = texts() => return Ok(Value::Str(format!("{left}{right}"))),
+        O::Add if let Ok((left, right)) = texts() => {
+            return Ok(Value::Str(format!("{left}{right}")));
+        }
         O::Add | O::Subtract | O::Multiply | O::Divide | O::Remainder => {
             return calculate(operator, left, right).ok_or_else(bad);
         }

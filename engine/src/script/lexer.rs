@@ -60,7 +60,9 @@ pub fn tokens(text: &str) -> Result<Vec<Token>, ScriptError> {
             let (text, len) = quoted(rest, first)?;
             tokens.push(Token::Literal(Value::Str(text)));
             rest = &rest[len..];
-        } else if first == '.' && rest[1..].starts_with(|next: char| next == '_' || next.is_alphabetic()) {
+        } else if first == '.'
+            && rest[1..].starts_with(|next: char| next == '_' || next.is_alphabetic())
+        {
             let len = 1 + name_len(&rest[1..]);
             tokens.push(Token::Field(rest[1..len].to_owned()));
             rest = &rest[len..];

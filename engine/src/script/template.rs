@@ -137,7 +137,11 @@ impl Run<'_> {
             }
             Node::If(pipe, then, otherwise) => {
                 let scope = self.variables.len();
-                let chosen = if self.pipe(pipe)?.is_truthy() { then } else { otherwise };
+                let chosen = if self.pipe(pipe)?.is_truthy() {
+                    then
+                } else {
+                    otherwise
+                };
                 self.nodes(chosen)?;
                 self.variables.truncate(scope);
             }
@@ -161,7 +165,9 @@ impl Run<'_> {
                     }
                     Value::Map(values) => {
                         let entries = values.into_iter();
-                        entries.map(|(name, value)| (Value::Str(name), value)).collect()
+                        entries
+                            .map(|(name, value)| (Value::Str(name), value))
+                            .collect()
                     }
                     Value::Int(count) => (0..count.min(OUT_MAX as i64))
                         .map(|place| (Value::Int(place), Value::Int(place)))
@@ -199,7 +205,11 @@ impl Run<'_> {
         }
         let value = last.unwrap_or(Item::Value(Value::Nil));
         if let Some((name, is_new)) = &pipe.variable {
-            let known = self.variables.iter_mut().rev().find(|(known, _)| known == name);
+            let known = self
+                .variables
+                .iter_mut()
+                .rev()
+                .find(|(known, _)| known == name);
             match known {
                 Some((_, place)) if !is_new => *place = value.clone(),
                 _ => self.variables.push((name.clone(), value.clone())),
@@ -235,7 +245,10 @@ impl Run<'_> {
                 values.push(last.value()?);
             }
             let value = Item::Value(functions::call(name, &values)?);
-            return first.fields.iter().try_fold(value, |value, field| self.field(value, field));
+            return first
+                .fields
+                .iter()
+                .try_fold(value, |value, field| self.field(value, field));
         }
         // The one method that the data has, as if no plugin had anything to tell.
         if first.fields.last().is_some_and(|field| field == "Meta") {
@@ -259,7 +272,10 @@ impl Run<'_> {
             Base::Function(name) => Item::Value(functions::call(name, &[])?),
             Base::Paren(pipe) => self.pipe(pipe)?,
         };
-        operand.fields.iter().try_fold(base, |value, field| self.field(value, field))
+        operand
+            .fields
+            .iter()
+            .try_fold(base, |value, field| self.field(value, field))
     }
 
     fn field(&self, of: Item, name: &str) -> Result<Item, ScriptError> {
@@ -268,7 +284,11 @@ impl Run<'_> {
             Item::Value(Value::Map(mut values)) => {
                 // A map of texts gives the empty text for what it does not have.
                 let has_texts = values.values().all(|value| matches!(value, Value::Str(_)));
-                let missing = if has_texts { Value::str("") } else { Value::Nil };
+                let missing = if has_texts {
+                    Value::str("")
+                } else {
+                    Value::Nil
+                };
                 values.remove(name).unwrap_or(missing)
             }
             Item::Value(other) => {

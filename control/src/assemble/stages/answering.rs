@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use martlet_engine::chain::Stage;
-use martlet_engine::plugins::hosts;
 use martlet_engine::plugins::zones::Zones;
+use martlet_engine::plugins::{hosts, template};
 
 use super::super::{Watch, wire};
-use crate::corefile::{Fallthrough, Hosts, ZoneName};
+use crate::corefile::{Fallthrough, Hosts, Template, ZoneName};
 use crate::hosts::HostsFile;
 
 /// Zones as plugins look them up.
@@ -21,6 +21,24 @@ fn falls(fallthrough: &Fallthrough) -> Zones {
         Fallthrough::All => zones(&[ZoneName::root()]),
         Fallthrough::Zones(list) => zones(list),
     }
+}
+
+/// `template`.
+pub(super) fn templates(directives: &[Template]) -> Stage {
+    let rules = directives.iter().map(|directive| template::Rule {
+        class: directive.class,
+        rtype: directive.rtype,
+        zones: zones(&directive.zones),
+        patterns: directive.patterns.clone(),
+        variables: directive.variables.clone(),
+        conditions: directive.conditions.clone(),
+        sections: directive.sections.clone(),
+        rcode: directive.rcode,
+        extended_error: directive.extended_error.clone(),
+        fallthrough: falls(&directive.fallthrough),
+    });
+    let rules = rules.collect();
+    Stage::Templates(Arc::new(template::Templates { rules }))
 }
 
 /// `hosts`.

@@ -40,7 +40,10 @@ fn operators_bind_as_in_expr_lang() {
         ("3 not in [1, 2]", "true"),
         ("'A' in ['TXT', \"MX\"]", "false"),
         ("name() matches '^a\\\\.ex'", "true"),
-        ("name() contains 'example' and name() endsWith '.org.'", "true"),
+        (
+            "name() contains 'example' and name() endsWith '.org.'",
+            "true",
+        ),
         ("name() startsWith `b`", "false"),
         ("1 <= 2 ? 'yes' : 'no'", "yes"),
         ("twice(twice(2)) >= 8.0", "true"),
@@ -71,7 +74,10 @@ fn errors_are_told() {
         ("1 && true", "int in the place of a bool"),
         ("1 < 'a'", "Less does not go with int and string"),
         ("1 matches 'a'", "matches with int"),
-        ("name() matches name()", "`matches` needs its expression as a text in quotes"),
+        (
+            "name() matches name()",
+            "`matches` needs its expression as a text in quotes",
+        ),
         ("parts[2]", "there is no `2` in list"),
         ("twice('a')", "twice what?"),
     ] {

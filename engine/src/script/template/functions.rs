@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use crate::script::{ScriptError, Value};
 
 const KNOWN: [&str; 18] = [
-    "and", "or", "not", "len", "index", "slice", "print", "printf", "println", "eq", "ne", "lt", "le",
-    "gt", "ge", "parseInt", "html", "urlquery",
+    "and", "or", "not", "len", "index", "slice", "print", "printf", "println", "eq", "ne", "lt",
+    "le", "gt", "ge", "parseInt", "html", "urlquery",
 ];
 
 /// Whether there is a function of this name.
@@ -17,7 +17,11 @@ pub(super) fn is_known(name: &str) -> bool {
 /// Calls a function, other than `and` and `or`.
 pub(super) fn call(name: &str, values: &[Value]) -> Result<Value, ScriptError> {
     let bad = || {
-        let types = values.iter().map(Value::type_name).collect::<Vec<_>>().join(", ");
+        let types = values
+            .iter()
+            .map(Value::type_name)
+            .collect::<Vec<_>>()
+            .join(", ");
         ScriptError(format!("`{name}` cannot be applied to ({types})"))
     };
     let compare = |fits: fn(Ordering) -> bool| match values {
@@ -31,12 +35,14 @@ pub(super) fn call(name: &str, values: &[Value]) -> Result<Value, ScriptError> {
     let found = match (name, values) {
         ("not", [value]) => Some(Value::Bool(!value.is_truthy())),
         ("len", [value]) => value.len().map(|len| Value::Int(len as i64)),
-        ("index", [value, indexes @ ..]) => indexes
-            .iter()
-            .try_fold(value.clone(), |value, index| match index {
-                Value::Int(at) if *at < 0 => None,
-                index => value.at(index),
-            }),
+        ("index", [value, indexes @ ..]) => {
+            indexes
+                .iter()
+                .try_fold(value.clone(), |value, index| match index {
+                    Value::Int(at) if *at < 0 => None,
+                    index => value.at(index),
+                })
+        }
         ("slice", [value, bounds @ ..]) => slice(value, bounds),
         ("print", values) => {
             let mut text = String::new();
@@ -87,7 +93,9 @@ pub(super) fn call(name: &str, values: &[Value]) -> Result<Value, ScriptError> {
         )),
         ("urlquery", [value]) => {
             let text = value.to_string();
-            Some(Value::Str(form_urlencoded::byte_serialize(text.as_bytes()).collect()))
+            Some(Value::Str(
+                form_urlencoded::byte_serialize(text.as_bytes()).collect(),
+            ))
         }
         _ => None,
     };

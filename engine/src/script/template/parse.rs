@@ -45,7 +45,10 @@ fn segments(text: &str) -> Result<Vec<Segment>, ScriptError> {
         let before = if trims { before.trim_start() } else { before };
         let mut inside = after;
         let mut before = before;
-        if let Some(after) = inside.strip_prefix('-').filter(|after| after.starts_with(char::is_whitespace)) {
+        if let Some(after) = inside
+            .strip_prefix('-')
+            .filter(|after| after.starts_with(char::is_whitespace))
+        {
             (inside, before) = (after, before.trim_end());
         }
         if !before.is_empty() {
@@ -53,7 +56,9 @@ fn segments(text: &str) -> Result<Vec<Segment>, ScriptError> {
         }
         let is_comment = inside.trim_start().starts_with("/*");
         let len = if is_comment {
-            inside.find("*/").and_then(|at| Some(at + inside[at..].find("}}")?))
+            inside
+                .find("*/")
+                .and_then(|at| Some(at + inside[at..].find("}}")?))
         } else {
             action_len(inside)
         };
@@ -197,7 +202,10 @@ impl Parser {
     }
 
     fn pipe(&mut self, words: &[Token]) -> Result<Pipe, ScriptError> {
-        let solid = words.iter().enumerate().filter(|(_, word)| **word != Token::Space);
+        let solid = words
+            .iter()
+            .enumerate()
+            .filter(|(_, word)| **word != Token::Space);
         let mut solid = solid.take(2);
         let mut words = words;
         let mut variable = None;
