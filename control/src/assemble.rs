@@ -303,7 +303,8 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
                     scope,
                 });
                 // CoreDNS answers other classes than IN as soon as one block could forward them.
-                listener.other_classes |= !directives.forward.is_empty();
+                listener.other_classes |=
+                    !directives.forward.is_empty() || directives.chaos.is_some();
             }
         }
         if let Some(found) = &directives.health {

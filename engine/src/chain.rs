@@ -14,8 +14,8 @@ use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
 use crate::metrics::{HttpsStatuses, Metrics, Observation, Plugin, Scope};
 use crate::plugins::{
-    any, cache, errors, forward, hosts, kubernetes, loadbalance, local, log, loop_, rewrite,
-    template, whoami,
+    acl, any, bufsize, cache, chaos, errors, forward, header, hosts, kubernetes, loadbalance,
+    local, log, loop_, minimal, no_aaaa, nsid, rewrite, template, whoami, zones,
 };
 use crate::wire::{FoldedName, Message, Query, RType, Rcode, Reply};
 
@@ -41,6 +41,10 @@ pub enum Step {
 /// what these two methods let it.
 #[derive(Clone)]
 pub enum Stage {
+    /// Tells the server's identifier.
+    Nsid(Arc<[u8]>),
+    /// Limits payload sizes.
+    Bufsize(u16),
     /// Logs failures.
     Errors(errors::Errors),
     /// Logs queries.
@@ -49,20 +53,30 @@ pub enum Stage {
     Local(local::Local),
     /// Answers ANY with HINFO.
     Any,
+    /// Tells of the server, in class CH.
+    Chaos(Box<chaos::Chaos>),
     /// Rotates RRsets.
     LoadBalance,
     /// Puts some addresses first.
     OrderAddresses(Arc<loadbalance::Order>),
     /// Asks something else.
     Rewrite(Arc<rewrite::Rewrite>),
+    /// Says who may ask.
+    Acl(Arc<acl::Acl>),
     /// Clamps TTLs.
     Clamp(Arc<cache::Cache>),
+    /// Changes flags.
+    Header(header::Header),
+    /// Leaves out what answers do not need.
+    Minimal,
     /// Answers from the question.
     Templates(Arc<template::Templates>),
     /// Answers from hosts files.
     Hosts(Arc<hosts::Hosts>),
     /// Answers from the cluster's index.
     Kubernetes(Box<kubernetes::Kubernetes>),
+    /// Denies IPv6 addresses.
+    NoAaaa(Arc<zones::Zones>),
     /// Answers from replies of upstreams, and keeps them.
     Store(Arc<cache::Cache>),
     /// Notices queries that come back to their sender.
@@ -87,6 +101,13 @@ impl Stage {
             Self::Log(_) => Plugin::Log,
             Self::Local(_) => Plugin::Local,
             Self::Any => Plugin::Any,
+            Self::Nsid(_) => Plugin::Nsid,
+            Self::Bufsize(_) => Plugin::Bufsize,
+            Self::Chaos(_) => Plugin::Chaos,
+            Self::Acl(_) => Plugin::Acl,
+            Self::Header(_) => Plugin::Header,
+            Self::Minimal => Plugin::Minimal,
+            Self::NoAaaa(_) => Plugin::NoAaaa,
             Self::LoadBalance | Self::OrderAddresses(_) => Plugin::LoadBalance,
             Self::Rewrite(_) => Plugin::Rewrite,
             Self::Clamp(_) | Self::Store(_) => Plugin::Cache,
@@ -105,7 +126,14 @@ impl Stage {
     #[inline(always)]
     pub(crate) fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
         match self {
-            Self::Errors(_) | Self::Log(_) | Self::Clamp(_) => Step::Next,
+            Self::Errors(_) | Self::Log(_) | Self::Clamp(_) | Self::Nsid(_) | Self::Minimal => {
+                Step::Next
+            }
+            Self::Bufsize(max) => bufsize::query(*max, context, reply),
+            Self::Chaos(chaos) => chaos.query(context, reply),
+            Self::Acl(acl) => acl.query(context, reply),
+            Self::Header(header) => header.query(context, reply),
+            Self::NoAaaa(zones) => no_aaaa::query(zones, context, reply),
             Self::Store(cache) => cache.query(context, reply),
             Self::Loop(detector) => detector.query(context),
             Self::LoadBalance => {
@@ -172,8 +200,15 @@ impl Stage {
                 }
             }
             Self::Store(cache) => cache.response(context, step, reply),
+            Self::Nsid(id) => nsid::response(id, context, step, reply),
+            Self::Header(header) => header.response(step, reply),
+            Self::Minimal => minimal::response(step, reply),
             Self::Local(_)
             | Self::Any
+            | Self::Bufsize(_)
+            | Self::Chaos(_)
+            | Self::Acl(_)
+            | Self::NoAaaa(_)
             | Self::Rewrite(_)
             | Self::Templates(_)
             | Self::Hosts(_)

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use crate::chain::{Context, Outcome, Stage, Step};
 use crate::gathered::{LookUp, Need};
 use crate::limits::{MESSAGE_LEN_MAX, NESTING_MAX};
+use crate::metrics::Event;
 use crate::wire::message::compose;
 use crate::wire::reply::Owner;
 use crate::wire::{Answer, Class, Edns, FoldedName, Query, RType, Rcode, Reply};
@@ -101,6 +102,13 @@ impl Context<'_> {
             stage.response(self, step, reply);
         }
         step
+    }
+
+    /// Counts an event, unless the chain is walked again and it has been.
+    pub(crate) fn count(&mut self, event: Event) {
+        if self.gathered.is_none_or(|gathered| !gathered.is_resumed()) {
+            self.seen.events |= event.bit();
+        }
     }
 
     /// The question's name as CoreDNS's plugins write it that know names in lower case only.

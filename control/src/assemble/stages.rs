@@ -39,6 +39,7 @@ pub(super) fn stages(
         watches,
         loops,
     } = found;
+    let directives = &block.directives;
     let Directives {
         debug,
         errors,
@@ -55,11 +56,18 @@ pub(super) fn stages(
         forward,
         whoami,
         ..
-    } = &block.directives;
+    } = directives;
+    let index = match kubernetes {
+        Some(kubernetes) => Some(keeper.index(cluster(kubernetes, &block.position)?)),
+        None => None,
+    };
     let cache = cache
         .as_ref()
         .map(|cache| keeper.cache(block, cache, || cache_stage(cache)));
     let mut stages = Vec::new();
+    stages.extend(directives.nsid.as_ref().map(answering::nsid));
+    let bufsize = directives.bufsize.as_ref();
+    stages.extend(bufsize.map(|bufsize| Stage::Bufsize(bufsize.max)));
     if let Some(errors) = errors {
         let rules = keeper.rules(&errors.consolidate, debug.is_some());
         stages.push(Stage::Errors(errors::Errors { rules }));
@@ -77,6 +85,7 @@ pub(super) fn stages(
     if any.is_some() {
         stages.push(Stage::Any);
     }
+    stages.extend(directives.chaos.as_ref().map(answering::chaos));
     if let Some(loadbalance) = loadbalance {
         stages.push(balance(loadbalance, block, watches)?);
     }
@@ -84,21 +93,27 @@ pub(super) fn stages(
         let rules = rewrite.iter().map(|Rewrite(rule)| rule.clone()).collect();
         stages.push(Stage::Rewrite(Arc::new(rewrite::Rewrite { rules })));
     }
+    stages.extend(answering::acl(&directives.acl, index.as_ref()));
     if let Some(cache) = &cache {
         stages.push(Stage::Clamp(Arc::clone(cache)));
     }
+    let header = directives.header.as_ref();
+    stages.extend(header.map(|header| Stage::Header(header.0)));
+    stages.extend(directives.minimal.map(|_| Stage::Minimal));
     if !template.is_empty() {
         stages.push(answering::templates(template));
     }
     if let Some(hosts) = hosts_file {
         stages.push(answering::hosts(hosts, watches));
     }
-    if let Some(kubernetes) = kubernetes {
-        let index = keeper.index(cluster(kubernetes, &block.position)?);
+    if let (Some(kubernetes), Some(index)) = (kubernetes, index) {
         let own = own_addresses(hosts, interfaces);
         stages.push(Stage::Kubernetes(Box::new(kubernetes_stage(
             kubernetes, index, own,
         ))));
+    }
+    if let Some(no_aaaa) = &directives.no_aaaa {
+        stages.push(Stage::NoAaaa(Arc::new(answering::zones(&no_aaaa.zones))));
     }
     // What is answered without upstreams is not kept: see `plugins::cache`.
     if let Some(cache) = cache

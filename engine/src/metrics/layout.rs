@@ -109,6 +109,10 @@ pub enum Plugin {
     File,
     /// `header`.
     Header,
+    /// `bufsize`.
+    Bufsize,
+    /// `view`.
+    View,
     /// `nsid`.
     Nsid,
     /// `k8s_external`.
@@ -117,7 +121,7 @@ pub enum Plugin {
 
 impl Plugin {
     /// All of them, each at its own place.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::None,
         Self::Errors,
         Self::Log,
@@ -141,6 +145,8 @@ impl Plugin {
         Self::NoAaaa,
         Self::File,
         Self::Header,
+        Self::Bufsize,
+        Self::View,
         Self::Nsid,
         Self::K8sExternal,
     ];
@@ -171,6 +177,8 @@ impl Plugin {
             Self::NoAaaa => "no_aaaa",
             Self::File => "file",
             Self::Header => "header",
+            Self::Bufsize => "bufsize",
+            Self::View => "view",
             Self::Nsid => "nsid",
             Self::K8sExternal => "k8s_external",
         }
@@ -195,10 +203,22 @@ pub enum Event {
     CacheStale,
     /// `local` answered a name at or under `localhost`.
     Localhost,
+    /// `acl` refused a query.
+    AclBlocked,
+    /// `acl` answered with nothing.
+    AclFiltered,
+    /// `acl` kept silent.
+    AclDropped,
+    /// `acl` let a query pass.
+    AclAllowed,
+    /// `autopath` found what a search list would have led to.
+    AutopathSuccess,
+    /// `dns64` made AAAA records.
+    Dns64Translated,
 }
 
 impl Event {
-    const COUNT: usize = 7;
+    const COUNT: usize = 13;
 
     pub(crate) const fn bit(self) -> u16 {
         1 << self as u8

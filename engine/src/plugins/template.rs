@@ -10,7 +10,7 @@ use crate::script::expr::{Expression, Surroundings};
 use crate::script::template::{Data, Fields, Template};
 use crate::script::{ScriptError, Value};
 use crate::wire::name::NameText;
-use crate::wire::{Answer, Class, Flags, RType, Rcode, Record, Reply, Section, text};
+use crate::wire::{Answer, Class, Flags, RType, Rcode, Record, Reply, text};
 
 /// The `template`s of a block.
 pub struct Templates {

@@ -111,6 +111,8 @@ pub struct Reply<'b> {
     upstream_opt: Option<(u16, Box<[u8]>)>,
     /// What is answered instead of the client's own EDNS: payload size, flags and options.
     edns: Option<Box<OwnEdns>>,
+    /// No larger payload size is announced.
+    payload_size_max: u16,
     /// Smallest and largest TTL of the records so far.
     ttls: (u32, u32),
     /// Starts of labels written in full after the question, for compression.
@@ -157,6 +159,7 @@ impl<'b> Reply<'b> {
             first_flags: flags,
             upstream_opt: None,
             edns: None,
+            payload_size_max: u16::MAX,
             rcode: Rcode::NOERROR,
             truncated: false,
             ttls: NO_TTLS,
@@ -320,6 +323,35 @@ impl<'b> Reply<'b> {
         let opt_len = OPT_LEN + edns.options.len();
         self.limit = size.saturating_sub(opt_len).min(self.buf.len());
         self.edns = Some(Box::new(edns));
+    }
+
+    /// Answers as if the client had announced no larger payload than this.
+    pub fn lower_payload_size(&mut self, max: u16, stream: bool) {
+        self.payload_size_max = self.payload_size_max.min(max);
+        if !stream {
+            let room = usize::from(max).max(PAYLOAD_SIZE_MIN) - OPT_LEN;
+            self.limit = self.limit.min(room);
+        }
+    }
+
+    /// Says whether the query asked for recursion.
+    pub const fn set_recursion_desired(&mut self, desired: bool) {
+        let rd = if desired { Flags::RD } else { 0 };
+        self.flags = (self.flags & !Flags::RD) | rd;
+        self.first_flags = (self.first_flags & !Flags::RD) | rd;
+    }
+
+    /// Leaves out the authority and the additional section.
+    pub fn keep_answer(&mut self) {
+        let mut at = self.records_at;
+        for _ in 0..self.counts[0] {
+            at = record_at(&self.buf[..self.len], at).map_or(at, |record| record.end);
+        }
+        self.len = at;
+        self.counts = [self.counts[0], 0, 0];
+        // What comes later must not point to what is gone.
+        let remembered = &self.remembered[..self.remembered_len];
+        self.remembered_len = remembered.partition_point(|start| usize::from(*start) < at);
     }
 
     /// Leaves out the upstream's options that [`Self::adopt`] took over.
@@ -503,6 +535,7 @@ impl<'b> Reply<'b> {
             }
             None => (edns.payload_size, edns.flags & 0xff00),
         };
+        let size = size.min(self.payload_size_max);
         let ([s1, s2], [f1, f2]) = (size.to_be_bytes(), flags.to_be_bytes());
         let extended_rcode = (self.rcode.0 >> 4) as u8;
         self.put(&[

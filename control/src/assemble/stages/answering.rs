@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use martlet_engine::chain::Stage;
+use martlet_engine::index::{ClusterIndex, Namespace};
 use martlet_engine::plugins::zones::Zones;
-use martlet_engine::plugins::{hosts, template};
+use martlet_engine::plugins::{acl, chaos, hosts, template};
 
 use super::super::{Watch, wire};
-use crate::corefile::{Fallthrough, Hosts, Template, ZoneName};
+use crate::corefile::directives::acl::Policy;
+use crate::corefile::{Acl, Chaos, Fallthrough, Hosts, Nsid, Template, ZoneName};
 use crate::hosts::HostsFile;
 
 /// Zones as plugins look them up.
-fn zones(zones: &[ZoneName]) -> Zones {
+pub(super) fn zones(zones: &[ZoneName]) -> Zones {
     Zones::new(zones.iter().map(|zone| wire(zone).0))
 }
 
@@ -21,6 +23,51 @@ fn falls(fallthrough: &Fallthrough) -> Zones {
         Fallthrough::All => zones(&[ZoneName::root()]),
         Fallthrough::Zones(list) => zones(list),
     }
+}
+
+/// The machine's name.
+fn hostname() -> Box<str> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map_or_else(|_| "localhost".into(), |name| name.trim().into())
+}
+
+/// `nsid`.
+pub(super) fn nsid(directive: &Nsid) -> Stage {
+    let id = directive.id.clone().unwrap_or_else(hostname);
+    Stage::Nsid(id.as_bytes().into())
+}
+
+/// `chaos`.
+pub(super) fn chaos(directive: &Chaos) -> Stage {
+    Stage::Chaos(Box::new(chaos::Chaos {
+        version: directive.version.clone(),
+        authors: directive.authors.clone(),
+        hostname: hostname(),
+    }))
+}
+
+/// The `acl`s of a block; namespaces are those of its cluster.
+pub(super) fn acl(directives: &[Acl], index: Option<&Arc<ClusterIndex>>) -> Option<Stage> {
+    let policy = |policy: &Policy| acl::Policy {
+        action: policy.action,
+        types: policy.types.clone(),
+        networks: policy.networks.clone(),
+        namespaces: policy
+            .namespaces
+            .iter()
+            .map(|name| Arc::new(Namespace::new(name)))
+            .collect(),
+    };
+    let rules = directives.iter().map(|directive| acl::Rule {
+        zones: zones(&directive.zones),
+        policies: directive.policies.iter().map(policy).collect(),
+    });
+    (!directives.is_empty()).then(|| {
+        Stage::Acl(Arc::new(acl::Acl {
+            rules: rules.collect(),
+            index: index.cloned(),
+        }))
+    })
 }
 
 /// `template`.
