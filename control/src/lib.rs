@@ -10,6 +10,7 @@ pub mod args;
 pub mod assemble;
 pub mod cluster;
 pub mod corefile;
+pub mod hosts;
 pub mod http;
 pub mod loops;
 pub mod memory;

@@ -163,9 +163,9 @@ fn tasks(assembled: &mut Assembled, memory_limit: Option<u64>) -> Vec<Task> {
     let caches = assembled.kept.caches().cloned().collect::<Vec<_>>();
     let limit = memory_limit.filter(|_| !caches.is_empty());
     let memory = limit.map(|limit| Task::spawn(memory::watch(limit, caches)));
-    let weights = assembled.weights.drain(..);
-    let weights = weights.map(|file| Task::spawn(file.watch()));
+    let watches = assembled.watches.drain(..);
+    let watches = watches.map(Task::spawn);
     let loops = assembled.loops.drain(..);
     let loops = loops.map(|probe| Task::spawn(loops::watch(probe)));
-    weights.chain(loops).chain(memory).collect()
+    watches.chain(loops).chain(memory).collect()
 }

@@ -248,7 +248,6 @@ fn refuses_bad_blocks() {
 #[test]
 fn names_what_is_not_a_directive() {
     for (name, expected) in [
-        ("rewrite", "`rewrite` is not supported yet"),
         ("quic", "`quic` is not supported yet"),
         ("k8s_external", "`k8s_external` is not supported yet"),
         ("snapshot", "`snapshot` is not supported yet"),
@@ -305,7 +304,7 @@ fn names_what_is_not_a_directive() {
 
 #[test]
 fn finds_everything_at_once() {
-    let text = ". {\n  cache x {\n    prefetch\n  }\n  rewrite name a b\n  forward .\n}\n\
+    let text = ". {\n  cache x {\n    prefetch\n  }\n  etcd a b\n  forward .\n}\n\
                 a..b {\n  health 1\n}\n";
     let found = problems(text);
     assert_eq!(found.len(), 5, "{found:#?}");

@@ -13,7 +13,7 @@
 mod answer;
 mod chase;
 mod name;
-mod reverse;
+pub(super) mod reverse;
 mod servers;
 mod subject;
 

@@ -242,6 +242,87 @@ pub fn write_presentation(wire: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
     Ok(())
 }
 
+/// A name in presentation format, root dot included, that needs no heap.
+pub struct NameText {
+    octets: [u8; NAME_TEXT_MAX],
+    len: usize,
+}
+
+/// Every octet may become a backslash and three digits.
+const NAME_TEXT_MAX: usize = 4 * NAME_LEN_MAX;
+
+impl NameText {
+    /// The text of an uncompressed wire name.
+    pub fn of(wire: &[u8]) -> Self {
+        let mut text = Self {
+            octets: [0; NAME_TEXT_MAX],
+            len: 0,
+        };
+        // A name always fits.
+        let _ = write_presentation(wire, &mut text);
+        text
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.octets[..self.len]).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for NameText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let place = self.octets.get_mut(self.len..self.len + text.len());
+        place.ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len += text.len();
+        Ok(())
+    }
+}
+
+/// Turns a name in presentation format (RFC 1035 §5.1), escapes included, into wire form; letter
+/// case stays. `None` if a label is empty or too long, or the name is.
+pub fn wire_from_presentation(text: &str) -> Option<Vec<u8>> {
+    let mut wire = Vec::with_capacity(text.len() + 2);
+    let mut rest = text.as_bytes();
+    if text == "." {
+        rest = &[];
+    }
+    while !rest.is_empty() {
+        let length_at = wire.len();
+        wire.push(0);
+        loop {
+            match *rest {
+                [] => break,
+                [b'.', ref tail @ ..] => {
+                    rest = tail;
+                    break;
+                }
+                [
+                    b'\\',
+                    h @ b'0'..=b'2',
+                    t @ b'0'..=b'9',
+                    u @ b'0'..=b'9',
+                    ref tail @ ..,
+                ] => {
+                    let digit = |octet: u8| u32::from(octet - b'0');
+                    wire.push(u8::try_from(digit(h) * 100 + digit(t) * 10 + digit(u)).ok()?);
+                    rest = tail;
+                }
+                [b'\\', octet, ref tail @ ..] | [octet, ref tail @ ..] => {
+                    wire.push(octet);
+                    rest = tail;
+                }
+            }
+        }
+        let len = wire.len() - length_at - 1;
+        if len == 0 || len > LABEL_LEN_MAX {
+            return None;
+        }
+        wire[length_at] = len as u8;
+    }
+    wire.push(0);
+    (wire.len() <= NAME_LEN_MAX).then_some(wire)
+}
+
 /// Turns a name in presentation format without escapes (`cluster.local`, `cluster.local.`, `.`)
 /// into lower-case wire form. `None` if a label is empty or too long, or the name is.
 pub fn wire_from_text(text: &str) -> Option<Box<[u8]>> {

@@ -206,7 +206,7 @@ fn split_record<'p>(packet: &'p [u8], bytes: &'p [u8]) -> Option<(Option<Edns<'p
 }
 
 /// The options of an OPT whose lengths were checked: code, and the option with its four octets.
-pub(super) fn options(mut rdata: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn options(mut rdata: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let head = rdata.get(..4)?;
         let code = u16::from_be_bytes([head[0], head[1]]);
