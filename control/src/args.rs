@@ -8,6 +8,8 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use clap_complete::Shell;
 use martlet_engine::net::io::IoChoice;
 
+use crate::telemetry::Format;
+
 pub use self::tools::{DumpArgs, ExplainArgs, TopArgs};
 
 mod tools;
@@ -49,6 +51,8 @@ pub struct ServeArgs {
     pub quiet: bool,
     /// `-io`: how workers move datagrams.
     pub io: IoChoice,
+    /// `-log-format`: how log lines are written.
+    pub log_format: Format,
 }
 
 /// The port of DNS (RFC 1035 §4.2).
@@ -79,6 +83,7 @@ impl Args {
             pid_file: matches.get_one::<PathBuf>("pidfile").cloned(),
             quiet: matches.get_flag("quiet"),
             io: *matches.get_one("io").expect("it has a default"),
+            log_format: *matches.get_one("log-format").expect("it has a default"),
         }))
     }
 }
@@ -122,6 +127,17 @@ pub fn command() -> Command {
                         .try_map(|word| word.parse::<IoChoice>()),
                 )
                 .help("How workers move datagrams"),
+        )
+        .arg(
+            Arg::new("log-format")
+                .long("log-format")
+                .value_name("FORMAT")
+                .default_value("text")
+                .value_parser(
+                    PossibleValuesParser::new(Format::names())
+                        .try_map(|word| word.parse::<Format>()),
+                )
+                .help("How log lines are written: as CoreDNS has them, or as JSON objects"),
         )
         .arg(
             Arg::new("pidfile")
@@ -168,6 +184,7 @@ mod tests {
             pid_file: None,
             quiet: false,
             io: IoChoice::Auto,
+            log_format: Format::Text,
         };
         let cases = [
             ("martlet", Args::Serve(plain.clone())),
@@ -214,6 +231,13 @@ mod tests {
                     ..plain.clone()
                 }),
             ),
+            (
+                "martlet -log-format=json",
+                Args::Serve(ServeArgs {
+                    log_format: Format::Json,
+                    ..plain.clone()
+                }),
+            ),
             ("martlet -version", Args::Version),
             ("martlet -plugins", Args::Plugins),
             ("martlet check Corefile", Args::Check("Corefile".into())),
@@ -254,6 +278,7 @@ mod tests {
             "martlet -dns.port 70000",
             "martlet -nope",
             "martlet -io epoll",
+            "martlet -log-format xml",
             "martlet check",
             "martlet explain",
             "martlet top --interval 0",
