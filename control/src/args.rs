@@ -8,6 +8,8 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use clap_complete::Shell;
 use martlet_engine::net::io::IoChoice;
 
+use crate::telemetry::Format;
+
 pub use self::tools::{DumpArgs, ExplainArgs, TopArgs};
 
 mod tools;
@@ -51,6 +53,8 @@ pub struct ServeArgs {
     pub memory_limit: Option<u64>,
     /// `-io`: how workers move datagrams.
     pub io: IoChoice,
+    /// `-log-format`: how log lines are written.
+    pub log_format: Format,
 }
 
 /// The port of DNS (RFC 1035 §4.2).
@@ -86,6 +90,7 @@ impl Args {
                 None => crate::memory::limit(),
             },
             io: *matches.get_one("io").expect("it has a default"),
+            log_format: *matches.get_one("log-format").expect("it has a default"),
         }))
     }
 }
@@ -136,6 +141,15 @@ pub fn command() -> Command {
                 .value_name("MIB")
                 .value_parser(value_parser!(u64))
                 .help("Memory near which caches shrink, 0 for none (default: the container's)"),
+            Arg::new("log-format")
+                .long("log-format")
+                .value_name("FORMAT")
+                .default_value("text")
+                .value_parser(
+                    PossibleValuesParser::new(Format::names())
+                        .try_map(|word| word.parse::<Format>()),
+                )
+                .help("How log lines are written: as CoreDNS has them, or as JSON objects"),
         )
         .arg(
             Arg::new("pidfile")
@@ -183,6 +197,7 @@ mod tests {
             quiet: false,
             memory_limit: crate::memory::limit(),
             io: IoChoice::Auto,
+            log_format: Format::Text,
         };
         let cases = [
             ("martlet", Args::Serve(plain.clone())),
@@ -229,6 +244,13 @@ mod tests {
                     ..plain.clone()
                 }),
             ),
+            (
+                "martlet -log-format=json",
+                Args::Serve(ServeArgs {
+                    log_format: Format::Json,
+                    ..plain.clone()
+                }),
+            ),
             ("martlet -version", Args::Version),
             ("martlet -plugins", Args::Plugins),
             ("martlet check Corefile", Args::Check("Corefile".into())),
@@ -269,6 +291,7 @@ mod tests {
             "martlet -dns.port 70000",
             "martlet -nope",
             "martlet -io epoll",
+            "martlet -log-format xml",
             "martlet check",
             "martlet explain",
             "martlet top --interval 0",

@@ -1,5 +1,6 @@
 //! Tests of the whole server over real sockets: the binary as a child process.
 
+mod api_faults;
 mod api_source;
 mod bind;
 mod cache;

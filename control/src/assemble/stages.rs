@@ -290,6 +290,7 @@ fn cluster(directive: &Kubernetes, position: &Position) -> Result<Cluster, Assem
         qps: directive.api_qps,
         burst: directive.api_burst,
         max_inflight: directive.api_max_inflight,
+        silence: None,
     };
     let source = match &directive.source {
         KubernetesSource::Manifests(paths) => Source::Manifests(paths.clone()),

@@ -32,9 +32,23 @@ pub(super) struct Faults {
     pub(super) page_size: Option<usize>,
     /// So many requests get this status.
     pub(super) fail_next: (usize, u16),
+    /// So many requests for a further page find their list gone.
+    pub(super) lost_pages: usize,
     /// Lists of which more was promised, by their token: what is left, and the list's version.
     lists: HashMap<String, (Vec<Arc<Value>>, u64)>,
     tokens: usize,
+}
+
+impl Faults {
+    /// The rest of a list.
+    fn promised(&mut self, token: &str) -> Option<(Vec<Arc<Value>>, u64)> {
+        let list = self.lists.remove(token);
+        if self.lost_pages > 0 {
+            self.lost_pages -= 1;
+            return None;
+        }
+        list
+    }
 }
 
 /// The body of any response.
@@ -134,7 +148,7 @@ async fn list(shared: &Arc<Shared>, recorded: &Recorded, scope: Scope) -> Respon
             let store = lock(&shared.store);
             (store.list(&scope), store.version())
         }
-        Some(token) => match lock(&shared.faults).lists.remove(token) {
+        Some(token) => match lock(&shared.faults).promised(token) {
             Some(list) => list,
             None => return failure(410, "Expired", "the continue token is too old"),
         },
