@@ -15,6 +15,7 @@ use serde::de::{Deserialize, DeserializeOwned};
 use serde_json::Value;
 
 mod manifests;
+mod monitoring;
 mod rollout;
 mod scripts;
 
