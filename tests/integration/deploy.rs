@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned};
 use serde_json::Value;
 
+mod chart;
 mod manifests;
 mod monitoring;
 mod rollout;

@@ -1,14 +1,14 @@
 //! The manifests agree with each other, and with what the server does.
 
 use std::fs;
+use std::time::Duration;
 
-use martlet_tests::{FakeApi, Setup, run_binary};
+use martlet_tests::{FakeApi, Setup, run_binary, wait_until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{corefile, folder, only};
 use crate::fixtures::{becomes, cluster, status};
-use std::time::Duration;
 
 /// A pod's one container.
 fn container(workload: &Value) -> &Value {
@@ -202,7 +202,7 @@ fn without_a_right_the_server_is_refused() {
     let kubeconfig = api.write_kubeconfig(dir.path());
     let corefile = on_loopback(corefile(&folder("base")), &kubeconfig.display().to_string());
     let _martlet = Setup::new(&corefile).at_once().start();
-    let refused = martlet_tests::wait_until(Duration::from_secs(20), || {
+    let refused = wait_until(Duration::from_secs(20), || {
         let requests = api.recorded();
         requests.iter().any(|r| r.status == 403).then_some(())
     });

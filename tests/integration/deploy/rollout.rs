@@ -1,5 +1,6 @@
 //! An old server makes place for a new one on the same address, under a steady load.
 
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use martlet_tests::load::{Load, Outcome};
 use martlet_tests::{Setup, Upstream, wait_until};
 
 use crate::fixtures::status;
+use crate::worker_io::{each_way, with_io};
 
 /// Questions a second of all clients together; a debug build has other things to do.
 const RATE: u32 = if cfg!(debug_assertions) {
@@ -21,6 +23,10 @@ const ROUNDS: usize = 3;
 
 #[test]
 fn a_new_server_takes_over_without_a_lost_query() {
+    each_way(rehearse);
+}
+
+fn rehearse(io: &str) {
     let upstream = Upstream::start("a");
     let corefile = |port: &str, health: &str, ready: &str| {
         format!(
@@ -32,7 +38,7 @@ fn a_new_server_takes_over_without_a_lost_query() {
     // All ports are drawn at once, two for each server.
     let reserve: String = (4..10).map(|n| format!("#{{PORT{n}}}")).collect();
     let first = corefile("{PORT}", "{PORT2}", "{PORT3}") + &reserve;
-    let mut old = Setup::new(&first).start();
+    let mut old = with_io(Setup::new(&first), io).start();
     let ports: Vec<_> = (1..10).map(|n| old.nth_port(n)).collect();
 
     let load = Load {
@@ -49,9 +55,9 @@ fn a_new_server_takes_over_without_a_lost_query() {
         let [port, health, ready] = [ports[0], ports[2 * round + 1], ports[2 * round + 2]];
         let [port_text, health, ready_text] = [port, health, ready].map(|port| port.to_string());
         let new = corefile(&port_text, &health, &ready_text);
-        let new = Setup::new(&new).port(port).at_once().start();
+        let new = with_io(Setup::new(&new), io).port(port).at_once().start();
         let up = wait_until(Duration::from_secs(20), || {
-            std::net::TcpStream::connect(("127.0.0.1", ready)).ok()?;
+            TcpStream::connect(("127.0.0.1", ready)).ok()?;
             (status(ready, "/ready") == "200").then_some(())
         });
         assert!(up.is_some(), "{}", new.log());
@@ -61,7 +67,7 @@ fn a_new_server_takes_over_without_a_lost_query() {
     let mut sent = 0;
     for client in clients {
         let outcome: Outcome = client.join().expect("clients do not panic");
-        println!("{}", outcome.summary());
+        println!("{io}: {}", outcome.summary());
         assert!(outcome.adds_up(), "{}", outcome.summary());
         assert_eq!(outcome.shed, 0, "{}", outcome.summary());
         sent += outcome.sent;

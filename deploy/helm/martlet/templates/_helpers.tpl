@@ -5,7 +5,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "martlet.corefile" -}}
 {{- range .Values.servers }}
 {{- $port := .port }}
-{{- range $n, $zone := .zones }}{{ if $n }} {{ end }}{{ $zone.scheme | default "dns://" }}{{ $zone.zone }}:{{ $port }}{{ end }} {
+{{- range $n, $zone := .zones }}{{ if $n }} {{ end }}{{ $zone.scheme }}{{ $zone.zone }}:{{ $port }}{{ end }} {
 {{- range .plugins }}
     {{ .name }}{{ if .parameters }} {{ .parameters }}{{ end }}{{ if .configBlock }} {
 {{ .configBlock | indent 8 }}
