@@ -141,6 +141,8 @@ pub fn command() -> Command {
                 .value_name("MIB")
                 .value_parser(value_parser!(u64))
                 .help("Memory near which caches shrink, 0 for none (default: the container's)"),
+        )
+        .arg(
             Arg::new("log-format")
                 .long("log-format")
                 .value_name("FORMAT")

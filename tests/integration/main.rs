@@ -5,6 +5,7 @@ mod api_source;
 mod bind;
 mod cache;
 mod clients;
+mod deploy;
 mod errors;
 mod external_name;
 mod fixtures;

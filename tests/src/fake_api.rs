@@ -200,6 +200,11 @@ impl FakeApi {
         self.faults().fail_next = (requests, status);
     }
 
+    /// Refuses from now on what these rules of a ClusterRole do not grant.
+    pub fn allow_only(&self, rules: Vec<Value>) {
+        self.faults().rules = Some(rules);
+    }
+
     /// Stops listening and drops all connections.
     pub fn go_down(&self) {
         self.listener.close();

@@ -34,6 +34,8 @@ pub(super) struct Faults {
     pub(super) fail_next: (usize, u16),
     /// So many requests for a further page find their list gone.
     pub(super) lost_pages: usize,
+    /// The rules of a ClusterRole; None for what CoreDNS's allows.
+    pub(super) rules: Option<Vec<Value>>,
     /// Lists of which more was promised, by their token: what is left, and the list's version.
     lists: HashMap<String, (Vec<Arc<Value>>, u64)>,
     tokens: usize,
@@ -94,6 +96,11 @@ async fn answer(
     };
     {
         let mut faults = lock(&shared.faults);
+        if let Some(rules) = &faults.rules
+            && !rules.iter().any(|rule| grants(rule, recorded))
+        {
+            return failure(403, "Forbidden", "the role does not grant it");
+        }
         let (left, code) = &mut faults.fail_next;
         if *left > 0 {
             *left -= 1;
@@ -105,6 +112,27 @@ async fn answer(
     } else {
         list(shared, recorded, scope).await
     }
+}
+
+/// True when a rule of a ClusterRole allows a request for a collection.
+fn grants(rule: &Value, recorded: &Recorded) -> bool {
+    let path = recorded.path.split('/').skip(1).collect::<Vec<_>>();
+    let group = match path.as_slice() {
+        ["apis", group, ..] => group,
+        _ => "",
+    };
+    let resource = path.last().copied().unwrap_or_default();
+    let verb = if recorded.is_watch() { "watch" } else { "list" };
+    [
+        ("apiGroups", group),
+        ("resources", resource),
+        ("verbs", verb),
+    ]
+    .iter()
+    .all(|(field, word)| {
+        let words = rule[field].as_array();
+        words.is_some_and(|words| words.iter().any(|own| own == word))
+    })
 }
 
 /// The collection that a path names: of all namespaces, or of one.
