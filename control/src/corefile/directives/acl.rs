@@ -175,10 +175,7 @@ mod tests {
             ),
             ("block type X", "`X` is not a record type"),
             ("block net 10.0.0.0/33", "is not an address or a network"),
-            (
-                "block namespace a",
-                "`namespace` needs `pods verified`",
-            ),
+            ("block namespace a", "`namespace` needs `pods verified`"),
         ] {
             let found = bad(&format!("acl {{\n {line}\n}}"));
             assert_eq!(found.len(), 1, "{line}: {found:?}");
