@@ -142,6 +142,14 @@ pub enum AssembleError {
         /// What is wrong with it.
         source: Box<WeightsError>,
     },
+    /// The file with the search list of `autopath` cannot be read.
+    #[error("{position}: autopath: cannot read the search list: {source}")]
+    SearchList {
+        /// Where the server block stands.
+        position: Position,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The interfaces cannot be listed.
     #[error("cannot list the network interfaces: {0}")]
     Interfaces(std::io::Error),
@@ -219,7 +227,7 @@ impl AssembleError {
             Self::Tls { source, .. } => source.is_absent(),
             Self::Upstream(error) => error.is_absent(),
             Self::Weights { source, .. } => source.is_absent(),
-            Self::Interface { .. } | Self::Interfaces(_) => true,
+            Self::Interface { .. } | Self::Interfaces(_) | Self::SearchList { .. } => true,
             Self::Scheme { .. }
             | Self::Certificate { .. }
             | Self::MetricsTls { .. }

@@ -25,6 +25,7 @@ use self::args::Context;
 pub use self::directives::Directives;
 pub use self::directives::acl::Acl;
 pub use self::directives::any::Any;
+pub use self::directives::autopath::Autopath;
 pub use self::directives::bind::{Bind, Target};
 pub use self::directives::bufsize::Bufsize;
 pub use self::directives::cache::{Cache, Prefetch, Refresh, ServeStale, Store};

@@ -15,8 +15,8 @@ use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
 use crate::metrics::{HttpsStatuses, Metrics, Observation, Plugin, Scope};
 use crate::plugins::{
-    acl, any, bufsize, cache, chaos, errors, forward, header, hosts, kubernetes, loadbalance,
-    local, log, loop_, minimal, no_aaaa, nsid, rewrite, template, whoami, zones,
+    acl, any, autopath, bufsize, cache, chaos, dns64, errors, forward, header, hosts, kubernetes,
+    loadbalance, local, log, loop_, minimal, no_aaaa, nsid, rewrite, template, view, whoami, zones,
 };
 use crate::wire::name::count_labels;
 use crate::wire::{FoldedName, Message, Query, RType, Rcode, Reply};
@@ -43,6 +43,8 @@ pub enum Step {
 /// what these two methods let it.
 #[derive(Clone)]
 pub enum Stage {
+    /// Has the block for some queries only; the listener asks it.
+    View(Arc<view::View>),
     /// Tells the server's identifier.
     Nsid(Arc<[u8]>),
     /// Limits payload sizes.
@@ -53,6 +55,8 @@ pub enum Stage {
     Log(log::Log),
     /// Answers `localhost` and its like.
     Local(local::Local),
+    /// Makes IPv6 addresses.
+    Dns64(dns64::Dns64),
     /// Answers ANY with HINFO.
     Any,
     /// Tells of the server, in class CH.
@@ -63,6 +67,8 @@ pub enum Stage {
     OrderAddresses(Arc<loadbalance::Order>),
     /// Asks something else.
     Rewrite(Arc<rewrite::Rewrite>),
+    /// Walks search lists.
+    Autopath(Arc<autopath::Autopath>),
     /// Says who may ask.
     Acl(Arc<acl::Acl>),
     /// Clamps TTLs.
@@ -107,6 +113,9 @@ impl Stage {
             Self::Bufsize(_) => Plugin::Bufsize,
             Self::Chaos(_) => Plugin::Chaos,
             Self::Acl(_) => Plugin::Acl,
+            Self::View(_) => Plugin::View,
+            Self::Dns64(_) => Plugin::Dns64,
+            Self::Autopath(_) => Plugin::Autopath,
             Self::Header(_) => Plugin::Header,
             Self::Minimal => Plugin::Minimal,
             Self::NoAaaa(_) => Plugin::NoAaaa,
@@ -128,11 +137,16 @@ impl Stage {
     #[inline(always)]
     pub(crate) fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
         match self {
-            Self::Errors(_) | Self::Log(_) | Self::Clamp(_) | Self::Nsid(_) | Self::Minimal => {
-                Step::Next
-            }
+            Self::Errors(_)
+            | Self::Log(_)
+            | Self::Clamp(_)
+            | Self::Nsid(_)
+            | Self::View(_)
+            | Self::Minimal => Step::Next,
             Self::Bufsize(max) => bufsize::query(*max, context, reply),
             Self::Chaos(chaos) => chaos.query(context, reply),
+            Self::Dns64(dns64) => dns64.query(context),
+            Self::Autopath(autopath) => autopath.query(context),
             Self::Acl(acl) => acl.query(context, reply),
             Self::Header(header) => header.query(context, reply),
             Self::NoAaaa(zones) => no_aaaa::query(zones, context, reply),
@@ -176,6 +190,8 @@ impl Stage {
     ) -> Step {
         match self {
             Self::Rewrite(rewrite) => rewrite.wrap(context, rest, reply),
+            Self::Dns64(dns64) => dns64.wrap(context, rest, reply),
+            Self::Autopath(autopath) => autopath.wrap(context, rest, reply),
             _ => Step::Failed(Rcode::SERVFAIL, "nothing to wrap"),
         }
     }
@@ -210,6 +226,9 @@ impl Stage {
             | Self::Bufsize(_)
             | Self::Chaos(_)
             | Self::Acl(_)
+            | Self::View(_)
+            | Self::Dns64(_)
+            | Self::Autopath(_)
             | Self::NoAaaa(_)
             | Self::Rewrite(_)
             | Self::Templates(_)
@@ -282,11 +301,21 @@ impl Listener {
     /// The block for a name: the longest zone that it is in. DS records belong to the parent, so
     /// for them it is the shortest zone but the root (RFC 3658 §2.2.1.1, as CoreDNS reads it).
     #[inline]
-    pub(crate) fn block(&self, name: &FoldedName, qtype: RType) -> Option<&Block> {
+    pub(crate) fn block(
+        &self,
+        query: &Query<'_>,
+        name: &FoldedName,
+        peer: &Peer,
+    ) -> Option<&Block> {
+        let takes = |block: &Block| match block.stages.first() {
+            Some(Stage::View(view)) => view.takes(query, name.wire(), peer),
+            _ => true,
+        };
         let mut fitting = self
             .blocks
             .iter()
-            .filter(|block| name.labels_above(&block.zone, block.labels).is_some());
+            .filter(|block| name.labels_above(&block.zone, block.labels).is_some() && takes(block));
+        let qtype = query.qtype;
         if qtype != RType::DS {
             return fitting.next();
         }
@@ -427,7 +456,7 @@ impl<'q> Context<'q> {
         reply: &mut Reply<'_>,
         watch: impl FnOnce(&'q Block, usize, Step),
     ) -> Outcome {
-        let (block, stages) = match self.listener.block(self.name, self.query.qtype) {
+        let (block, stages) = match self.listener.block(&self.query, self.name, self.peer) {
             Some(block) if !block.stages.is_empty() => {
                 self.seen.scope = block.scope;
                 (block, &*block.stages)

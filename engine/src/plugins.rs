@@ -3,9 +3,11 @@
 
 pub mod acl;
 pub mod any;
+pub mod autopath;
 pub mod bufsize;
 pub mod cache;
 pub mod chaos;
+pub mod dns64;
 pub mod errors;
 pub mod forward;
 pub mod header;
@@ -23,5 +25,6 @@ pub mod surroundings;
 pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod view;
 pub mod whoami;
 pub mod zones;

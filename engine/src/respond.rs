@@ -120,7 +120,7 @@ pub fn respond(
         Ok(query) => query,
         Err(error) => return complain(message, error, (peer, listener), scratch, buf),
     };
-    let at = (listener, peer.stream);
+    let at = (listener, &peer);
     if let Some(written) = direct::answer(&query, &scratch.name, at, &mut scratch.random, buf) {
         let Written { len, rcode, scope } = written;
         scratch.tally.replies[usize::from(rcode.0)] += 1;

@@ -65,6 +65,9 @@ pub(super) fn stages(
         .as_ref()
         .map(|cache| keeper.cache(block, cache, || cache_stage(cache)));
     let mut stages = Vec::new();
+    let view = directives.view.as_ref();
+    // The listener looks for it in the first place.
+    stages.extend(view.map(|view| Stage::View(Arc::new(view.0.clone()))));
     stages.extend(directives.nsid.as_ref().map(answering::nsid));
     let bufsize = directives.bufsize.as_ref();
     stages.extend(bufsize.map(|bufsize| Stage::Bufsize(bufsize.max)));
@@ -82,6 +85,7 @@ pub(super) fn stages(
             localhost_prefix: local.localhost_prefix,
         }));
     }
+    stages.extend(directives.dns64.map(|dns64| Stage::Dns64(dns64.0)));
     if any.is_some() {
         stages.push(Stage::Any);
     }
@@ -92,6 +96,15 @@ pub(super) fn stages(
     if !rewrite.is_empty() {
         let rules = rewrite.iter().map(|Rewrite(rule)| rule.clone()).collect();
         stages.push(Stage::Rewrite(Arc::new(rewrite::Rewrite { rules })));
+    }
+    if let Some(autopath) = &directives.autopath {
+        let cluster = kubernetes.as_ref().zip(index.as_ref());
+        let stage = answering::autopath(autopath, cluster);
+        let stage = stage.map_err(|source| AssembleError::SearchList {
+            position: block.position.clone(),
+            source,
+        })?;
+        stages.push(stage);
     }
     stages.extend(answering::acl(&directives.acl, index.as_ref()));
     if let Some(cache) = &cache {

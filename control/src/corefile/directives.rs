@@ -10,11 +10,13 @@ use super::parse::RawDirective;
 
 use self::acl::Acl;
 use self::any::Any;
+use self::autopath::Autopath;
 pub use self::bind::Bind;
 use self::bufsize::Bufsize;
 use self::cache::Cache;
 use self::chaos::Chaos;
 use self::debug::Debug;
+use self::dns64::Dns64;
 use self::errors::Errors;
 use self::forward::Forward;
 use self::header::Header;
@@ -35,16 +37,19 @@ use self::rewrite::Rewrite;
 use self::root::Root;
 use self::template::Template;
 use self::tls::Tls;
+use self::view::View;
 use self::whoami::Whoami;
 use self::without_effect::{Cancel, Metadata, Multisocket, Shed, Timeouts};
 
 pub mod acl;
 pub mod any;
+pub mod autopath;
 pub mod bind;
 pub mod bufsize;
 pub mod cache;
 pub mod chaos;
 pub mod debug;
+pub mod dns64;
 pub mod errors;
 pub mod forward;
 pub mod header;
@@ -68,6 +73,7 @@ pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+pub mod view;
 pub mod whoami;
 pub mod without_effect;
 
@@ -102,6 +108,8 @@ pub struct Directives {
     pub root: Option<Root>,
     /// `reload`: whether the Corefile is watched.
     pub reload: Option<Reload>,
+    /// `view`: which queries the block is for.
+    pub view: Option<View>,
     /// `metadata`.
     pub metadata: Option<Metadata>,
     /// `cancel`.
@@ -132,6 +140,8 @@ pub struct Directives {
     pub log: Vec<Log>,
     /// `local`: answers for localhost.
     pub local: Option<Local>,
+    /// `dns64`.
+    pub dns64: Option<Dns64>,
     /// `any`: minimal answers to ANY.
     pub any: Option<Any>,
     /// `chaos`.
@@ -140,6 +150,8 @@ pub struct Directives {
     pub loadbalance: Option<LoadBalance>,
     /// `rewrite`: the rules, in this order.
     pub rewrite: Vec<Rewrite>,
+    /// `autopath`.
+    pub autopath: Option<Autopath>,
     /// `acl`, asked in this order.
     pub acl: Vec<Acl>,
     /// `cache`.
@@ -195,14 +207,22 @@ impl Directives {
         let knows_pods =
             kubernetes.is_some_and(|found| found.pods == kubernetes::PodMode::Verified);
         let mut policies = self.acl.iter().flat_map(|acl| &acl.policies);
-        let asks = policies.any(|policy| !policy.namespaces.is_empty());
-        if asks && !knows_pods {
-            let mut raw = raw.iter();
-            if let Some(found) = raw.find(|directive| &*directive.name.text == Acl::NAME) {
-                let reason = Reason::Needs {
-                    option: "namespace",
-                    needs: "pods verified",
-                };
+        let by_namespace = policies.any(|policy| !policy.namespaces.is_empty());
+        let by_pod = self
+            .autopath
+            .as_ref()
+            .is_some_and(|found| found.file.is_none());
+        for (name, asks, option) in [
+            (Acl::NAME, by_namespace, "namespace"),
+            (Autopath::NAME, by_pod, "autopath @kubernetes"),
+        ] {
+            let mut named = raw.iter().filter(|directive| &*directive.name.text == name);
+            if asks
+                && !knows_pods
+                && let Some(found) = named.next()
+            {
+                let needs = "pods verified";
+                let reason = Reason::Needs { option, needs };
                 context.findings.problem(Problem::at(&found.name, reason));
             }
         }
@@ -212,6 +232,7 @@ impl Directives {
         match &*directive.name.text {
             Root::NAME => {}
             Reload::NAME => once(&mut self.reload, directive, all, context),
+            View::NAME => once(&mut self.view, directive, all, context),
             Metadata::NAME => once(&mut self.metadata, directive, all, context),
             Cancel::NAME => once(&mut self.cancel, directive, all, context),
             Timeouts::NAME => once(&mut self.timeouts, directive, all, context),
@@ -227,10 +248,12 @@ impl Directives {
             Errors::NAME => once(&mut self.errors, directive, all, context),
             Log::NAME => many(&mut self.log, directive, context),
             Local::NAME => once(&mut self.local, directive, all, context),
+            Dns64::NAME => once(&mut self.dns64, directive, all, context),
             Any::NAME => once(&mut self.any, directive, all, context),
             Chaos::NAME => once(&mut self.chaos, directive, all, context),
             LoadBalance::NAME => once(&mut self.loadbalance, directive, all, context),
             Rewrite::NAME => many(&mut self.rewrite, directive, context),
+            Autopath::NAME => once(&mut self.autopath, directive, all, context),
             Acl::NAME => many(&mut self.acl, directive, context),
             Cache::NAME => once(&mut self.cache, directive, all, context),
             Tls::NAME => once(&mut self.tls, directive, all, context),
@@ -260,10 +283,12 @@ impl Directives {
             (Errors::NAME, self.errors.is_some()),
             (Log::NAME, !self.log.is_empty()),
             (Local::NAME, self.local.is_some()),
+            (Dns64::NAME, self.dns64.is_some()),
             (Any::NAME, self.any.is_some()),
             (Chaos::NAME, self.chaos.is_some()),
             (LoadBalance::NAME, self.loadbalance.is_some()),
             (Rewrite::NAME, !self.rewrite.is_empty()),
+            (Autopath::NAME, self.autopath.is_some()),
             (Acl::NAME, !self.acl.is_empty()),
             (Cache::NAME, self.cache.is_some()),
             (Header::NAME, self.header.is_some()),
@@ -442,13 +467,13 @@ pub(super) const ORDER: [(&str, bool); 61] = [
     ("log", true),
     ("dnstap", false),
     ("local", true),
-    ("dns64", false),
+    ("dns64", true),
     ("any", true),
     ("chaos", true),
     ("loadbalance", true),
     ("tsig", false),
     ("rewrite", true),
-    ("autopath", false),
+    ("autopath", true),
     ("acl", true),
     ("cache", true),
     ("header", true),
@@ -475,6 +500,6 @@ pub(super) const ORDER: [(&str, bool); 61] = [
     ("whoami", true),
     ("on", false),
     ("sign", false),
-    ("view", false),
+    ("view", true),
     ("nomad", false),
 ];

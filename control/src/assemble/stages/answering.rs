@@ -1,15 +1,20 @@
 //! Stages that answer from what the Corefile and its files say.
 
+use std::fs;
+use std::io;
 use std::sync::Arc;
 
 use martlet_engine::chain::Stage;
 use martlet_engine::index::{ClusterIndex, Namespace};
 use martlet_engine::plugins::zones::Zones;
-use martlet_engine::plugins::{acl, chaos, hosts, template};
+use martlet_engine::plugins::{acl, autopath, chaos, hosts, template};
+use martlet_engine::wire::name::wire_from_text;
 
 use super::super::{Watch, wire};
 use crate::corefile::directives::acl::Policy;
-use crate::corefile::{Acl, Chaos, Fallthrough, Hosts, Nsid, Template, ZoneName};
+use crate::corefile::{
+    Acl, Autopath, Chaos, Fallthrough, Hosts, Kubernetes, Nsid, Template, ZoneName,
+};
 use crate::hosts::HostsFile;
 
 /// Zones as plugins look them up.
@@ -27,7 +32,7 @@ fn falls(fallthrough: &Fallthrough) -> Zones {
 
 /// The machine's name.
 fn hostname() -> Box<str> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let name = fs::read_to_string("/proc/sys/kernel/hostname");
     name.map_or_else(|_| "localhost".into(), |name| name.trim().into())
 }
 
@@ -44,6 +49,44 @@ pub(super) fn chaos(directive: &Chaos) -> Stage {
         authors: directive.authors.clone(),
         hostname: hostname(),
     }))
+}
+
+/// `autopath`: with the search list of a file, or with those of the pods of a cluster.
+pub(super) fn autopath(
+    directive: &Autopath,
+    cluster: Option<(&Kubernetes, &Arc<ClusterIndex>)>,
+) -> io::Result<Stage> {
+    let source = match (&directive.file, cluster) {
+        (Some(file), _) => autopath::Source::Fixed(search_list(&fs::read_to_string(file)?)),
+        (None, Some((kubernetes, index))) => {
+            let own = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+            autopath::Source::Pods {
+                index: Arc::clone(index),
+                zones: zones(&kubernetes.zones),
+                more: search_list(&own),
+            }
+        }
+        (None, None) => autopath::Source::Fixed(Vec::new()),
+    };
+    Ok(Stage::Autopath(Arc::new(autopath::Autopath {
+        zones: zones(&directive.zones),
+        source,
+    })))
+}
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// The domains of the last `search` or `domain` line of a `resolv.conf`.
+fn search_list(text: &str) -> Vec<Box<[u8]>> {
+    let mut list = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if let Some("search" | "domain") = words.next() {
+            let domains = words.take_while(|word| !word.starts_with(['#', ';']));
+            list = domains.filter_map(wire_from_text).collect();
+        }
+    }
+    list
 }
 
 /// The `acl`s of a block; namespaces are those of its cluster.
