@@ -75,7 +75,7 @@ impl Surroundings for Asked<'_> {
                 Some(edns) => i64::from(edns.payload_size.max(512)),
             }),
             ("server_ip", []) => {
-                let address = peer.answer_from.unwrap_or(peer.local.ip());
+                let address = peer.answer_from.unwrap_or_else(|| peer.local.ip());
                 Value::Str(address.to_canonical().to_string())
             }
             ("server_port", []) => Value::Str(peer.local.port().to_string()),

@@ -182,7 +182,10 @@ impl Parser<'_> {
         if self.takes(sign) {
             return Ok(());
         }
-        let found = self.words.peek().map_or("the end".to_owned(), describe);
+        let found = self
+            .words
+            .peek()
+            .map_or_else(|| "the end".to_owned(), describe);
         ScriptError::new(format!("expected `{sign}`, found {found}"))
     }
 
