@@ -89,7 +89,7 @@ pub(super) fn assert_consistent(objects: &[Value]) {
     for kind in ["PodDisruptionBudget", "NetworkPolicy"] {
         for object in objects.iter().filter(|object| object["kind"] == kind) {
             let spec = &object["spec"];
-            let selector = spec.get("selector").unwrap_or(&spec["podSelector"]);
+            let selector = spec.get("selector").unwrap_or_else(|| &spec["podSelector"]);
             assert!(selects(&selector["matchLabels"], labels), "{kind}");
         }
     }
