@@ -64,9 +64,9 @@ impl Context<'_> {
             let (need, patience) = (inner.need.take(), inner.patience);
             let (cause, seen) = (inner.cause.take(), inner.seen);
             let (rotates, wants_refresh) = (inner.rotates, inner.wants_refresh);
-            self.need = need.or(self.need.take());
+            self.need = need.or_else(|| self.need.take());
             (self.patience, self.rotates) = (patience, rotates);
-            (self.cause, self.seen) = (cause.or(self.cause.take()), seen);
+            (self.cause, self.seen) = (cause.or_else(|| self.cause.take()), seen);
             self.wants_refresh = wants_refresh;
             let mut answer = Answer::take(&mut reply);
             if let Step::Failed(rcode, _) = step {

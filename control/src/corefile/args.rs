@@ -134,15 +134,6 @@ impl<'a> Args<'a> {
         words.map(|token| Arg { token, of, context }).collect()
     }
 
-    /// The name as an argument, for options that are no fixed words.
-    pub(super) fn name_argument(&self) -> Arg<'a> {
-        Arg {
-            token: self.name,
-            of: self.name,
-            context: self.context,
-        }
-    }
-
     /// Drops further arguments with a warning, where CoreDNS drops them in silence.
     pub(super) fn drop_rest(&mut self) {
         if let Some(argument) = self.next() {

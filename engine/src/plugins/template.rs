@@ -201,7 +201,9 @@ impl Matched<'_> {
     }
 
     fn group(&self, name: &str) -> Value {
-        self.by_name().remove(name).unwrap_or(Value::str(""))
+        self.by_name()
+            .remove(name)
+            .unwrap_or_else(|| Value::str(""))
     }
 
     fn answer(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {

@@ -150,7 +150,7 @@ pub fn record_of(words: &[Word], defaults: Defaults<'_>) -> Result<Record, TextE
             let number = upper
                 .strip_prefix("TYPE")
                 .and_then(|number| number.parse().ok());
-            let found = RType::from_mnemonic(&upper).or(number.map(RType));
+            let found = RType::from_mnemonic(&upper).or_else(|| number.map(RType));
             break found
                 .ok_or_else(|| TextError::Not("a record type", word.text.clone().into()))?;
         }

@@ -87,7 +87,7 @@ pub(super) fn undo(
     }
     // A CNAME that leads elsewhere replaces what is behind it; what was behind it is still seen by
     // the rules, but nobody gets it.
-    let came = answers.drain(..).collect::<Vec<_>>();
+    let came = std::mem::take(answers);
     let mut now = came.iter().cloned().enumerate();
     let mut now = now
         .by_ref()

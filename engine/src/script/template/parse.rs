@@ -12,8 +12,8 @@ enum Segment {
 
 /// What ended a list of nodes.
 enum End {
-    Text,
-    End,
+    OfText,
+    Closed,
     /// The rest of the action: empty, or another `if` or `with`.
     Else(Vec<Token>),
 }
@@ -31,8 +31,8 @@ pub(super) fn parse(text: &str, fields: &'static Fields) -> Result<Vec<Node>, Sc
         depth: 0,
     };
     match parser.nodes()? {
-        (nodes, End::Text) => Ok(nodes),
-        (_, End::End) => ScriptError::new("`end` without its beginning"),
+        (nodes, End::OfText) => Ok(nodes),
+        (_, End::Closed) => ScriptError::new("`end` without its beginning"),
         (_, End::Else(_)) => ScriptError::new("`else` without its `if`"),
     }
 }
@@ -125,7 +125,7 @@ impl Parser {
         let mut nodes = Vec::new();
         let end = loop {
             let Some(segment) = self.segments.next() else {
-                break End::Text;
+                break End::OfText;
             };
             let words = match segment {
                 Segment::Text(text) => {
@@ -140,7 +140,7 @@ impl Parser {
             };
             let rest = || words.get(2..).unwrap_or_default().to_vec();
             match &*keyword {
-                "end" if words.len() == 1 => break End::End,
+                "end" if words.len() == 1 => break End::Closed,
                 "else" => break End::Else(rest()),
                 "if" | "with" | "range" => nodes.push(self.control(&keyword, rest())?),
                 "define" | "template" | "block" | "break" | "continue" => {
@@ -178,10 +178,10 @@ impl Parser {
         let (then, end) = self.nodes()?;
         self.dot_is_root = was_root;
         let otherwise = match end {
-            End::End => Vec::new(),
-            End::Text => return ScriptError::new(format!("`{keyword}` without its `end`")),
+            End::Closed => Vec::new(),
+            End::OfText => return ScriptError::new(format!("`{keyword}` without its `end`")),
             End::Else(rest) if rest.is_empty() => match self.nodes()? {
-                (nodes, End::End) => nodes,
+                (nodes, End::Closed) => nodes,
                 _ => return ScriptError::new("`else` without its `end`"),
             },
             // `else if` shares the `end` of the first.
