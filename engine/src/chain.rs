@@ -363,6 +363,13 @@ pub struct Peer {
     pub received: Instant,
 }
 
+impl Peer {
+    /// The address that was asked, as exactly as it is known.
+    pub fn local_address(&self) -> IpAddr {
+        self.answer_from.unwrap_or_else(|| self.local.ip())
+    }
+}
+
 /// One query on its way through a block.
 pub struct Context<'q> {
     /// The query.

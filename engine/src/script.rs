@@ -55,7 +55,7 @@ impl Value {
     }
 
     /// The number of octets, elements or entries.
-    pub fn count(&self) -> Option<usize> {
+    pub fn size(&self) -> Option<usize> {
         match self {
             Self::Str(value) => Some(value.len()),
             Self::List(values) => Some(values.len()),

@@ -404,11 +404,8 @@ fn refusal(name: &str) -> Reason {
             instead,
         };
     }
-    if name == "on" {
-        return Reason::Never {
-            name: "on",
-            because: "a DNS server of a cluster runs no commands; use the pod's lifecycle hooks",
-        };
+    if let Some((name, because)) = NEVER.iter().find(|(never, _)| *never == name) {
+        return Reason::Never { name, because };
     }
     if name == "snapshot" || is_known(name) {
         return Reason::NotSupported {
@@ -421,6 +418,19 @@ fn refusal(name: &str) -> Reason {
         nearest,
     }
 }
+
+/// Directives that are left out on purpose, and why.
+const NEVER: [(&str, &str); 4] = [
+    (
+        "on",
+        "a DNS server of a cluster runs no commands; use the pod's lifecycle hooks",
+    ),
+    ("route53", CLOUD),
+    ("azure", CLOUD),
+    ("clouddns", CLOUD),
+];
+
+const CLOUD: &str = "the DNS of a cloud answers for its zones by itself; `forward` them there";
 
 /// Directives of old releases, the release that removed them, and what to write today.
 const REMOVED: [(&str, &str, &str); 4] = [

@@ -279,6 +279,11 @@ fn names_what_is_not_a_directive() {
             "Errors",
             "unknown directive `Errors` (did you mean `errors`?)",
         ),
+        (
+            "route53",
+            "`route53` is not supported (the DNS of a cloud answers for its zones by itself; `forward` \
+             them there)",
+        ),
         ("zzz", "unknown directive `zzz`"),
     ] {
         let text = format!(". {{\n{name} a b\n}}");

@@ -15,9 +15,8 @@ pub(crate) fn response(id: &[u8], context: &Context<'_>, step: Step, reply: &mut
     if !options(edns.options).any(|(code, _)| code == NSID) {
         return;
     }
-    let (flags, others) = reply
-        .take_opt()
-        .unwrap_or_else(|| (Edns::DO, Box::default()));
+    let own = reply.take_opt();
+    let (flags, others) = own.unwrap_or_else(|| (Edns::DO, Box::default()));
     let mut all = Vec::with_capacity(others.len() + id.len() + 4);
     for (code, option) in options(&others) {
         if code != NSID {

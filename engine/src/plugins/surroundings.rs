@@ -74,10 +74,7 @@ impl Surroundings for Asked<'_> {
                 None => 512,
                 Some(edns) => i64::from(edns.payload_size.max(512)),
             }),
-            ("server_ip", []) => {
-                let address = peer.answer_from.unwrap_or_else(|| peer.local.ip());
-                Value::Str(address.to_canonical().to_string())
-            }
+            ("server_ip", []) => Value::Str(peer.local_address().to_canonical().to_string()),
             ("server_port", []) => Value::Str(peer.local.port().to_string()),
             _ => {
                 return ScriptError::new(format!("`{name}` cannot be applied to what it is given"));

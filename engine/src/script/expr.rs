@@ -182,10 +182,8 @@ impl Parser<'_> {
         if self.takes(sign) {
             return Ok(());
         }
-        let found = self
-            .words
-            .peek()
-            .map_or_else(|| "the end".to_owned(), describe);
+        let found = self.words.peek();
+        let found = found.map_or_else(|| "the end".to_owned(), describe);
         ScriptError::new(format!("expected `{sign}`, found {found}"))
     }
 
@@ -474,7 +472,7 @@ fn calculate(operator: Operator, left: &Value, right: &Value) -> Option<Value> {
 
 fn builtin(name: &str, arguments: &[Value]) -> Result<Value, ScriptError> {
     let found = match (name, arguments) {
-        ("len", [value]) => value.len().map(|len| Value::Int(len as i64)),
+        ("len", [value]) => value.size().map(|len| Value::Int(len as i64)),
         ("lower", [Value::Str(text)]) => Some(Value::Str(text.to_lowercase())),
         ("upper", [Value::Str(text)]) => Some(Value::Str(text.to_uppercase())),
         ("trim", [Value::Str(text)]) => Some(Value::str(text.trim())),

@@ -241,7 +241,7 @@ impl Variable {
             Self::ClientIp => octets(peer.remote.ip()),
             Self::ClientPort => peer.remote.port().to_be_bytes().to_vec(),
             Self::Protocol => if peer.stream { "tcp" } else { "udp" }.into(),
-            Self::ServerIp => octets(peer.answer_from.unwrap_or_else(|| peer.local.ip())),
+            Self::ServerIp => octets(peer.local_address()),
             Self::ServerPort => peer.local.port().to_be_bytes().to_vec(),
             Self::Metadata => return None,
         })

@@ -34,7 +34,7 @@ pub(super) fn call(name: &str, values: &[Value]) -> Result<Value, ScriptError> {
     };
     let found = match (name, values) {
         ("not", [value]) => Some(Value::Bool(!value.is_truthy())),
-        ("len", [value]) => value.count().map(|len| Value::Int(len as i64)),
+        ("len", [value]) => value.size().map(|len| Value::Int(len as i64)),
         ("index", [value, indexes @ ..]) => {
             indexes
                 .iter()
@@ -103,7 +103,7 @@ pub(super) fn call(name: &str, values: &[Value]) -> Result<Value, ScriptError> {
 }
 
 fn slice(value: &Value, bounds: &[Value]) -> Option<Value> {
-    let len = value.count()?;
+    let len = value.size()?;
     let bound = |place: usize, missing| match bounds.get(place) {
         None => Some(missing),
         Some(Value::Int(at)) => usize::try_from(*at).ok().filter(|at| *at <= len),

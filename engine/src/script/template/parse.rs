@@ -11,9 +11,9 @@ enum Segment {
 }
 
 /// What ended a list of nodes.
-enum Stop {
-    Text,
-    End,
+enum End {
+    OfText,
+    Closed,
     /// The rest of the action: empty, or another `if` or `with`.
     Else(Vec<Token>),
 }
@@ -31,9 +31,9 @@ pub(super) fn parse(text: &str, fields: &'static Fields) -> Result<Vec<Node>, Sc
         depth: 0,
     };
     match parser.nodes()? {
-        (nodes, Stop::Text) => Ok(nodes),
-        (_, Stop::End) => ScriptError::new("`end` without its beginning"),
-        (_, Stop::Else(_)) => ScriptError::new("`else` without its `if`"),
+        (nodes, End::OfText) => Ok(nodes),
+        (_, End::Closed) => ScriptError::new("`end` without its beginning"),
+        (_, End::Else(_)) => ScriptError::new("`else` without its `if`"),
     }
 }
 
@@ -116,7 +116,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn nodes(&mut self) -> Result<(Vec<Node>, Stop), ScriptError> {
+    fn nodes(&mut self) -> Result<(Vec<Node>, End), ScriptError> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return ScriptError::new("too many actions inside each other");
@@ -125,7 +125,7 @@ impl Parser {
         let mut nodes = Vec::new();
         let end = loop {
             let Some(segment) = self.segments.next() else {
-                break Stop::Text;
+                break End::OfText;
             };
             let words = match segment {
                 Segment::Text(text) => {
@@ -140,8 +140,8 @@ impl Parser {
             };
             let rest = || words.get(2..).unwrap_or_default().to_vec();
             match &*keyword {
-                "end" if words.len() == 1 => break Stop::End,
-                "else" => break Stop::Else(rest()),
+                "end" if words.len() == 1 => break End::Closed,
+                "else" => break End::Else(rest()),
                 "if" | "with" | "range" => nodes.push(self.control(&keyword, rest())?),
                 "define" | "template" | "block" | "break" | "continue" => {
                     return ScriptError::new(format!("`{keyword}` is not supported in templates"));
@@ -178,14 +178,14 @@ impl Parser {
         let (then, end) = self.nodes()?;
         self.dot_is_root = was_root;
         let otherwise = match end {
-            Stop::End => Vec::new(),
-            Stop::Text => return ScriptError::new(format!("`{keyword}` without its `end`")),
-            Stop::Else(rest) if rest.is_empty() => match self.nodes()? {
-                (nodes, Stop::End) => nodes,
+            End::Closed => Vec::new(),
+            End::OfText => return ScriptError::new(format!("`{keyword}` without its `end`")),
+            End::Else(rest) if rest.is_empty() => match self.nodes()? {
+                (nodes, End::Closed) => nodes,
                 _ => return ScriptError::new("`else` without its `end`"),
             },
             // `else if` shares the `end` of the first.
-            Stop::Else(rest) => match rest.first() {
+            End::Else(rest) => match rest.first() {
                 Some(Token::Name(name)) if name == keyword && keyword != "range" => {
                     let rest = rest.get(2..).unwrap_or_default().to_vec();
                     vec![self.control(keyword, rest)?]
