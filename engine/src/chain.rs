@@ -197,7 +197,7 @@ impl Stage {
     }
 
     /// What the usual reply needs no work for is decided here, without a call.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn response(&self, context: &mut Context<'_>, step: Step, reply: &mut Reply<'_>) {
         match self {
             Self::Errors(errors) => {

@@ -408,6 +408,17 @@ fn has_a_default() {
     assert!(corefile.warnings.is_empty());
 }
 
+#[test]
+fn a_brace_that_a_variable_leaves_behind_is_read_as_a_word() {
+    // It used to be waited for without end.
+    let found = parse("Corefile", "{{$A}\n").map(|corefile| corefile.blocks.len());
+    assert_eq!(
+        found.unwrap_or_default(),
+        1,
+        "a block whose zone is a brace"
+    );
+}
+
 proptest! {
     #[test]
     fn never_panics(text in "\\PC*") {
