@@ -13,7 +13,7 @@ const PURGE_DELAY: mi_option_t = 15;
 
 /// Has free pages returned to the system at once. To be called before there are other threads.
 #[allow(unsafe_code)]
-pub fn give_back_at_once() {
+pub(crate) fn give_back_at_once() {
     // SAFETY: the option is one of the header's, and no other thread reads it meanwhile.
     unsafe { mi_option_set(PURGE_DELAY, 0) }
 }
