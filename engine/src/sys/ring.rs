@@ -98,7 +98,11 @@ impl Ring {
     ///
     /// If the kernel is older than 6.1, or forbids it.
     pub fn new(sockets: &[BorrowedFd<'_>], polled: bool) -> io::Result<Self> {
-        let entries = (RING_REPLIES + sockets.len()).next_power_of_two();
+        let outstanding = RING_REPLIES + sockets.len();
+        // The kernel's thread may have ended all that it took before it says that it took it; as much
+        // again may be queued by then.
+        let entries = if polled { 2 * outstanding } else { outstanding };
+        let entries = entries.next_power_of_two();
         let completions = entries + RING_BUFFERS;
         let mut builder = IoUring::<squeue::Entry, cqueue::Entry>::builder();
         builder
@@ -309,8 +313,9 @@ impl Ring {
         let reply = &mut memory.replies[self.replies_used];
         let octets = &mut memory.arena[self.arena_used..][..len];
         let entry = reply.entry(Fixed(socket as u32), octets).user_data(SEND);
-        // SAFETY: what the entry points to lies in `memory`, which outlives the request, and is not written again before it has ended: `turn` starts again from the front only when
-        // no send is under way.
+        // SAFETY: what the entry points to lies in `memory`, which outlives the request, and is not
+        // written again before it has ended: `turn` starts again from the front only when no send is
+        // under way.
         if unsafe { self.ring.submission().push(&entry) }.is_ok() {
             self.sending += 1;
             self.arena_used += len;

@@ -78,7 +78,12 @@ fn more_datagrams_than_buffers_are_answered() {
                 let mut numbers = [false; EACH as usize];
                 for _ in 0..EACH {
                     let mut buf = [0; 16];
-                    let len = client.recv(&mut buf).unwrap();
+                    let len = client.recv(&mut buf).unwrap_or_else(|error| {
+                        panic!(
+                            "{error} (polled: {polled}; {} under way, {} not sent)",
+                            ring.sending, ring.unsent
+                        )
+                    });
                     let expected = [place as u8, buf[1], round, 0xff];
                     assert_eq!(buf[..len], expected, "polled: {polled}");
                     numbers[usize::from(buf[1])] = true;
