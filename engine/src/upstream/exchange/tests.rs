@@ -207,25 +207,34 @@ fn failover_asks_the_next_server_and_settles_for_the_last() {
 #[test]
 fn a_server_slower_than_usual_gets_company_if_asked_for() {
     on_each(|exchanger| async move {
-        for (hedge, hedged) in [(true, true), (false, false)] {
-            // Quick for long enough to be known, then late by less than would make it suspect.
-            let slow = Server::start(|nth, query| {
-                if nth >= 40 {
-                    std::thread::sleep(Duration::from_millis(25));
-                }
-                Some(reply(query, Rcode::NOERROR))
-            });
-            let other = Server::with_rcode(Rcode::NOERROR);
-            let both = group(Policy::Sequential, &[&slow, &other], |settings| {
-                settings.hedge = hedge;
-            });
-            for number in 0..45 {
-                ask(&exchanger, &both, number).await.unwrap();
+        assert_eq!(hedged(&exchanger, false).await, 0);
+        // On a busy machine all replies may be slow, so that these are as usual: once is enough.
+        for _ in 0..10 {
+            if hedged(&exchanger, true).await > 0 {
+                return;
             }
-            let count = both.counters.hedged.load(Ordering::Relaxed);
-            assert_eq!(count > 0, hedged, "{count}");
         }
+        panic!("the other server was never asked");
     });
+}
+
+/// How many questions went to a second server because the first was late.
+async fn hedged(exchanger: &Rc<Exchanger>, hedge: bool) -> u64 {
+    // Quick for long enough to be known, then late by less than would make it suspect.
+    let slow = Server::start(|nth, query| {
+        if nth >= 40 {
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        Some(reply(query, Rcode::NOERROR))
+    });
+    let other = Server::with_rcode(Rcode::NOERROR);
+    let both = group(Policy::Sequential, &[&slow, &other], |settings| {
+        settings.hedge = hedge;
+    });
+    for number in 0..45 {
+        ask(exchanger, &both, number).await.unwrap();
+    }
+    both.counters.hedged.load(Ordering::Relaxed)
 }
 
 #[test]
