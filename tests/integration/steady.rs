@@ -6,9 +6,9 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use martlet_tests::load::Load;
-use martlet_tests::{Upstream, soak};
+use martlet_tests::{Upstream, soak, upheaval};
 
-use crate::fixtures::resolver;
+use crate::fixtures::{namespace, pod, resolver, service, slice};
 
 /// A dead upstream costs hardly anybody anything. How much is for `failover` to measure, on a
 /// machine that is not busy; here all are answered, and most of them at once.
@@ -38,4 +38,32 @@ fn ill_upstreams_leave_no_question_open() {
     let report = soak::run(Duration::from_secs(10), 300);
     println!("{report}");
     assert!(report.is_good(), "{report}");
+}
+
+/// Everything changes, again and again: what a day brings, in seconds. Nothing piles up, and a list
+/// of the whole cluster is not kept beside what is served.
+#[test]
+fn memory_stays_as_it_is_through_upheavals() {
+    let mut objects = vec![namespace("shop", "front")];
+    for number in 0..300 {
+        let name = format!("web-{number}");
+        let addresses = (1..=20)
+            .map(|last| format!("10.{}.{}.{last}", 244 + number / 200, number % 200))
+            .collect::<Vec<_>>();
+        let addresses = addresses.iter().map(String::as_str).collect::<Vec<_>>();
+        objects.push(service("shop", &name, "None"));
+        objects.push(slice("shop", &name, &addresses));
+        objects.extend(addresses.iter().map(|address| {
+            let pod_name = format!("{name}-{}", address.replace('.', "-"));
+            pod("shop", &pod_name, address)
+        }));
+    }
+    let report = upheaval::run(objects, "verified", 16, Duration::from_millis(300));
+    println!("{report}");
+    let after = |at: usize| report.upheavals[at].after;
+    let (early, late) = (after(6), after(16));
+    assert!(
+        late <= early + early / 20 + 512,
+        "from {early} KiB to {late} KiB:\n{report}"
+    );
 }

@@ -1,5 +1,6 @@
 //! Child processes that do not outlive their test.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,6 +103,14 @@ fn gather(pipe: impl Read + Send + 'static, output: &Arc<Mutex<String>>) -> thre
             line.clear();
         }
     })
+}
+
+/// A figure in KiB of `/proc/PID/status`, such as `VmRSS`; None if there is no such process.
+pub fn status_kib(pid: u32, field: &str) -> Option<usize> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let mut lines = status.lines();
+    let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    value.split_whitespace().next()?.parse().ok()
 }
 
 /// Looks again and again until there is something, at most so long.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::load::{Load, Outcome};
 use crate::martlet::{Martlet, Setup};
+use crate::process::status_kib;
 use crate::upstream::{Fault, Upstream};
 
 /// What the server's process holds at one time.
@@ -124,9 +125,7 @@ fn watch(martlet: &Martlet, done: &AtomicBool) -> Vec<Held> {
 }
 
 fn look(pid: u32, at: Duration) -> Option<Held> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let memory = line?.split_whitespace().next()?.parse().ok()?;
+    let memory = status_kib(pid, "VmRSS")?;
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
     Some(Held {
         at,

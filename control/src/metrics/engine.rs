@@ -345,6 +345,12 @@ pub(super) fn upstreams(groups: &[Arc<Group>], families: &mut Families) {
             &[name, to],
             failures.sum(),
         );
+        families.counter(
+            "martlet_proxy_forgeries_total",
+            "Sockets given up because somebody tried to forge the upstream's replies.",
+            &[name, to],
+            upstreams.iter().map(|up| up.counters.forgeries()).sum(),
+        );
         for carrier in Carrier::ALL {
             let counts = upstreams.iter().map(|up| up.counters.connections(carrier));
             let (reused, opened) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));

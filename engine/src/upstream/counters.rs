@@ -39,6 +39,7 @@ pub struct UpstreamCounters {
     durations: [OnceLock<Box<Durations>>; RCODES],
     reused: [AtomicU64; Carrier::ALL.len()],
     opened: [AtomicU64; Carrier::ALL.len()],
+    forged: AtomicU64,
 }
 
 impl UpstreamCounters {
@@ -54,6 +55,16 @@ impl UpstreamCounters {
     pub(super) fn connected(&self, carrier: Carrier, reused: bool) {
         let counts = if reused { &self.reused } else { &self.opened };
         counts[carrier as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Somebody tried to forge this server's replies.
+    pub(super) fn forged(&self) {
+        self.forged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Sockets given up because somebody tried to forge this server's replies.
+    pub fn forgeries(&self) -> u64 {
+        self.forged.load(Ordering::Relaxed)
     }
 
     /// How long replies took, by response code; the last code is any from 24 on.

@@ -2,7 +2,7 @@
 //!
 //! A socket carries many questions, told apart by random IDs, and is given up after some of them:
 //! source ports change all the time, and whoever wants to forge a reply has to guess both
-//! (RFC 5452). Connected sockets take datagrams of the server's address only, and tell at once when
+//! (RFC 5452). A socket at which somebody guesses is given up at once. Connected sockets take datagrams of the server's address only, and tell at once when
 //! nobody listens there.
 
 use std::cell::{Cell, RefCell};
@@ -141,6 +141,7 @@ impl Datagrams {
             Rc::clone(&socket),
             Rc::clone(&waiting),
             Rc::clone(&broken),
+            Arc::clone(&self.counters),
         ));
         Ok(Channel {
             socket,
@@ -153,7 +154,12 @@ impl Datagrams {
 }
 
 /// Delivers replies until the socket is closed.
-async fn read(socket: Rc<Socket>, waiting: Rc<Waiting>, broken: Rc<Cell<bool>>) {
+async fn read(
+    socket: Rc<Socket>,
+    waiting: Rc<Waiting>,
+    broken: Rc<Cell<bool>>,
+    counters: Arc<UpstreamCounters>,
+) {
     let mut buf = Vec::with_capacity(MESSAGE_LEN_MAX);
     loop {
         buf.clear();
@@ -163,6 +169,10 @@ async fn read(socket: Rc<Socket>, waiting: Rc<Waiting>, broken: Rc<Cell<bool>>) 
             Ok(()) if socket.is_closed() => return,
             Ok(()) => {
                 waiting.deliver(&buf);
+                if waiting.is_guessed_at() && !broken.replace(true) {
+                    counters.forged();
+                    waiting.fail(&Fault::Forged);
+                }
             }
             // Nobody listens there, says an ICMP message: that ends every question in flight.
             Err(error) => {

@@ -264,7 +264,11 @@ impl Exchanger {
         let sent = Instant::now();
         let stream = goes_over_stream(settings, stream);
         let asking = async {
-            let message = self.ask(group, upstream, request, stream).await?;
+            let message = match self.ask(group, upstream, request, stream).await {
+                // On a connection there is nothing to guess.
+                Err(Fault::Forged) => return self.ask(group, upstream, request, true).await,
+                replied => replied?,
+            };
             let retry = message.flags().has(Flags::TC) && settings.prefer_udp && !stream;
             if retry {
                 return self.ask(group, upstream, request, true).await;
@@ -325,7 +329,7 @@ impl Exchanger {
                 let asking = this.ask(&group, &upstream, &question, group.settings.force_tcp);
                 // Any reply will do: a server that refuses is there.
                 let replied = match timeout(PROBE_TIMEOUT, asking).await {
-                    Ok(Ok(_) | Err(Fault::Mismatch)) => true,
+                    Ok(Ok(_) | Err(Fault::Mismatch | Fault::Forged)) => true,
                     Ok(Err(_)) | Err(_) => false,
                 };
                 if replied {

@@ -1,6 +1,6 @@
 //! Questions in flight on one connection, by message ID.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
@@ -10,11 +10,15 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::wire::Message;
-use crate::wire::message::MessageError;
+use crate::wire::message::{MessageError, has_question_of};
 
 /// How long the right reply may come after a wrong one with the right ID. Whoever guesses IDs must
 /// not be able to end the exchange, and a server that is broken should not hold it up.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// Replies with the right question and an ID that nobody has, until it is clear that somebody
+/// guesses. A reply that comes again, or too late for an earlier attempt, is one of them.
+const GUESSES_MAX: u32 = 8;
 
 /// Why one server gave no reply.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -25,6 +29,9 @@ pub(super) enum Fault {
     /// What came answers another question.
     #[error("the reply is to another question")]
     Mismatch,
+    /// Somebody tries to guess the ID of the reply.
+    #[error("replies are being forged")]
+    Forged,
     /// What came cannot be read.
     #[error("the reply is malformed")]
     Malformed,
@@ -61,17 +68,20 @@ struct Slot {
 
 /// The questions.
 #[derive(Default)]
-pub(super) struct Waiting(RefCell<HashMap<u16, Slot>>);
+pub(super) struct Waiting {
+    slots: RefCell<HashMap<u16, Slot>>,
+    guesses: Cell<u32>,
+}
 
 impl Waiting {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.0.borrow().len()
+        self.slots.borrow().len()
     }
 
     /// Draws an ID that no other question here has.
     pub(super) fn enter(self: &Rc<Self>, request: &Rc<[u8]>) -> Ticket {
-        let mut slots = self.0.borrow_mut();
+        let mut slots = self.slots.borrow_mut();
         let id = loop {
             let id = rand::random::<u16>();
             if !slots.contains_key(&id) {
@@ -100,8 +110,12 @@ impl Waiting {
         let Some(id) = octets.first_chunk().map(|id| u16::from_be_bytes(*id)) else {
             return false;
         };
-        let mut slots = self.0.borrow_mut();
+        let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get_mut(&id) else {
+            let is_near = slots
+                .values()
+                .any(|slot| has_question_of(&slot.request, octets));
+            self.guesses.set(self.guesses.get() + u32::from(is_near));
             return false;
         };
         let fault = match Message::parse(&slot.request, octets) {
@@ -125,8 +139,14 @@ impl Waiting {
         false
     }
 
+    /// Whether somebody tries to forge replies to what was asked here: RFC 5452 §9.2 has IDs and
+    /// ports drawn at random, and a guess costs the guesser next to nothing.
+    pub(super) const fn is_guessed_at(&self) -> bool {
+        self.guesses.get() >= GUESSES_MAX
+    }
+
     fn give_up(&self, id: u16, request: &Rc<[u8]>, fault: Fault) {
-        let mut slots = self.0.borrow_mut();
+        let mut slots = self.slots.borrow_mut();
         if slots
             .get(&id)
             .is_some_and(|slot| Rc::ptr_eq(&slot.request, request))
@@ -138,7 +158,7 @@ impl Waiting {
 
     /// Tells all that there will be no reply.
     pub(super) fn fail(&self, fault: &Fault) {
-        for (_, slot) in self.0.borrow_mut().drain() {
+        for (_, slot) in self.slots.borrow_mut().drain() {
             let _ = slot.outcome.send(Err(fault.clone()));
         }
     }
@@ -178,6 +198,6 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.waiting.0.borrow_mut().remove(&self.id);
+        self.waiting.slots.borrow_mut().remove(&self.id);
     }
 }

@@ -54,11 +54,7 @@ impl Message {
         if word(4) == 0 && word(6) == 0 && word(8) == 0 && flags.0 & Flags::RCODE != 0 {
             return Ok(Self::bare(header, asked, flags));
         }
-        let matches = word(4) == 1
-            && octets
-                .get(HEADER_LEN..records_at)
-                .is_some_and(|answered| is_same_question(asked, answered));
-        if !matches {
+        if word(4) != 1 || !answers(asked, octets) {
             return Err(MessageError::Question);
         }
         let mut message = Self {
@@ -148,6 +144,16 @@ impl Message {
 fn question(message: &[u8]) -> Option<&[u8]> {
     let end = skip_name(message, HEADER_LEN)? + QUESTION_EXTRA;
     message.get(HEADER_LEN..end)
+}
+
+/// Whether `octets` have the question of `request`, whatever else they are.
+pub(crate) fn has_question_of(request: &[u8], octets: &[u8]) -> bool {
+    question(request).is_some_and(|asked| answers(asked, octets))
+}
+
+fn answers(asked: &[u8], octets: &[u8]) -> bool {
+    let answered = octets.get(HEADER_LEN..HEADER_LEN + asked.len());
+    answered.is_some_and(|answered| is_same_question(asked, answered))
 }
 
 /// Names of the question are compared without regard to case: some servers fold them.

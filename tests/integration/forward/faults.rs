@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use martlet_tests::dns::Reply;
-use martlet_tests::{FORGED, Fault, Transport, Upstream};
+use martlet_tests::{FORGED, Fault, Scrape, Transport, Upstream};
 
 use super::{is_right, patient, serve};
 use crate::fixtures::{forward, resolver};
@@ -95,7 +95,10 @@ fn forged_replies_are_not_believed() {
     let upstream = Upstream::start("a");
     upstream.misbehave("*", Fault::Forged(3000));
     let options = "read_timeout 1s\nmax_fails 0";
-    let directives = format!("cache 30\n{}", forward(&[upstream.address()], options));
+    let directives = format!(
+        "cache 30\nprometheus 127.0.0.1:{{PORT2}}\n{}",
+        forward(&[upstream.address()], options)
+    );
     let martlet = resolver(&directives).start();
     let client = patient(&martlet);
     let mut right = 0;
@@ -110,6 +113,8 @@ fn forged_replies_are_not_believed() {
         );
     }
     assert!(right >= 6, "the real reply counts: {right} of 12");
+    let forgeries = Scrape::of(martlet.nth_port(2)).sum("martlet_proxy_forgeries_total", &[]);
+    assert!(forgeries > 0.0, "it was noticed");
     upstream.behave();
     for n in 0..12 {
         let name = format!("n{n}.wild.test.");

@@ -37,50 +37,58 @@ fn main() {
         .start();
     let server = martlet.client().server;
 
+    println!("{services} Services, {rate} changes a second wanted");
+    let mut number = 0;
+    let mut churn = || change(&api, server, &mut number, (rate, time), services);
+    let alone = churn();
+    tell("with nothing else to do", &alone, time);
     let quiet = asking(server, || thread::sleep(time));
     let mut delays = Vec::new();
-    let busy = asking(server, || {
-        delays = change(&api, server, rate, time, services)
-    });
-    delays.sort_unstable();
-    let at = |thousandths: usize| delays[(delays.len() - 1) * thousandths / 1_000];
-    println!(
-        "{services} Services; {} changes in {seconds} s ({:.0} a second; {rate} wanted)",
-        delays.len(),
-        delays.len() as f64 / time.as_secs_f64()
+    let busy = asking(server, || delays = churn());
+    tell(
+        "while another name is asked for without pause",
+        &delays,
+        time,
     );
     println!(
-        "change to answer: p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms",
-        millis(at(500)),
-        millis(at(990)),
-        millis(at(1_000))
-    );
-    println!(
-        "answers of another name meanwhile: {:.3} of those without changes",
+        "answers of that name meanwhile: {:.3} of those without changes",
         busy as f64 / quiet.max(1) as f64
     );
     martlet.stop();
 }
 
-/// Makes changes at a steady rate; returns the time from each to its answer. A change leaves when it
+fn tell(when: &str, delays: &[Duration], time: Duration) {
+    let at = |thousandths: usize| {
+        let delay = delays[(delays.len() - 1) * thousandths / 1_000];
+        delay.as_secs_f64() * 1e3
+    };
+    println!(
+        "{when}: {:.0} changes a second, change to answer p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms",
+        delays.len() as f64 / time.as_secs_f64(),
+        at(500),
+        at(990),
+        at(1_000)
+    );
+}
+
+/// Makes changes at a steady rate; returns the times from each to its answer, in their order. A change leaves when it
 /// is due and the one before was seen, so that no answer is ascribed to the wrong one.
 fn change(
     api: &FakeApi,
     server: SocketAddr,
-    rate: u32,
-    time: Duration,
+    number: &mut u32,
+    (rate, time): (u32, Duration),
     services: u32,
 ) -> Vec<Duration> {
     let socket = socket(server);
     let start = Instant::now();
     let mut delays = Vec::new();
-    let mut number = 0;
     while start.elapsed() < time {
-        let due = start + Duration::from_secs(1) * number / rate;
+        let due = start + Duration::from_secs(1) * delays.len() as u32 / rate;
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        number += 1;
+        *number += 1;
         // Not the first one: that is asked about meanwhile.
-        let at = 1 + number % (services - 1).max(1);
+        let at = 1 + *number % (services - 1).max(1);
         let [_, high, middle, low] = number.to_be_bytes();
         let address = Ipv4Addr::new(11 + high, middle, low, 1);
         let changed = Instant::now();
@@ -94,6 +102,7 @@ fn change(
         }
         delays.push(changed.elapsed());
     }
+    delays.sort_unstable();
     delays
 }
 
@@ -133,10 +142,6 @@ fn ask(socket: &UdpSocket, at: u32) -> Vec<IpAddr> {
         Ok(len) => decode(&buffer[..len], 0).addresses(),
         Err(_) => Vec::new(),
     }
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }
 
 fn name(at: u32) -> String {
