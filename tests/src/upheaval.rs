@@ -125,7 +125,7 @@ fn touched(object: &Value, number: u32) -> Value {
     let mut object = object.clone();
     object["metadata"]["annotations"] = json!({"touched": number.to_string()});
     if let Some(first) = object.pointer_mut("/endpoints/0") {
-        first["conditions"] = json!({"ready": number % 2 == 0});
+        first["conditions"] = json!({"ready": number.is_multiple_of(2)});
     }
     object
 }
