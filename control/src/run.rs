@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use martlet_engine::log::LogSink;
 use martlet_engine::server::StartError;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Args, ServeArgs};
@@ -110,6 +111,7 @@ fn load(args: &ServeArgs) -> Result<Corefile, Problems> {
 fn serve(args: &ServeArgs) -> Result<(), RunError> {
     telemetry::init(args.log_format);
     metrics::own::count_panics();
+    raise_descriptor_limit();
     let corefile = load(args).map_err(RunError::Corefile)?;
     warn(&corefile);
     let (log, lines) = LogSink::new();
@@ -136,6 +138,19 @@ fn serve(args: &ServeArgs) -> Result<(), RunError> {
         let _ = std::fs::remove_file(path);
     }
     Ok(())
+}
+
+/// Has the process open as many files as it may: what a process starts with is often 1,024, for the
+/// sake of programs that use `select(2)`.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it was");
+    }
 }
 
 /// Threads for TCP, the API server and HTTP.

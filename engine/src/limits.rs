@@ -26,7 +26,8 @@ pub const POINTER_MAX: usize = 0x3fff;
 pub const NESTING_MAX: u8 = 8;
 /// CNAMEs followed inside a zone before the chain is taken for a loop, as CoreDNS.
 pub const CNAME_CHAIN_MAX: usize = 11;
-/// TCP connections served at once on a listening address. Newcomers wait in the listen queue until
+/// TCP connections served at once on a listening address; fewer where the process may not have
+/// descriptors for four times as many. Newcomers wait in the listen queue until
 /// one ends.
 pub const TCP_CONNECTIONS_MAX: usize = 4_096;
 /// Queries that may wait for one thread of the slow path; more are shed.

@@ -6,10 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use martlet_tests::dns::Query;
-use martlet_tests::{Client, Martlet, TcpSession, tools};
+use martlet_tests::{Client, Martlet, TcpSession, Upstream, tools};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::fixtures::{COREFILE, big_service, cluster, manifest};
+use crate::fixtures::{COREFILE, big_service, cluster, forward, manifest, resolver};
 
 fn start() -> Martlet {
     let mut objects = cluster();
@@ -137,7 +137,7 @@ fn slow_readers_do_not_hold_others_up() {
 fn connections_are_limited() {
     const MOST: usize = 4096;
     let limit = getrlimit(Resource::Nofile);
-    let wanted = 2 * MOST as u64;
+    let wanted = 4 * MOST as u64;
     if limit.maximum.is_some_and(|maximum| maximum < wanted) {
         return tools::cannot("the limit on open files is too low");
     }
@@ -181,5 +181,34 @@ fn connections_are_limited() {
             .addresses()
             .len(),
         1
+    );
+}
+
+/// However many connections clients open, there are descriptors left for upstreams.
+#[test]
+fn connections_leave_descriptors_to_upstreams() {
+    const DESCRIPTORS: u32 = 256;
+    if !tools::available(&["prlimit"]) {
+        return;
+    }
+    let upstream = Upstream::start("a");
+    let martlet = resolver(&forward(&[upstream.address()], ""))
+        .descriptors(DESCRIPTORS)
+        .start();
+    let client = martlet.client();
+    let query = Query::new("x.ready.local.", "A").wire(1);
+    let mut sessions: Vec<_> = (0..DESCRIPTORS).map(|_| client.connect()).collect();
+    for session in &mut sessions {
+        session.send(&query).expect("the kernel takes it");
+    }
+    sessions[0].receive().expect("it is served");
+    for number in 0..20 {
+        let reply = client.ask(&format!("n{number}.wild.test."), "A");
+        assert_eq!((reply.rcode.as_str(), reply.an.len()), ("NOERROR", 1));
+    }
+    assert!(
+        !martlet.log().contains("cannot accept"),
+        "{}",
+        martlet.log()
     );
 }

@@ -23,6 +23,7 @@ pub struct Setup {
     arguments: Vec<String>,
     ports: Vec<u16>,
     ready: Ready,
+    descriptors: Option<u32>,
 }
 
 /// When a server is taken to be up.
@@ -50,6 +51,7 @@ impl Setup {
             arguments: Vec::new(),
             ports: Vec::new(),
             ready,
+            descriptors: None,
         };
         let ports = (1..10)
             .take_while(|n| setup.corefile.contains(&placeholder(*n)))
@@ -78,6 +80,13 @@ impl Setup {
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.ports = vec![port];
+        self
+    }
+
+    /// It may open so many files, itself included, and no more. Needs `prlimit`.
+    #[must_use]
+    pub const fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
         self
     }
 
@@ -111,7 +120,15 @@ impl Setup {
         }
         let corefile = dir.path().join("Corefile");
         fs::write(&corefile, fill(&self.corefile)).expect("the directory is writable");
-        let mut command = Command::new(binary());
+        let mut command = match self.descriptors {
+            None => Command::new(binary()),
+            // It becomes the server.
+            Some(most) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={most}:{most}")).arg(binary());
+                command
+            }
+        };
         command.current_dir(dir.path()).arg("-conf").arg(corefile);
         command.args(self.arguments.iter().map(|argument| fill(argument)));
         let process = Process::start(&mut command);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -84,7 +85,8 @@ async fn accept(
     address: SocketAddr,
     mut closes: watch::Receiver<bool>,
 ) {
-    let slots = Arc::new(Semaphore::new(TCP_CONNECTIONS_MAX));
+    let most = connections_max();
+    let slots = Arc::new(Semaphore::new(most));
     // Clients may go on coming for ever; what counts is what was there before.
     let mut end = None;
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
@@ -116,7 +118,15 @@ async fn accept(
         });
     }
     drop(listener);
-    let _ = slots.acquire_many(TCP_CONNECTIONS_MAX as u32).await;
+    let _ = slots.acquire_many(most as u32).await;
+}
+
+/// Connections of an address that are served at once: no more than a quarter of the descriptors that
+/// the process may have, so that some are left for upstreams whatever clients do.
+fn connections_max() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current;
+    let share = descriptors.map_or(usize::MAX, |most| (most / 4) as usize);
+    share.clamp(1, TCP_CONNECTIONS_MAX)
 }
 
 async fn greet(client: Client, stream: TcpStream, closes: watch::Receiver<bool>) -> io::Result<()> {
