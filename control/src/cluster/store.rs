@@ -42,9 +42,6 @@ pub struct Store {
     services: HashMap<Key, ServiceEntry>,
     /// To which Service a slice belongs.
     slices: HashMap<Key, SliceEntry>,
-    pods: HashMap<Key, PodEntry>,
-    /// How many pods of a namespace share an address (those on the host network do).
-    pod_addresses: HashMap<(Box<str>, IpAddr), u32>,
     epochs: HashMap<Kind, Epoch>,
     /// Services whose entry has to be rebuilt.
     dirty: HashSet<Key>,
@@ -65,8 +62,10 @@ struct Epoch {
 
 struct NamespaceEntry {
     namespace: Arc<Namespace>,
-    /// Services and pods in it that the store knows.
-    users: usize,
+    /// Services in it that the store knows.
+    services: usize,
+    /// Its pods, by name.
+    pods: HashMap<Box<str>, PodEntry>,
     exists: bool,
     seen: u32,
 }
@@ -102,8 +101,6 @@ impl Store {
             namespaces: HashMap::new(),
             services: HashMap::new(),
             slices: HashMap::new(),
-            pods: HashMap::new(),
-            pod_addresses: HashMap::new(),
             epochs: HashMap::new(),
             dirty: HashSet::new(),
             triggers: Vec::new(),
@@ -226,7 +223,11 @@ impl Store {
                 gone.iter().for_each(|key| self.delete_slice(key));
             }
             Kind::Pod => {
-                let gone = stale(&self.pods, |entry| entry.seen != number);
+                let stale = self.namespaces.iter().flat_map(|(namespace, entry)| {
+                    let stale = entry.pods.iter().filter(|(_, pod)| pod.seen != number);
+                    stale.map(|(name, _)| Key::new(namespace, name))
+                });
+                let gone = stale.collect::<Vec<_>>();
                 gone.iter().for_each(|key| self.delete_pod(key));
             }
         }
@@ -258,10 +259,10 @@ impl Store {
         self.forget_namespace(name);
     }
 
-    /// One user of a namespace less.
+    /// One Service of a namespace less.
     fn release_namespace(&mut self, name: &str) {
         if let Some(entry) = self.namespaces.get_mut(name) {
-            entry.users -= 1;
+            entry.services -= 1;
         }
         self.forget_namespace(name);
     }
@@ -270,7 +271,7 @@ impl Store {
         if self
             .namespaces
             .get(name)
-            .is_some_and(|entry| !entry.exists && entry.users == 0)
+            .is_some_and(|entry| !entry.exists && entry.services == 0 && entry.pods.is_empty())
         {
             self.namespaces.remove(name);
         }
@@ -394,49 +395,29 @@ impl Store {
 
     fn apply_pod(&mut self, pod: object::Pod) {
         let seen = self.epoch(Kind::Pod);
-        if let Some(known) = self.pods.get_mut(&pod.key) {
-            if known.address == pod.address {
-                known.seen = seen;
-                return;
-            }
-            self.delete_pod(&pod.key);
+        let entry = namespace_entry(&mut self.namespaces, &pod.key.namespace);
+        let address = pod.address;
+        let old = entry.pods.insert(pod.key.name, PodEntry { address, seen });
+        let old = old.map(|old| old.address);
+        if old == Some(address) {
+            return;
         }
         self.changed = true;
-        let entry = namespace_entry(&mut self.namespaces, &pod.key.namespace);
-        entry.users += 1;
-        let namespace = Arc::clone(&entry.namespace);
-        let count = self
-            .pod_addresses
-            .entry((pod.key.namespace.clone(), pod.address))
-            .or_default();
-        *count += 1;
-        self.index.put_pods(namespace, pod.address, *count);
-        self.pods.insert(
-            pod.key,
-            PodEntry {
-                address: pod.address,
-                seen,
-            },
-        );
+        count_pods(&self.index, &entry.namespace, address, 1);
+        if let Some(old) = old {
+            count_pods(&self.index, &entry.namespace, old, -1);
+        }
     }
 
     fn delete_pod(&mut self, key: &Key) {
-        let Some(PodEntry { address, .. }) = self.pods.remove(key) else {
+        let Some(entry) = self.namespaces.get_mut(&key.namespace) else {
             return;
         };
-        self.changed = true;
-        let place = (key.namespace.clone(), address);
-        let count = self.pod_addresses.get(&place).map_or(0, |count| count - 1);
-        if count == 0 {
-            self.pod_addresses.remove(&place);
-        } else {
-            self.pod_addresses.insert(place, count);
+        if let Some(old) = entry.pods.remove(&key.name) {
+            self.changed = true;
+            count_pods(&self.index, &entry.namespace, old.address, -1);
+            self.forget_namespace(&key.namespace);
         }
-        if let Some(entry) = self.namespaces.get(&key.namespace) {
-            self.index
-                .put_pods(Arc::clone(&entry.namespace), address, count);
-        }
-        self.release_namespace(&key.namespace);
     }
 
     /// Moves PTR entries from a slice's old endpoints to its new ones.
@@ -540,6 +521,13 @@ fn cluster_ips(service: &object::Service) -> &[IpAddr] {
     }
 }
 
+/// One pod of a namespace more or less at an address, which those on the host network share.
+fn count_pods(index: &ClusterIndex, namespace: &Arc<Namespace>, address: IpAddr, change: i32) {
+    let known = index.pods(namespace.label(), address);
+    let count = known.saturating_add_signed(change);
+    index.put_pods(Arc::clone(namespace), address, count);
+}
+
 fn namespace_entry<'a>(
     namespaces: &'a mut HashMap<Box<str>, NamespaceEntry>,
     name: &str,
@@ -548,7 +536,8 @@ fn namespace_entry<'a>(
         .entry(name.into())
         .or_insert_with(|| NamespaceEntry {
             namespace: Arc::new(Namespace::new(name)),
-            users: 0,
+            services: 0,
+            pods: HashMap::new(),
             exists: false,
             seen: 0,
         })
@@ -561,7 +550,7 @@ fn service_entry<'a>(
 ) -> &'a mut ServiceEntry {
     if !services.contains_key(key) {
         let namespace = namespace_entry(namespaces, &key.namespace);
-        namespace.users += 1;
+        namespace.services += 1;
         let name = Arc::new(ServiceName::new(
             Arc::clone(&namespace.namespace),
             &key.name,

@@ -29,10 +29,12 @@ impl Store {
                 })
             })
         });
-        let pods = self.pods.iter().map(|(key, entry)| {
-            Object::Pod(Pod {
-                key: key.clone(),
-                address: entry.address,
+        let pods = self.namespaces.iter().flat_map(|(namespace, entry)| {
+            entry.pods.iter().map(|(name, pod)| {
+                Object::Pod(Pod {
+                    key: Key::new(namespace, name),
+                    address: pod.address,
+                })
             })
         });
         namespaces.chain(services).chain(slices).chain(pods)
