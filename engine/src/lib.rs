@@ -21,6 +21,7 @@ pub mod respond;
 pub mod server;
 pub mod slow;
 pub mod sys;
+pub mod top;
 pub mod upstream;
 pub mod watched;
 pub mod wire;
