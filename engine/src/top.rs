@@ -7,6 +7,8 @@
 //! It is meant for a sample of the queries, so a count walks over all places: that is simpler than
 //! the usual linked buckets, and needs no memory beyond the places, which are there from the start.
 
+pub mod search;
+
 use std::fmt;
 
 /// Longest key: a name on the wire (RFC 1035 §2.3.4).
