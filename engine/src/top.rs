@@ -7,6 +7,7 @@
 //! It is meant for a sample of the queries, so a count walks over all places: that is simpler than
 //! the usual linked buckets, and needs no memory beyond the places, which are there from the start.
 
+pub mod sampler;
 pub mod search;
 
 use std::fmt;
