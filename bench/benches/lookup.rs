@@ -24,12 +24,12 @@ use martlet_bench::cluster::{Cluster, Shape};
 use martlet_bench::fixture::{self, PAYLOAD_SIZE, QueryKind};
 use martlet_bench::load::QuerySet;
 use martlet_engine::index::{
-    ClusterIndex, Encoded, LabelRef, Namespace, ServiceKind, ServiceName, ServiceNode, ServiceParts,
+    ClusterIndex, Encoded, Namespace, ServiceKind, ServiceName, ServiceNode, ServiceParts,
+    ServiceRef,
 };
 use martlet_engine::log::LogSink;
 use martlet_engine::respond::{Response, Scratch, respond};
 use martlet_engine::wire::RType;
-use martlet_engine::wire::name::combine;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
@@ -53,7 +53,7 @@ trait Table: Default + Sync {
     fn put(&self, name: &Arc<ServiceName>);
 
     /// Reads an entry as an answer does: whether the name is exposed, and the encoded addresses.
-    fn octets(&self, service: LabelRef<'_>, namespace: LabelRef<'_>) -> Option<usize>;
+    fn octets(&self, service: ServiceRef<'_>) -> Option<usize>;
 }
 
 fn index<T: Table>(criterion: &mut Criterion, cluster: &Cluster) {
@@ -67,7 +67,7 @@ fn index<T: Table>(criterion: &mut Criterion, cluster: &Cluster) {
     let mut look_up = || {
         let name = turn.next().expect("endless");
         // What a query brings along are its own octets, not the table's.
-        let found = table.octets(black_box(name.label()), name.namespace().label());
+        let found = table.octets(black_box(name.key()));
         black_box(found.expect("every name is there"))
     };
     group.bench_function(format!("service/{}/alone", T::NAME), |bencher| {
@@ -111,7 +111,7 @@ fn read_on<T: Table>(table: &T, names: &[Arc<ServiceName>], stop: &AtomicBool) {
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        black_box(table.octets(name.label(), name.namespace().label()));
+        black_box(table.octets(name.key()));
     }
 }
 
@@ -167,8 +167,8 @@ impl Table for ClusterIndex {
         self.put_service(Arc::clone(name), node());
     }
 
-    fn octets(&self, service: LabelRef<'_>, namespace: LabelRef<'_>) -> Option<usize> {
-        self.service(service, namespace, |name, node, _| read(name, node))
+    fn octets(&self, service: ServiceRef<'_>) -> Option<usize> {
+        self.service(service, |name, node, _| read(name, node))
     }
 }
 
@@ -196,9 +196,9 @@ impl Table for Locked {
         drop(old);
     }
 
-    fn octets(&self, service: LabelRef<'_>, namespace: LabelRef<'_>) -> Option<usize> {
+    fn octets(&self, service: ServiceRef<'_>) -> Option<usize> {
         let map = self.0.read().expect("no panic");
-        let (key, node) = map.get_key_value(&KeyRef { service, namespace })?;
+        let (key, node) = map.get_key_value(&KeyRef(service))?;
         Some(read(&key.0, node))
     }
 }
@@ -221,9 +221,9 @@ impl Table for Swapped {
         self.0.store(Arc::new(map));
     }
 
-    fn octets(&self, service: LabelRef<'_>, namespace: LabelRef<'_>) -> Option<usize> {
+    fn octets(&self, service: ServiceRef<'_>) -> Option<usize> {
         let map = self.0.load();
-        let (key, node) = map.get_key_value(&KeyRef { service, namespace })?;
+        let (key, node) = map.get_key_value(&KeyRef(service))?;
         Some(read(&key.0, node))
     }
 }
@@ -231,35 +231,23 @@ impl Table for Swapped {
 #[derive(Clone)]
 struct Key(Arc<ServiceName>);
 
-struct KeyRef<'a> {
-    service: LabelRef<'a>,
-    namespace: LabelRef<'a>,
-}
-
-impl Key {
-    fn view(&self) -> KeyRef<'_> {
-        KeyRef {
-            service: self.0.label(),
-            namespace: self.0.namespace().label(),
-        }
-    }
-}
+struct KeyRef<'a>(ServiceRef<'a>);
 
 impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(combine(self.service.hash, self.namespace.hash));
+        state.write_u64(self.0.hash);
     }
 }
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.view().hash(state);
+        KeyRef(self.0.key()).hash(state);
     }
 }
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.view().equivalent(other)
+        KeyRef(self.0.key()).equivalent(other)
     }
 }
 
@@ -267,8 +255,7 @@ impl Eq for Key {}
 
 impl Equivalent<Key> for KeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        let key = key.view();
-        self.service.octets == key.service.octets && self.namespace.octets == key.namespace.octets
+        *self.0.octets == *key.0.key().octets
     }
 }
 

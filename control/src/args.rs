@@ -8,6 +8,8 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use clap_complete::Shell;
 use martlet_engine::net::io::IoChoice;
 
+use crate::telemetry::Format;
+
 pub use self::tools::{DumpArgs, ExplainArgs, TopArgs};
 
 mod tools;
@@ -47,8 +49,12 @@ pub struct ServeArgs {
     pub pid_file: Option<PathBuf>,
     /// `-quiet`: nothing is printed at the start.
     pub quiet: bool,
+    /// `-memory-limit`, or that of the control group: octets from which on caches give way.
+    pub memory_limit: Option<u64>,
     /// `-io`: how workers move datagrams.
     pub io: IoChoice,
+    /// `-log-format`: how log lines are written.
+    pub log_format: Format,
 }
 
 /// The port of DNS (RFC 1035 §4.2).
@@ -78,7 +84,13 @@ impl Args {
                 .expect("it has a default"),
             pid_file: matches.get_one::<PathBuf>("pidfile").cloned(),
             quiet: matches.get_flag("quiet"),
+            memory_limit: match matches.get_one::<u64>("memory-limit") {
+                Some(0) => None,
+                Some(mebibytes) => Some(mebibytes.saturating_mul(1 << 20)),
+                None => crate::memory::limit(),
+            },
             io: *matches.get_one("io").expect("it has a default"),
+            log_format: *matches.get_one("log-format").expect("it has a default"),
         }))
     }
 }
@@ -124,6 +136,24 @@ pub fn command() -> Command {
                 .help("How workers move datagrams"),
         )
         .arg(
+            Arg::new("memory-limit")
+                .long("memory-limit")
+                .value_name("MIB")
+                .value_parser(value_parser!(u64))
+                .help("Memory near which caches shrink, 0 for none (default: the container's)"),
+        )
+        .arg(
+            Arg::new("log-format")
+                .long("log-format")
+                .value_name("FORMAT")
+                .default_value("text")
+                .value_parser(
+                    PossibleValuesParser::new(Format::names())
+                        .try_map(|word| word.parse::<Format>()),
+                )
+                .help("How log lines are written: as CoreDNS has them, or as JSON objects"),
+        )
+        .arg(
             Arg::new("pidfile")
                 .long("pidfile")
                 .value_name("FILE")
@@ -167,7 +197,9 @@ mod tests {
             port: 53,
             pid_file: None,
             quiet: false,
+            memory_limit: crate::memory::limit(),
             io: IoChoice::Auto,
+            log_format: Format::Text,
         };
         let cases = [
             ("martlet", Args::Serve(plain.clone())),
@@ -214,6 +246,13 @@ mod tests {
                     ..plain.clone()
                 }),
             ),
+            (
+                "martlet -log-format=json",
+                Args::Serve(ServeArgs {
+                    log_format: Format::Json,
+                    ..plain.clone()
+                }),
+            ),
             ("martlet -version", Args::Version),
             ("martlet -plugins", Args::Plugins),
             ("martlet check Corefile", Args::Check("Corefile".into())),
@@ -254,6 +293,7 @@ mod tests {
             "martlet -dns.port 70000",
             "martlet -nope",
             "martlet -io epoll",
+            "martlet -log-format xml",
             "martlet check",
             "martlet explain",
             "martlet top --interval 0",

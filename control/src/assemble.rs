@@ -6,7 +6,9 @@ mod stages;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,8 +58,8 @@ pub struct Assembled {
     /// What `errors` counts instead of logging, as far as it is new, and the number of the first that
     /// lines carry.
     pub consolidations: (usize, Vec<Consolidation>),
-    /// The weight files of `loadbalance`.
-    pub weights: Vec<WeightFile>,
+    /// What follows the files that plugins read.
+    pub watches: Vec<Watch>,
     /// The detectors of `loop`, and where they ask.
     pub loops: Vec<Probe>,
     /// When to look whether the Corefile has changed.
@@ -140,6 +142,14 @@ pub enum AssembleError {
         /// What is wrong with it.
         source: Box<WeightsError>,
     },
+    /// The file with the search list of `autopath` cannot be read.
+    #[error("{position}: autopath: cannot read the search list: {source}")]
+    SearchList {
+        /// Where the server block stands.
+        position: Position,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The interfaces cannot be listed.
     #[error("cannot list the network interfaces: {0}")]
     Interfaces(std::io::Error),
@@ -217,7 +227,7 @@ impl AssembleError {
             Self::Tls { source, .. } => source.is_absent(),
             Self::Upstream(error) => error.is_absent(),
             Self::Weights { source, .. } => source.is_absent(),
-            Self::Interface { .. } | Self::Interfaces(_) => true,
+            Self::Interface { .. } | Self::Interfaces(_) | Self::SearchList { .. } => true,
             Self::Scheme { .. }
             | Self::Certificate { .. }
             | Self::MetricsTls { .. }
@@ -247,7 +257,7 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
     let interfaces = interfaces()?;
     let log = before.log.clone();
     let mut keeper = Keeper::new(before);
-    let mut weights = Vec::new();
+    let mut watches = Vec::new();
     let mut loops = Vec::new();
     let mut listeners = Listeners::new();
     let (mut health, mut ready, mut lameduck) = (Vec::new(), Vec::new(), Duration::ZERO);
@@ -258,7 +268,7 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
         let hosts = hosts(block, &interfaces)?;
         let found = Found {
             keeper: &mut keeper,
-            weights: &mut weights,
+            watches: &mut watches,
             loops: &mut loops,
         };
         let stages = stages(block, &hosts, port, &interfaces, found)?;
@@ -290,18 +300,14 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
                         other: taken.as_str(),
                     });
                 }
-                let (wire, labels) = wire(zone);
+                let (wire, _) = wire(zone);
                 let stages = Arc::clone(&stages);
                 let mut scope = Scope::NONE;
                 scope.counted = directives.prometheus.is_some();
-                listener.blocks.push(Block {
-                    zone: wire,
-                    labels,
-                    stages,
-                    scope,
-                });
+                listener.blocks.push(Block::new(wire, stages, scope));
                 // CoreDNS answers other classes than IN as soon as one block could forward them.
-                listener.other_classes |= !directives.forward.is_empty();
+                listener.other_classes |=
+                    !directives.forward.is_empty() || directives.chaos.is_some();
             }
         }
         if let Some(found) = &directives.health {
@@ -373,17 +379,20 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
         lameduck,
         banner,
         consolidations: keeper.take_consolidations(),
-        weights,
+        watches,
         loops,
         reload,
         kept: keeper.finish(metrics),
     })
 }
 
+/// Reads a file again and again.
+pub type Watch = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What blocks need besides their stages.
 struct Found<'a, 'k> {
     keeper: &'a mut Keeper<'k>,
-    weights: &'a mut Vec<WeightFile>,
+    watches: &'a mut Vec<Watch>,
     loops: &'a mut Vec<Probe>,
 }
 

@@ -23,15 +23,21 @@ use sha2::{Digest, Sha512};
 pub use self::address::{Address, Scheme};
 use self::args::Context;
 pub use self::directives::Directives;
+pub use self::directives::acl::Acl;
 pub use self::directives::any::Any;
+pub use self::directives::autopath::Autopath;
 pub use self::directives::bind::{Bind, Target};
+pub use self::directives::bufsize::Bufsize;
 pub use self::directives::cache::{Cache, Prefetch, Refresh, ServeStale, Store};
+pub use self::directives::chaos::Chaos;
 pub use self::directives::debug::Debug;
 pub use self::directives::errors::{Consolidate, Errors, Level};
 pub use self::directives::forward::{
     Destination, Forward, HealthCheck, Policy, Transport, Upstream,
 };
+pub use self::directives::header::Header;
 pub use self::directives::health::Health;
+pub use self::directives::hosts::Hosts;
 pub use self::directives::kubernetes::{
     ClientTls, Fallthrough, Kubernetes, KubernetesSource, PodMode,
 };
@@ -39,10 +45,15 @@ pub use self::directives::loadbalance::{LoadBalance, Shuffle};
 pub use self::directives::local::Local;
 pub use self::directives::log::{Class, Log};
 pub use self::directives::loop_::Loop;
+pub use self::directives::minimal::Minimal;
+pub use self::directives::no_aaaa::NoAaaa;
+pub use self::directives::nsid::Nsid;
 pub use self::directives::prometheus::Prometheus;
 pub use self::directives::ready::{Monitor, Ready};
 pub use self::directives::reload::Reload;
+pub use self::directives::rewrite::Rewrite;
 pub use self::directives::root::Root;
+pub use self::directives::template::Template;
 pub use self::directives::tls::{ClientAuth, ServerTls, Tls};
 pub use self::directives::whoami::Whoami;
 use self::error::Findings;

@@ -10,6 +10,8 @@ use martlet_engine::wire::{Flags, RType};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::telemetry;
+
 /// How long the start of the server is watched, as in CoreDNS.
 const WATCHED: Duration = Duration::from_secs(30);
 /// How long one probe waits for its reply.
@@ -41,12 +43,12 @@ pub fn detector(zone: &[u8], address: SocketAddr) -> Arc<Loop> {
     let _ = write_presentation(zone, &mut zone_text);
     let _ = write_presentation(&name, &mut query);
     Arc::new(Loop::new(name.into(), move |remote| {
-        println!(
-            "[FATAL] plugin/loop: Loop ({remote} -> {address}) detected for zone \"{zone_text}\": \
+        telemetry::fatal(&format!(
+            "plugin/loop: Loop ({remote} -> {address}) detected for zone \"{zone_text}\": \
              the upstreams of `forward` lead back to this server. Do not forward to a resolver on \
              this host's own loopback address, such as 127.0.0.53 in /etc/resolv.conf. \
              Query: \"HINFO {query}\""
-        );
+        ));
         std::process::exit(1);
     }))
 }

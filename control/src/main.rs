@@ -1,16 +1,15 @@
 //! The binary `martlet`.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+
+mod allocator;
 
 use std::process::ExitCode;
 
 use martlet_control::args::Args;
 use martlet_control::run::{self, RunError};
 
-/// Small, fast, and it gives memory back; see ARCHITECTURE.md.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::give_back_at_once();
     let args = match Args::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => {

@@ -7,6 +7,7 @@
 mod engine;
 mod family;
 pub mod own;
+mod plugins;
 mod process;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use martlet_engine::index::ClusterIndex;
 use martlet_engine::log::LogSink;
 use martlet_engine::metrics::Metrics;
 use martlet_engine::plugins::cache::Cache;
+use martlet_engine::plugins::hosts::Hosts;
 use martlet_engine::server::Gauges;
 use martlet_engine::upstream::Group;
 use prometheus::TextEncoder;
@@ -47,6 +49,7 @@ pub struct Monitored {
     log: LogSink,
     caches: Vec<CacheRow>,
     enabled: Vec<EnabledRow>,
+    hosts: Vec<Arc<Hosts>>,
     groups: Vec<Arc<Group>>,
     indexes: Vec<Arc<ClusterIndex>>,
 }
@@ -59,6 +62,7 @@ impl Monitored {
             log,
             caches: Vec::new(),
             enabled: Vec::new(),
+            hosts: Vec::new(),
             groups: Vec::new(),
             indexes: Vec::new(),
         }
@@ -83,6 +87,7 @@ impl Monitored {
                     zones: zones(cache),
                     cache: Arc::clone(cache),
                 }),
+                Stage::Hosts(hosts) => push_new(&mut self.hosts, hosts),
                 Stage::Forward(forward) => push_new(&mut self.groups, &forward.group),
                 Stage::Kubernetes(kubernetes) => push_new(&mut self.indexes, &kubernetes.index),
                 _ => {}
@@ -100,8 +105,10 @@ impl Monitored {
     fn scrape(&self, gauges: &Gauges) -> prometheus::Result<String> {
         let mut families = Families::default();
         engine::queries(&self.counts, &mut families);
+        plugins::events_of_servers(&self.counts, &mut families);
         engine::enabled(&self.enabled, &mut families);
         engine::caches(&self.caches, &self.counts, &mut families);
+        plugins::hosts(&self.hosts, &mut families);
         engine::upstreams(&self.groups, &mut families);
         engine::slow_path(gauges, &mut families);
         engine::indexes(&self.indexes, &mut families);

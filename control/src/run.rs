@@ -17,7 +17,7 @@ use crate::http::HttpError;
 use crate::metrics::own::OWN;
 use crate::reload::Watch;
 use crate::running::Running;
-use crate::telemetry::Printer;
+use crate::telemetry::{Format, Printer};
 use crate::tools::{self, ToolError};
 use crate::{metrics, telemetry};
 
@@ -108,13 +108,13 @@ fn load(args: &ServeArgs) -> Result<Corefile, Problems> {
 }
 
 fn serve(args: &ServeArgs) -> Result<(), RunError> {
-    telemetry::init();
+    telemetry::init(args.log_format);
     metrics::own::count_panics();
     let corefile = load(args).map_err(RunError::Corefile)?;
     warn(&corefile);
     let (log, lines) = LogSink::new();
     let assembled = assemble::assemble(&corefile, args.port, &Kept::new(log))?;
-    let printer = Printer::start(lines).map_err(system("start the log thread"))?;
+    let printer = Printer::start(lines, args.log_format).map_err(system("start the log thread"))?;
     if let Some(path) = &args.pid_file {
         std::fs::write(path, format!("{}\n", std::process::id())).map_err(system(format!(
             "write the process ID to {}",
@@ -166,8 +166,13 @@ async fn serve_until_signal(
         return Ok(());
     };
     if !args.quiet {
-        banner.iter().for_each(|line| println!("{line}"));
-        println!("{}", version());
+        let version = version();
+        for line in banner.iter().chain([&version]) {
+            match args.log_format {
+                Format::Text => println!("{line}"),
+                Format::Json => tracing::info!("{line}"),
+            }
+        }
     }
     let mut watch = Watch::new(|| load(args), hash, running.reload);
     loop {

@@ -16,6 +16,7 @@ use crate::cluster::feed::{self, Feed};
 use crate::corefile::{Corefile, Reload};
 use crate::http::{Endpoint, Endpoints, Opened, Readiness, Role};
 use crate::loops;
+use crate::memory;
 use crate::run::RunError;
 use crate::task::Task;
 use crate::telemetry::Printer;
@@ -29,6 +30,8 @@ pub struct Running {
     feeds: Vec<Feed>,
     endpoints: Endpoints,
     readiness: Readiness,
+    /// In octets, if there is one.
+    memory_limit: Option<u64>,
     /// What goes on beside the plan and is started anew with each.
     tasks: Vec<Task>,
     /// How long to go on answering after the order to stop.
@@ -63,7 +66,8 @@ impl Running {
             feeds,
             endpoints,
             readiness,
-            tasks: tasks(&mut assembled),
+            tasks: tasks(&mut assembled, args.memory_limit),
+            memory_limit: args.memory_limit,
             lameduck: assembled.lameduck,
             reload: assembled.reload,
             kept: assembled.kept,
@@ -101,7 +105,7 @@ impl Running {
             &mut opened,
         );
         serve_metrics(&mut self.endpoints, &assembled, &self.server, &mut opened);
-        self.tasks = tasks(&mut assembled);
+        self.tasks = tasks(&mut assembled, self.memory_limit);
         self.lameduck = assembled.lameduck;
         self.reload = assembled.reload;
         self.kept = assembled.kept;
@@ -155,10 +159,13 @@ fn serve_metrics(
     }
 }
 
-fn tasks(assembled: &mut Assembled) -> Vec<Task> {
-    let weights = assembled.weights.drain(..);
-    let weights = weights.map(|file| Task::spawn(file.watch()));
+fn tasks(assembled: &mut Assembled, memory_limit: Option<u64>) -> Vec<Task> {
+    let caches = assembled.kept.caches().cloned().collect::<Vec<_>>();
+    let limit = memory_limit.filter(|_| !caches.is_empty());
+    let memory = limit.map(|limit| Task::spawn(memory::watch(limit, caches)));
+    let watches = assembled.watches.drain(..);
+    let watches = watches.map(Task::spawn);
     let loops = assembled.loops.drain(..);
     let loops = loops.map(|probe| Task::spawn(loops::watch(probe)));
-    weights.chain(loops).collect()
+    watches.chain(loops).chain(memory).collect()
 }

@@ -1,26 +1,26 @@
-//! Where log lines end up: on standard output, with CoreDNS's level in brackets before them.
+//! Where log lines end up: on standard output, with CoreDNS's level in brackets before them, or as
+//! JSON objects.
 
-use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, Receiver, Sender};
 use martlet_engine::log::{Level, Line};
-use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use self::consolidate::{Consolidation, Verdict};
+pub use self::format::Format;
+use self::format::Lines;
 
 pub mod consolidate;
+mod format;
 
 /// Sends what control and the libraries log to standard output.
-pub fn init() {
+pub fn init(format: Format) {
+    let _ = FORMAT.set(format);
     // The kube crates tell each failed attempt; our own sources tell each outage, once.
     let targets = Targets::new()
         .with_default(tracing::Level::INFO)
@@ -28,11 +28,21 @@ pub fn init() {
         .with_target("kube_runtime", LevelFilter::OFF);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(io::stdout)
-        .event_format(Bracketed);
+        .event_format(format);
     // A second initialisation (in tests) changes nothing.
     let _ = tracing_subscriber::registry()
         .with(layer.with_filter(targets))
         .try_init();
+}
+
+/// For lines that go out without a thread or a subscriber.
+static FORMAT: OnceLock<Format> = OnceLock::new();
+
+/// Writes what is told right before the process ends by itself.
+pub fn fatal(message: &str) {
+    let mut out = Lines::new(FORMAT.get().copied().unwrap_or_default());
+    out.add("FATAL", message);
+    let _ = io::stdout().lock().write_all(out.text.as_bytes());
 }
 
 /// The thread that prints the lines of the workers.
@@ -48,14 +58,14 @@ impl Printer {
     /// # Errors
     ///
     /// If there can be no more threads.
-    pub fn start(lines: Receiver<Line>) -> io::Result<Self> {
+    pub fn start(lines: Receiver<Line>, format: Format) -> io::Result<Self> {
         let (stop, stopped) = channel::bounded(1);
         let (end, ended) = channel::bounded(1);
         let (consolidations, added) = channel::unbounded();
         std::thread::Builder::new()
             .name("log".into())
             .spawn(move || {
-                print(&lines, &stopped, &added);
+                print(&lines, &stopped, &added, format);
                 let _ = end.send(());
             })?;
         Ok(Self {
@@ -88,6 +98,7 @@ fn print(
     lines: &Receiver<Line>,
     stopped: &Receiver<()>,
     added: &Receiver<(usize, Vec<Consolidation>)>,
+    format: Format,
 ) {
     let mut consolidations = Vec::new();
     let mut goes_on = true;
@@ -103,7 +114,7 @@ fn print(
             recv(stopped) -> _ => goes_on = false,
             default(wait) => {}
         }
-        let mut text = String::new();
+        let mut out = Lines::new(format);
         let now = Instant::now();
         for line in first.into_iter().chain(lines.try_iter().take(1_024)) {
             // Those that a line names were sent before it.
@@ -120,54 +131,11 @@ fn print(
                 }),
             };
             if let Some(level) = level {
-                // Writing to a string cannot fail.
-                let _ = writeln!(text, "[{level}] {}", line.text);
+                out.add(level, &line.text);
             }
         }
-        consolidate::summarize(&mut consolidations, goes_on.then_some(now), &mut text);
+        consolidate::summarize(&mut consolidations, goes_on.then_some(now), &mut out);
         // With standard output gone there is nobody left to tell.
-        let _ = io::stdout().lock().write_all(text.as_bytes());
-    }
-}
-
-/// `[LEVEL] message key=value…`
-struct Bracketed;
-
-impl<S, N> FormatEvent<S, N> for Bracketed
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut out: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let level = match *event.metadata().level() {
-            tracing::Level::WARN => "WARNING",
-            level => level.as_str(),
-        };
-        write!(out, "[{level}] ")?;
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        writeln!(out, "{}{}", fields.message, fields.others)
-    }
-}
-
-#[derive(Default)]
-struct Fields {
-    message: String,
-    others: String,
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a string cannot fail.
-        let _ = if field.name() == "message" {
-            write!(self.message, "{value:?}")
-        } else {
-            write!(self.others, " {}={value:?}", field.name())
-        };
+        let _ = io::stdout().lock().write_all(out.text.as_bytes());
     }
 }

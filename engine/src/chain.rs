@@ -10,14 +10,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::gathered::{Gathered, LookUp, Need};
+use crate::direct::Direct;
+use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
 use crate::metrics::{HttpsStatuses, Metrics, Observation, Plugin, Scope};
 use crate::plugins::{
-    any, cache, errors, forward, kubernetes, loadbalance, local, log, loop_, whoami,
+    acl, any, autopath, bufsize, cache, chaos, dns64, errors, forward, header, hosts, kubernetes,
+    loadbalance, local, log, loop_, minimal, no_aaaa, nsid, rewrite, template, view, whoami, zones,
 };
-use crate::wire::query::HEADER_LEN;
-use crate::wire::{Edns, FoldedName, Message, Query, RType, Rcode, Reply};
+use crate::wire::name::count_labels;
+use crate::wire::{FoldedName, Message, Query, RType, Rcode, Reply};
 
 /// What a stage says of a query.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,28 +35,56 @@ pub enum Step {
     Dropped,
     /// The answer needs I/O, which the context's need names: the query goes to the slow path.
     Slow,
+    /// The stage serves the query itself, through the stages behind it; see [`crate::inner`].
+    Wraps,
 }
 
 /// One plugin of a server block. A closed list: dispatch is a jump, and what a plugin may do is
 /// what these two methods let it.
 #[derive(Clone)]
 pub enum Stage {
+    /// Has the block for some queries only; the listener asks it.
+    View(Arc<view::View>),
+    /// Tells the server's identifier.
+    Nsid(Arc<[u8]>),
+    /// Limits payload sizes.
+    Bufsize(u16),
     /// Logs failures.
     Errors(errors::Errors),
     /// Logs queries.
     Log(log::Log),
     /// Answers `localhost` and its like.
     Local(local::Local),
+    /// Makes IPv6 addresses.
+    Dns64(dns64::Dns64),
     /// Answers ANY with HINFO.
     Any,
+    /// Tells of the server, in class CH.
+    Chaos(Box<chaos::Chaos>),
     /// Rotates RRsets.
     LoadBalance,
     /// Puts some addresses first.
     OrderAddresses(Arc<loadbalance::Order>),
+    /// Asks something else.
+    Rewrite(Arc<rewrite::Rewrite>),
+    /// Walks search lists.
+    Autopath(Arc<autopath::Autopath>),
+    /// Says who may ask.
+    Acl(Arc<acl::Acl>),
     /// Clamps TTLs.
     Clamp(Arc<cache::Cache>),
+    /// Changes flags.
+    Header(header::Header),
+    /// Leaves out what answers do not need.
+    Minimal,
+    /// Answers from the question.
+    Templates(Arc<template::Templates>),
+    /// Answers from hosts files.
+    Hosts(Arc<hosts::Hosts>),
     /// Answers from the cluster's index.
-    Kubernetes(Box<kubernetes::Kubernetes>),
+    Kubernetes(Arc<kubernetes::Kubernetes>),
+    /// Denies IPv6 addresses.
+    NoAaaa(Arc<zones::Zones>),
     /// Answers from replies of upstreams, and keeps them.
     Store(Arc<cache::Cache>),
     /// Notices queries that come back to their sender.
@@ -63,6 +93,9 @@ pub enum Stage {
     Forward(forward::Forward),
     /// Tells clients their address.
     Whoami,
+    /// Does what a test wants.
+    #[cfg(test)]
+    Fixed(fn(&mut Context<'_>, &mut Reply<'_>) -> Step),
     /// Panics at some names, to show what becomes of that.
     #[cfg(test)]
     Panic,
@@ -76,22 +109,47 @@ impl Stage {
             Self::Log(_) => Plugin::Log,
             Self::Local(_) => Plugin::Local,
             Self::Any => Plugin::Any,
+            Self::Nsid(_) => Plugin::Nsid,
+            Self::Bufsize(_) => Plugin::Bufsize,
+            Self::Chaos(_) => Plugin::Chaos,
+            Self::Acl(_) => Plugin::Acl,
+            Self::View(_) => Plugin::View,
+            Self::Dns64(_) => Plugin::Dns64,
+            Self::Autopath(_) => Plugin::Autopath,
+            Self::Header(_) => Plugin::Header,
+            Self::Minimal => Plugin::Minimal,
+            Self::NoAaaa(_) => Plugin::NoAaaa,
             Self::LoadBalance | Self::OrderAddresses(_) => Plugin::LoadBalance,
+            Self::Rewrite(_) => Plugin::Rewrite,
             Self::Clamp(_) | Self::Store(_) => Plugin::Cache,
+            Self::Templates(_) => Plugin::Template,
+            Self::Hosts(_) => Plugin::Hosts,
             Self::Kubernetes(_) => Plugin::Kubernetes,
             Self::Loop(_) => Plugin::Loop,
             Self::Forward(_) => Plugin::Forward,
             Self::Whoami => Plugin::Whoami,
             #[cfg(test)]
-            Self::Panic => Plugin::None,
+            Self::Panic | Self::Fixed(_) => Plugin::None,
         }
     }
 
     // Always: there are two callers, serving and tools, and serving must not pay for that.
     #[inline(always)]
-    fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
+    pub(crate) fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
         match self {
-            Self::Errors(_) | Self::Log(_) | Self::Clamp(_) => Step::Next,
+            Self::Errors(_)
+            | Self::Log(_)
+            | Self::Clamp(_)
+            | Self::Nsid(_)
+            | Self::View(_)
+            | Self::Minimal => Step::Next,
+            Self::Bufsize(max) => bufsize::query(*max, context, reply),
+            Self::Chaos(chaos) => chaos.query(context, reply),
+            Self::Dns64(dns64) => dns64.query(context),
+            Self::Autopath(autopath) => autopath.query(context),
+            Self::Acl(acl) => acl.query(context, reply),
+            Self::Header(header) => header.query(context, reply),
+            Self::NoAaaa(zones) => no_aaaa::query(zones, context, reply),
             Self::Store(cache) => cache.query(context, reply),
             Self::Loop(detector) => detector.query(context),
             Self::LoadBalance => {
@@ -100,10 +158,15 @@ impl Stage {
             }
             Self::OrderAddresses(order) => order.query(context),
             Self::Local(local) => local.query(context, reply),
+            Self::Rewrite(rewrite) => rewrite.query(context),
             Self::Any => any::query(context, reply),
+            Self::Templates(templates) => templates.query(context, reply),
+            Self::Hosts(hosts) => hosts.query(context, reply),
             Self::Kubernetes(kubernetes) => kubernetes.query(context, reply),
             Self::Forward(forward) => forward.query(context, reply),
             Self::Whoami => whoami::query(context, reply),
+            #[cfg(test)]
+            Self::Fixed(act) => act(context, reply),
             #[cfg(test)]
             Self::Panic => {
                 let name = context.name.wire();
@@ -117,9 +180,25 @@ impl Stage {
         }
     }
 
+    /// Serves the query through the stages behind, for stages that said [`Step::Wraps`].
+    #[cold]
+    pub(crate) fn wrap(
+        &self,
+        context: &mut Context<'_>,
+        rest: &[Self],
+        reply: &mut Reply<'_>,
+    ) -> Step {
+        match self {
+            Self::Rewrite(rewrite) => rewrite.wrap(context, rest, reply),
+            Self::Dns64(dns64) => dns64.wrap(context, rest, reply),
+            Self::Autopath(autopath) => autopath.wrap(context, rest, reply),
+            _ => Step::Failed(Rcode::SERVFAIL, "nothing to wrap"),
+        }
+    }
+
     /// What the usual reply needs no work for is decided here, without a call.
-    #[inline]
-    fn response(&self, context: &mut Context<'_>, step: Step, reply: &mut Reply<'_>) {
+    #[inline(always)]
+    pub(crate) fn response(&self, context: &mut Context<'_>, step: Step, reply: &mut Reply<'_>) {
         match self {
             Self::Errors(errors) => {
                 if let Step::Failed(rcode, cause) = step {
@@ -139,14 +218,27 @@ impl Stage {
                 }
             }
             Self::Store(cache) => cache.response(context, step, reply),
+            Self::Nsid(id) => nsid::response(id, context, step, reply),
+            Self::Header(header) => header.response(step, reply),
+            Self::Minimal => minimal::response(step, reply),
             Self::Local(_)
             | Self::Any
+            | Self::Bufsize(_)
+            | Self::Chaos(_)
+            | Self::Acl(_)
+            | Self::View(_)
+            | Self::Dns64(_)
+            | Self::Autopath(_)
+            | Self::NoAaaa(_)
+            | Self::Rewrite(_)
+            | Self::Templates(_)
+            | Self::Hosts(_)
             | Self::Kubernetes(_)
             | Self::Loop(_)
             | Self::Forward(_)
             | Self::Whoami => {}
             #[cfg(test)]
-            Self::Panic => {}
+            Self::Panic | Self::Fixed(_) => {}
         }
     }
 }
@@ -162,6 +254,21 @@ pub struct Block {
     pub stages: Arc<[Stage]>,
     /// Where its queries are counted.
     pub scope: Scope,
+    /// What the stages come to for most queries, if they do.
+    pub(crate) direct: Option<Direct>,
+}
+
+impl Block {
+    /// A block for `zone`, a lower-case wire name.
+    pub fn new(zone: Box<[u8]>, stages: Arc<[Stage]>, scope: Scope) -> Self {
+        Self {
+            labels: count_labels(&zone),
+            direct: Direct::new(&stages),
+            zone,
+            stages,
+            scope,
+        }
+    }
 }
 
 /// What carries queries to a listener.
@@ -193,11 +300,22 @@ pub struct Listener {
 impl Listener {
     /// The block for a name: the longest zone that it is in. DS records belong to the parent, so
     /// for them it is the shortest zone but the root (RFC 3658 §2.2.1.1, as CoreDNS reads it).
-    fn block(&self, name: &FoldedName, qtype: RType) -> Option<&Block> {
+    #[inline]
+    pub(crate) fn block(
+        &self,
+        query: &Query<'_>,
+        name: &FoldedName,
+        peer: &Peer,
+    ) -> Option<&Block> {
+        let takes = |block: &Block| match block.stages.first() {
+            Some(Stage::View(view)) => view.takes(query, name.wire(), peer),
+            _ => true,
+        };
         let mut fitting = self
             .blocks
             .iter()
-            .filter(|block| name.labels_above(&block.zone, block.labels).is_some());
+            .filter(|block| name.labels_above(&block.zone, block.labels).is_some() && takes(block));
+        let qtype = query.qtype;
         if qtype != RType::DS {
             return fitting.next();
         }
@@ -243,6 +361,13 @@ pub struct Peer {
     pub answer_from: Option<IpAddr>,
     /// When it came; read once a batch.
     pub received: Instant,
+}
+
+impl Peer {
+    /// The address that was asked, as exactly as it is known.
+    pub fn local_address(&self) -> IpAddr {
+        self.answer_from.unwrap_or_else(|| self.local.ip())
+    }
 }
 
 /// One query on its way through a block.
@@ -325,63 +450,6 @@ impl<'q> Context<'q> {
         self.gathered.is_some_and(|gathered| gathered.refresh)
     }
 
-    /// Asks the whole server for another name, as a client with the same limits would, and hands
-    /// the encoded reply to `read`. `None` when nobody replies, or when the reply is not to be had
-    /// without I/O; then the context has a need. Allocates; for the rare paths.
-    pub fn look_up<R>(
-        &mut self,
-        name: &[u8],
-        qtype: RType,
-        read: impl FnOnce(&[u8]) -> R,
-    ) -> Option<R> {
-        if let Some(known) = self.gathered.and_then(|known| known.look_up(name, qtype)) {
-            return known.map(read);
-        }
-        if self.nesting >= crate::limits::NESTING_MAX {
-            return None;
-        }
-        let mut packet = Vec::with_capacity(HEADER_LEN + name.len() + 15);
-        packet.extend(&self.query.packet[..4]);
-        packet.extend([0, 1, 0, 0, 0, 0, 0, u8::from(self.query.edns.is_some())]);
-        packet.extend(name);
-        packet.extend(qtype.0.to_be_bytes());
-        packet.extend([0, 1]);
-        if let Some(Edns {
-            payload_size,
-            flags,
-            ..
-        }) = self.query.edns
-        {
-            packet.extend([0, 0, RType::OPT.0 as u8]);
-            packet.extend(payload_size.to_be_bytes());
-            packet.extend([0, 0]);
-            packet.extend(flags.to_be_bytes());
-            packet.extend([0, 0]);
-        }
-        let mut folded = Box::new(FoldedName::default());
-        let query = Query::parse(&packet, &mut folded).ok()?;
-        let mut buf = vec![0; crate::limits::MESSAGE_LEN_MAX];
-        let (listener, log) = (self.listener, self.log);
-        let mut context = Context::new(query, &folded, self.peer, listener, self.random, log);
-        context.nesting = self.nesting + 1;
-        let mut reply = Reply::new(&mut buf, &query, self.peer.stream);
-        match context.serve(&mut reply) {
-            Outcome::Reply => {}
-            Outcome::Dropped => return None,
-            Outcome::Slow => {
-                let name = name.into();
-                self.need = Some(Need::LookUp(LookUp {
-                    name,
-                    qtype,
-                    packet,
-                }));
-                return None;
-            }
-        }
-        let len = reply.finish(None);
-        Some(read(&buf[..len]))
-    }
-
     /// Finds the block and runs its chain.
     pub fn serve(&mut self, reply: &mut Reply<'_>) -> Outcome {
         self.serve_watched(reply, |_, _, _| {})
@@ -395,7 +463,7 @@ impl<'q> Context<'q> {
         reply: &mut Reply<'_>,
         watch: impl FnOnce(&'q Block, usize, Step),
     ) -> Outcome {
-        let (block, stages) = match self.listener.block(self.name, self.query.qtype) {
+        let (block, stages) = match self.listener.block(&self.query, self.name, self.peer) {
             Some(block) if !block.stages.is_empty() => {
                 self.seen.scope = block.scope;
                 (block, &*block.stages)
@@ -413,6 +481,7 @@ impl<'q> Context<'q> {
             };
             match stage.query(self, reply) {
                 Step::Next => passed += 1,
+                Step::Wraps => break stage.wrap(self, &stages[passed + 1..], reply),
                 step => break step,
             }
         };
@@ -425,7 +494,7 @@ impl<'q> Context<'q> {
                 reply.set_rcode(rcode);
             }
             Step::Answered => self.seen.plugin = stages[passed].plugin(),
-            Step::Next => {}
+            Step::Next | Step::Wraps => {}
         }
         for stage in stages[..passed.min(stages.len())].iter().rev() {
             stage.response(self, step, reply);

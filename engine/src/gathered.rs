@@ -61,7 +61,7 @@ pub type Exchanged = Result<Arc<Message>, ExchangeError>;
 pub struct Gathered {
     /// Nobody waits for the reply; it is to refresh the cache.
     pub refresh: bool,
-    exchanges: Vec<(Arc<Group>, Exchanged)>,
+    exchanges: Vec<(Arc<Group>, Box<[u8]>, Exchanged)>,
     look_ups: Vec<(LookUp, Option<Vec<u8>>)>,
 }
 
@@ -80,13 +80,13 @@ impl Gathered {
         !self.exchanges.is_empty() || !self.look_ups.is_empty()
     }
 
-    /// What these upstreams said, if they were asked.
-    pub fn exchange(&self, group: &Arc<Group>) -> Option<&Exchanged> {
+    /// What these upstreams said to this question (name as sent, type, class), if they were asked.
+    pub fn exchange(&self, group: &Arc<Group>, question: &[u8]) -> Option<&Exchanged> {
         let mut of_group = self
             .exchanges
             .iter()
-            .filter(|(known, _)| Arc::ptr_eq(known, group));
-        of_group.next().map(|(_, result)| result)
+            .filter(|(known, asked, _)| Arc::ptr_eq(known, group) && **asked == *question);
+        of_group.next().map(|(.., result)| result)
     }
 
     /// The encoded reply to an inner question, if it was asked; `Some(None)` if nobody replied.
@@ -99,8 +99,8 @@ impl Gathered {
     }
 
     /// Keeps the result of an exchange.
-    pub fn add_exchange(&mut self, group: Arc<Group>, result: Exchanged) {
-        self.exchanges.push((group, result));
+    pub fn add_exchange(&mut self, group: Arc<Group>, question: Box<[u8]>, result: Exchanged) {
+        self.exchanges.push((group, question, result));
     }
 
     /// Keeps the reply to an inner question.

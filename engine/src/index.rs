@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 pub use node::{Encoded, Item, ServiceKind, ServiceNode, ServiceParts};
 pub use slice::{Addresses, EndpointNames, EndpointSlice, Host, LabelBuf, Port, PortSelector};
 pub(crate) use table::Passthrough;
-use table::{AddressKey, LabelKey, PodKey, PodRef, ServiceKey, ServiceRef};
-pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName};
+use table::{AddressKey, LabelKey, PodKey, PodRef, ServiceKey};
+pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName, ServiceRef};
 
 type Map<K, V> = papaya::HashMap<K, V, Passthrough>;
 
@@ -67,12 +67,11 @@ impl ClusterIndex {
     /// is.
     pub fn service<R>(
         &self,
-        service: LabelRef<'_>,
-        namespace: LabelRef<'_>,
+        service: ServiceRef<'_>,
         read: impl FnOnce(&ServiceName, &ServiceNode, bool) -> R,
     ) -> Option<R> {
         let services = self.services.pin();
-        let (key, node) = services.get_key_value(&ServiceRef { service, namespace })?;
+        let (key, node) = services.get_key_value(&service)?;
         Some(read(&key.name, node, key.is_exposed()))
     }
 

@@ -10,14 +10,18 @@
 
 pub mod chain;
 pub mod counters;
+mod direct;
 pub mod gathered;
 pub mod index;
+mod inner;
 pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod net;
+pub mod pattern;
 pub mod plugins;
 pub mod respond;
+pub mod script;
 pub mod server;
 pub mod slow;
 pub mod sys;

@@ -4,9 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::chain::{Context, Listener, Outcome, Peer, Random};
+use crate::direct::{self, Written};
 use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
-use crate::metrics::Observation;
+use crate::metrics::{Observation, Plugin};
 use crate::wire::query::QueryError;
 use crate::wire::reply::write_error;
 use crate::wire::{Class, Edns, FoldedName, Query, Rcode, Reply};
@@ -119,6 +120,25 @@ pub fn respond(
         Ok(query) => query,
         Err(error) => return complain(message, error, (peer, listener), scratch, buf),
     };
+    let at = (listener, &peer);
+    if let Some(written) = direct::answer(&query, &scratch.name, at, &mut scratch.random, buf) {
+        let Written { len, rcode, scope } = written;
+        scratch.tally.replies[usize::from(rcode.0)] += 1;
+        scratch.seen = Observation {
+            scope,
+            done: true,
+            stream: peer.stream,
+            ipv6: peer.remote.is_ipv6(),
+            dnssec_ok: query.edns.as_ref().is_some_and(Edns::dnssec_ok),
+            qtype: query.qtype,
+            rcode,
+            plugin: Plugin::Kubernetes,
+            request_len: message.len() as u16,
+            reply_len: len as u16,
+            events: 0,
+        };
+        return Response::Reply(len);
+    }
     let mut context = Context::new(
         query,
         &scratch.name,

@@ -33,6 +33,7 @@ use crate::metrics::{Metrics, Recorder};
 use crate::respond::{Response, Resumed, Scratch, after_panic, resume, unless_panic};
 use crate::upstream::Exchanger;
 use crate::wire::FoldedName;
+use crate::wire::message::question_of;
 
 /// How long queries under way may take to end once the server stops: as long as an exchange.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -330,9 +331,10 @@ impl Thread {
                 Need::Exchange { group, request } => {
                     let stream = job.peer.stream;
                     let patience = stuck.patience;
+                    let question = question_of(&request).into();
                     let asking = self.exchanger.exchange(&group, request, stream, patience);
                     let result = asking.await;
-                    gathered.add_exchange(group, result);
+                    gathered.add_exchange(group, question, result);
                 }
                 Need::LookUp(look_up) => {
                     let reply = self.look_up(job, look_up.packet.clone(), nesting + 1).await;

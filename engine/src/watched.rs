@@ -73,18 +73,13 @@ mod tests {
     use super::*;
     use crate::chain::{Block, Protocol, Stage};
     use crate::metrics::Scope;
-    use crate::wire::name::{count_labels, wire_from_text};
+    use crate::wire::name::wire_from_text;
 
     #[test]
     fn block_and_stage_are_seen() {
         let block = |zone: &str, stages: &[Stage]| {
             let zone = wire_from_text(zone).unwrap();
-            Block {
-                labels: count_labels(&zone),
-                zone,
-                stages: Arc::from(stages),
-                scope: Scope::NONE,
-            }
+            Block::new(zone, Arc::from(stages), Scope::NONE)
         };
         let listener = Listener {
             addresses: Vec::new(),

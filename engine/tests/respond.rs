@@ -1,7 +1,7 @@
 //! The packet seam as a whole: octets in, octets out. hickory-proto reads what we write.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use hickory_proto::op::{Message, ResponseCode};
@@ -14,11 +14,14 @@ use martlet_engine::index::{
 use martlet_engine::log::LogSink;
 use martlet_engine::metrics::Scope;
 use martlet_engine::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
+use martlet_engine::plugins::{cache, loop_};
 use martlet_engine::respond::{Response, Scratch, respond};
 use martlet_engine::wire::name::wire_from_text;
 use proptest::prelude::*;
 
 const TTL: u32 = 30;
+
+static BOTH_WAYS: LazyLock<[(Listener, Listener); 3]> = LazyLock::new(both_ways);
 
 fn port(name: &str, protocol: &str, number: u16) -> Port {
     Port {
@@ -85,13 +88,8 @@ impl Cluster {
             local_addresses: Arc::new([Ipv4Addr::new(10, 244, 0, 53).into()]),
         };
         let mut stages = before;
-        stages.push(Stage::Kubernetes(Box::new(kubernetes)));
-        let block = Block {
-            zone: wire("."),
-            labels: 0,
-            stages: stages.into(),
-            scope: Scope::NONE,
-        };
+        stages.push(Stage::Kubernetes(Arc::new(kubernetes)));
+        let block = Block::new(wire("."), stages.into(), Scope::NONE);
         Listener {
             addresses: Vec::new(),
             protocol: Protocol::Dns,
@@ -215,6 +213,36 @@ fn query(name: &str, qtype: RecordType, size: Option<u16>) -> Vec<u8> {
 fn ask(listener: &Listener, name: &str, qtype: RecordType) -> Message {
     let reply = ask_raw(listener, &query(name, qtype, None), false).expect("a reply");
     Message::from_vec(&reply).expect("hickory reads it")
+}
+
+/// The same cluster answered with the short way and without: `loop` keeps a block off it, and
+/// notices HINFO only. With bounds for TTLs that are met, and some that are not.
+fn both_ways() -> [(Listener, Listener); 3] {
+    let range = |min, max| cache::TtlRange { min, max };
+    [None, Some(range(5, TTL)), Some(range(5, TTL - 1))].map(|range| {
+        let clamp = range.map(|range| {
+            Stage::Clamp(Arc::new(cache::Cache {
+                zones: vec![([0].into(), 0)],
+                success: range,
+                denial: range,
+                success_disabled: Vec::new(),
+                denial_disabled: Vec::new(),
+                servfail: 5,
+                prefetch: None,
+                stale: None,
+                keep_ttl: false,
+                table: cache::Table::new(1_024, 1_024),
+            }))
+        });
+        let detector = Stage::Loop(Arc::new(loop_::Loop::new([0].into(), |_| {})));
+        let cluster = cluster();
+        let short = clamp.iter().cloned().collect();
+        let long = [detector].into_iter().chain(clamp).collect();
+        (
+            cluster.listener(short, PodMode::Insecure),
+            cluster.listener(long, PodMode::Insecure),
+        )
+    })
 }
 
 /// The answer section as `TYPE data`, in order.
@@ -495,6 +523,41 @@ proptest! {
             message[place.index(len)] = octet;
         }
         well_formed_or_silent(&cluster().listener(vec![Stage::LoadBalance], PodMode::Insecure), &message)?;
+    }
+
+    #[test]
+    fn the_short_way_leads_where_the_chain_does(
+        (left, middle, zone) in (
+            "(([a-zA-Z0-9_-]{1,9}|ns|dns|a\\.b\\.c)\\.){0,3}",
+            "((web|Web|db|db-0\\.db|10-1-0-7\\.big|_http\\._tcp\\.web|big|idle|ext|no)\\.(default|other|ns\\.dns)\\.)?(svc\\.|Svc\\.|pod\\.|ns\\.dns\\.|dns\\.)?",
+            prop::sample::select(vec!["cluster.local", "CLUSTER.local", "1.10.in-addr.arpa", "example.org"]),
+        ),
+        qtype in prop::sample::select(vec![1_u16, 1, 1, 28, 28, 5, 33, 16, 255]),
+        size in prop::option::of(prop::sample::select(vec![0_u16, 512, 600, 1_232, 65_535])),
+        (flags, class, version, edns_flags, options) in (
+            prop::sample::select(vec![0x0100_u16, 0x0000, 0x0130, 0x07ff, 0x2000]),
+            prop::sample::select(vec![1_u8, 1, 1, 1, 3, 255]),
+            prop::sample::select(vec![0_u8, 0, 0, 0, 1]),
+            any::<u16>(),
+            prop::sample::select(vec![&b""[..], b"", b"\0\x0a\0\x02ab"]),
+        ),
+        stream in any::<bool>(),
+    ) {
+        let mut message = query(&format!("{left}{middle}{zone}"), qtype.into(), size);
+        message[2..4].copy_from_slice(&flags.to_be_bytes());
+        let class_at = message.len() - if size.is_some() { 12 } else { 1 };
+        message[class_at] = class;
+        if size.is_some() {
+            let at = message.len() - 5;
+            message[at] = version;
+            message[at + 1..at + 3].copy_from_slice(&edns_flags.to_be_bytes());
+            message[at + 4] = options.len() as u8;
+            message.extend(options);
+        }
+        for (short, long) in &*BOTH_WAYS {
+            let (short, long) = (ask_raw(short, &message, stream), ask_raw(long, &message, stream));
+            prop_assert_eq!(short, long, "{:02x?}", message);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use martlet_engine::log::LogSink;
 use martlet_engine::plugins::forward::Forward;
 use martlet_engine::respond::{Response, Resumed, Scratch, resume};
 use martlet_engine::upstream::{Group, HealthCheck, Policy, Settings, Transport, Upstream};
+use martlet_engine::wire::message::question_of;
 use martlet_engine::wire::query::HEADER_LEN;
 use martlet_engine::wire::reply::Owner;
 use martlet_engine::wire::{FoldedName, Message, Query, RType, Reply, Section};
@@ -93,7 +94,8 @@ pub fn exchanged(group: &Arc<Group>, query: &[u8]) -> Gathered {
     let len = reply(query, TTL, &mut FoldedName::default(), &mut buf).expect("a query");
     let message = Message::parse(query, &buf[..len]).expect("the reply to it");
     let mut gathered = Gathered::new(false);
-    gathered.add_exchange(Arc::clone(group), Ok(Arc::new(message)));
+    let question = question_of(query).into();
+    gathered.add_exchange(Arc::clone(group), question, Ok(Arc::new(message)));
     gathered
 }
 

@@ -52,15 +52,10 @@ pub fn listener(index: Arc<ClusterIndex>, addresses: Vec<SocketAddr>) -> Listene
     let stages = [
         Stage::LoadBalance,
         Stage::Clamp(Arc::clone(&cache)),
-        Stage::Kubernetes(Box::new(kubernetes)),
+        Stage::Kubernetes(Arc::new(kubernetes)),
         Stage::Store(cache),
     ];
-    let block = Block {
-        zone: root,
-        labels: 0,
-        stages: stages.into(),
-        scope: Scope::NONE,
-    };
+    let block = Block::new(root, stages.into(), Scope::NONE);
     Listener {
         addresses,
         protocol: Protocol::Dns,

@@ -14,22 +14,22 @@ use crate::fixtures::{becomes, cluster, namespace, pod, service, slice};
 /// How long a change may take to be seen. It takes milliseconds; the rest is for busy machines.
 const SOON: Duration = Duration::from_secs(2);
 /// As [`SOON`], where a client waits between attempts.
-const AFTER_BACKOFF: Duration = Duration::from_secs(30);
+pub(crate) const AFTER_BACKOFF: Duration = Duration::from_secs(30);
 
 /// A server that follows an API server.
-struct Followed {
-    api: FakeApi,
-    martlet: Martlet,
+pub(crate) struct Followed {
+    pub(crate) api: FakeApi,
+    pub(crate) martlet: Martlet,
     _kubeconfig: TempDir,
 }
 
 impl Followed {
     /// The usual cluster, with these options of the `kubernetes` directive.
-    fn start(options: &str) -> Self {
+    pub(crate) fn start(options: &str) -> Self {
         Self::follow(FakeApi::start(cluster()), options, |setup| setup)
     }
 
-    fn follow(api: FakeApi, options: &str, adjust: impl FnOnce(Setup) -> Setup) -> Self {
+    pub(crate) fn follow(api: FakeApi, options: &str, adjust: impl FnOnce(Setup) -> Setup) -> Self {
         let dir = TempDir::new().expect("the temporary directory is writable");
         let kubeconfig = api.write_kubeconfig(dir.path());
         let setup = adjust(Setup::new(&corefile(&kubeconfig, options)));
@@ -40,16 +40,16 @@ impl Followed {
         }
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.martlet.client()
     }
 
-    fn becomes(&self, name: &str, addresses: &[&str]) {
+    pub(crate) fn becomes(&self, name: &str, addresses: &[&str]) {
         becomes(self.client(), name, addresses, SOON);
     }
 
     /// Waits until the server watches so many kinds again.
-    fn watches(&self, kinds: usize) {
+    pub(crate) fn watches(&self, kinds: usize) {
         let watching = || (self.api.watchers() == kinds).then_some(());
         let watching = wait_until(AFTER_BACKOFF, watching);
         assert!(
@@ -69,7 +69,7 @@ fn corefile(kubeconfig: &Path, options: &str) -> String {
     )
 }
 
-const WEB: &str = "web.shop.svc.cluster.local.";
+pub(crate) const WEB: &str = "web.shop.svc.cluster.local.";
 const DB: &str = "db.shop.svc.cluster.local.";
 
 #[test]

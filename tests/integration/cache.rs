@@ -272,3 +272,28 @@ fn a_crowd_asks_the_upstream_once() {
     });
     assert_eq!(upstream.count("count1.up.test."), 1);
 }
+
+/// Near the memory limit, which one mebibyte always is, the cache gives way; answers go on.
+#[test]
+fn the_cache_gives_way_before_memory_runs_out() {
+    let upstream = Upstream::start("up");
+    let to = forward(&[upstream.address()], "");
+    let martlet = resolver(&format!("cache 3600\n{to}"))
+        .argument("-memory-limit")
+        .argument("1")
+        .start();
+    let client = martlet.client();
+    let goes_upstream = |nth: usize| {
+        let name = format!("n{nth}.wild.test.");
+        let (before, _) = (upstream.count(&name), client.ask(&name, "A"));
+        upstream.count(&name) > before
+    };
+    for nth in 0..200 {
+        assert!(goes_upstream(nth), "it was not in the cache before");
+    }
+    martlet.says_again("memory is near its limit of 1 MiB: caches shrink", 0);
+    // A quarter of what is left goes every half second.
+    thread::sleep(Duration::from_secs(3));
+    let forgotten = (0..200).filter(|nth| goes_upstream(*nth)).count();
+    assert!(forgotten >= 100, "{forgotten} of 200 were forgotten");
+}

@@ -1,9 +1,11 @@
 //! Tests of the whole server over real sockets: the binary as a child process.
 
+mod api_faults;
 mod api_source;
 mod bind;
 mod cache;
 mod clients;
+mod deploy;
 mod errors;
 mod external_name;
 mod fixtures;

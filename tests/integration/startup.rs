@@ -175,3 +175,27 @@ fn the_default_port_is_an_argument() {
         1
     );
 }
+
+/// Whatever is written to standard output then: the banner, control's lines, the query log.
+#[test]
+fn every_log_line_can_be_an_object() {
+    let corefile = "example.org:{PORT} {\n    bind 127.0.0.1\n    log\n    whoami\n}\n";
+    let setup = Setup::new(corefile).argument("-log-format=json");
+    let mut martlet = setup.start();
+    martlet.client().ask("a.example.org.", "A");
+    martlet.stop();
+    let log = martlet.log();
+    let messages: Vec<_> = log
+        .lines()
+        .map(|line| {
+            let object: serde_json::Value = serde_json::from_str(line).expect(line);
+            assert_eq!(object["level"], "INFO", "{line}");
+            assert!(object["time"].is_string(), "{line}");
+            object["message"].as_str().expect(line).to_owned()
+        })
+        .collect();
+    for part in ["example.org.:", "\"A IN a.example.org. udp", "SIGTERM"] {
+        let is_there = messages.iter().any(|message| message.contains(part));
+        assert!(is_there, "`{part}` is not in: {log}");
+    }
+}

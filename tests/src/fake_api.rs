@@ -190,9 +190,19 @@ impl FakeApi {
         self.faults().page_size = Some(most);
     }
 
+    /// Answers the next requests for a further page with 410: what their list began with is gone.
+    pub fn lose_pages(&self, requests: usize) {
+        self.faults().lost_pages = requests;
+    }
+
     /// Answers the next requests with this status.
     pub fn fail_next(&self, requests: usize, status: u16) {
         self.faults().fail_next = (requests, status);
+    }
+
+    /// Refuses from now on what these rules of a ClusterRole do not grant.
+    pub fn allow_only(&self, rules: Vec<Value>) {
+        self.faults().rules = Some(rules);
     }
 
     /// Stops listening and drops all connections.

@@ -35,6 +35,9 @@ struct Args {
     /// Lines in each question list
     #[arg(long, default_value_t = 100_000)]
     queries: usize,
+    /// Write the Pods as well, for `pods verified`
+    #[arg(long)]
+    pods: bool,
     /// How manifests are printed
     #[arg(long, value_enum, default_value_t = FormatArg::Yaml)]
     format: FormatArg,
@@ -72,7 +75,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         FormatArg::Yaml => Format::Yaml,
         FormatArg::Json => Format::Json,
     };
-    manifest::write(&cluster, &args.out.join("manifests"), format)?;
+    manifest::write(&cluster, &args.out.join("manifests"), format, args.pods)?;
     let directory = args.out.join("queries");
     std::fs::create_dir_all(&directory).map_err(|source| manifest::WriteError {
         path: directory.clone(),

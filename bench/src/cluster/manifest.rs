@@ -41,8 +41,14 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
-/// Writes `cluster` into the folder `directory`, which is created when missing.
-pub fn write(cluster: &Cluster, directory: &Path, format: Format) -> Result<(), WriteError> {
+/// Writes `cluster` into the folder `directory`, which is created when missing; the Pods themselves
+/// only with `pods`, as they are by far the largest part and few settings need them.
+pub fn write(
+    cluster: &Cluster,
+    directory: &Path,
+    format: Format,
+    pods: bool,
+) -> Result<(), WriteError> {
     let fail = |path: &Path| {
         let path = path.to_owned();
         move |source| WriteError { path, source }
@@ -54,6 +60,11 @@ pub fn write(cluster: &Cluster, directory: &Path, format: Format) -> Result<(), 
         .map(|(index, name)| namespace(index, &name));
     write_list(&path, format, namespaces).map_err(fail(&path))?;
     for (index, name) in (0..).zip(cluster.namespaces()) {
+        let of_namespace = cluster.workloads_of(index).filter(|_| pods);
+        let pods = of_namespace.flat_map(|workload| {
+            let endpoints = workload.endpoints.clone();
+            endpoints.map(move |endpoint| pod(&workload, endpoint))
+        });
         let path = directory.join(format!("{name}.{}", format.extension()));
         let services = cluster
             .workloads_of(index)
@@ -64,7 +75,7 @@ pub fn write(cluster: &Cluster, directory: &Path, format: Format) -> Result<(), 
                 .into_iter()
                 .map(move |slice| endpoint_slice(&workload, &slice))
         });
-        write_list(&path, format, services.chain(slices)).map_err(fail(&path))?;
+        write_list(&path, format, services.chain(slices).chain(pods)).map_err(fail(&path))?;
     }
     Ok(())
 }
@@ -183,6 +194,35 @@ fn service(workload: &Workload) -> Value {
             "type": "ClusterIP",
         },
         "status": { "loadBalancer": {} },
+    })
+}
+
+fn pod(workload: &Workload, endpoint: u32) -> Value {
+    let addresses = workload
+        .families()
+        .iter()
+        .map(|&family| workload.pod_ip(endpoint, family).to_string());
+    let addresses: Vec<Value> = addresses.map(|ip| json!({ "ip": ip })).collect();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "creationTimestamp": CREATED,
+            "labels": { "app": workload.name },
+            "name": workload.pod_name(endpoint),
+            "namespace": workload.namespace,
+            "resourceVersion": version(endpoint),
+            "uid": uid("0004", endpoint),
+        },
+        "spec": {
+            "containers": [{ "image": "registry.example/app:1", "name": "app" }],
+            "nodeName": format!("node-{}", endpoint % NODES),
+        },
+        "status": {
+            "phase": "Running",
+            "podIP": addresses[0]["ip"],
+            "podIPs": addresses,
+        },
     })
 }
 

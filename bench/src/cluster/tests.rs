@@ -26,7 +26,7 @@ fn fingerprint(shape: &Shape) -> u32 {
     ));
     let mut hash = crc32fast::Hasher::new();
     for format in [manifest::Format::Yaml, manifest::Format::Json] {
-        manifest::write(&cluster, &directory, format).unwrap();
+        manifest::write(&cluster, &directory, format, false).unwrap();
     }
     let mut paths: Vec<_> = directory
         .read_dir()
@@ -296,16 +296,20 @@ fn both_formats_print_the_same_objects() {
     })
     .unwrap();
     let directory = std::env::temp_dir().join(format!("martlet-formats-{}", std::process::id()));
-    manifest::write(&cluster, &directory, manifest::Format::Json).unwrap();
-    manifest::write(&cluster, &directory, manifest::Format::Yaml).unwrap();
+    manifest::write(&cluster, &directory, manifest::Format::Json, true).unwrap();
+    manifest::write(&cluster, &directory, manifest::Format::Yaml, true).unwrap();
+    let mut pods = 0;
     for name in cluster.namespaces().chain(["namespaces".into()]) {
         let json = std::fs::read_to_string(directory.join(format!("{name}.json"))).unwrap();
         let yaml = std::fs::read_to_string(directory.join(format!("{name}.yaml"))).unwrap();
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         let yaml: serde_json::Value = serde_saphyr::from_str(&yaml).unwrap();
-        assert!(!json["items"].as_array().unwrap().is_empty());
+        let items = json["items"].as_array().unwrap();
+        assert!(!items.is_empty());
+        pods += items.iter().filter(|item| item["kind"] == "Pod").count();
         assert_eq!(json, yaml, "{name}");
     }
+    assert_eq!(pods, cluster.shape().endpoints as usize);
     std::fs::remove_dir_all(&directory).unwrap();
 }
 

@@ -57,6 +57,11 @@ impl Kept {
             next_rules: 0,
         }
     }
+
+    /// All caches.
+    pub fn caches(&self) -> impl Iterator<Item = &Arc<cache::Cache>> {
+        self.caches.iter().map(|(_, cache)| cache)
+    }
 }
 
 /// Takes from what there was, and makes what was not there.

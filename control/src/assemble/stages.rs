@@ -1,14 +1,18 @@
 //! From the directives of one server block to its stages and its cluster.
 
+mod answering;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use martlet_engine::chain::Stage;
 use martlet_engine::index::ClusterIndex;
-use martlet_engine::plugins::{cache, errors, forward, kubernetes, loadbalance, local, log};
+use martlet_engine::plugins::{
+    cache, errors, forward, kubernetes, loadbalance, local, log, rewrite,
+};
 
-use super::{AssembleError, Found, Interface, wire};
+use super::{AssembleError, Found, Interface, Watch, wire};
 use crate::cluster::feed::{Cluster, Source};
 use crate::cluster::selector::Selector;
 use crate::cluster::snapshot::Snapshot;
@@ -17,7 +21,7 @@ use crate::cluster::source::api::{Access, ApiLimits, ClientTls};
 use crate::cluster::store::StoreSettings;
 use crate::corefile::{
     Cache, Class, Directives, Fallthrough, Kubernetes, KubernetesSource, LoadBalance, Log, Loop,
-    PodMode, Position, Refresh, ServerBlock, Shuffle, Store, ZoneName,
+    PodMode, Position, Refresh, Rewrite, ServerBlock, Shuffle, Store, ZoneName,
 };
 use crate::loops::{self, Probe};
 use crate::weights::WeightFile;
@@ -32,9 +36,10 @@ pub(super) fn stages(
 ) -> Result<Arc<[Stage]>, AssembleError> {
     let Found {
         keeper,
-        weights,
+        watches,
         loops,
     } = found;
+    let directives = &block.directives;
     let Directives {
         debug,
         errors,
@@ -42,17 +47,30 @@ pub(super) fn stages(
         local,
         any,
         loadbalance,
+        rewrite,
         cache,
+        template,
+        hosts: hosts_file,
         kubernetes,
         loop_,
         forward,
         whoami,
         ..
-    } = &block.directives;
+    } = directives;
+    let index = match kubernetes {
+        Some(kubernetes) => Some(keeper.index(cluster(kubernetes, &block.position)?)),
+        None => None,
+    };
     let cache = cache
         .as_ref()
         .map(|cache| keeper.cache(block, cache, || cache_stage(cache)));
     let mut stages = Vec::new();
+    let view = directives.view.as_ref();
+    // The listener looks for it in the first place.
+    stages.extend(view.map(|view| Stage::View(Arc::new(view.0.clone()))));
+    stages.extend(directives.nsid.as_ref().map(answering::nsid));
+    let bufsize = directives.bufsize.as_ref();
+    stages.extend(bufsize.map(|bufsize| Stage::Bufsize(bufsize.max)));
     if let Some(errors) = errors {
         let rules = keeper.rules(&errors.consolidate, debug.is_some());
         stages.push(Stage::Errors(errors::Errors { rules }));
@@ -67,21 +85,48 @@ pub(super) fn stages(
             localhost_prefix: local.localhost_prefix,
         }));
     }
+    stages.extend(directives.dns64.map(|dns64| Stage::Dns64(dns64.0)));
     if any.is_some() {
         stages.push(Stage::Any);
     }
+    stages.extend(directives.chaos.as_ref().map(answering::chaos));
     if let Some(loadbalance) = loadbalance {
-        stages.push(balance(loadbalance, block, weights)?);
+        stages.push(balance(loadbalance, block, watches)?);
     }
+    if !rewrite.is_empty() {
+        let rules = rewrite.iter().map(|Rewrite(rule)| rule.clone()).collect();
+        stages.push(Stage::Rewrite(Arc::new(rewrite::Rewrite { rules })));
+    }
+    if let Some(autopath) = &directives.autopath {
+        let cluster = kubernetes.as_ref().zip(index.as_ref());
+        let stage = answering::autopath(autopath, cluster);
+        let stage = stage.map_err(|source| AssembleError::SearchList {
+            position: block.position.clone(),
+            source,
+        })?;
+        stages.push(stage);
+    }
+    stages.extend(answering::acl(&directives.acl, index.as_ref()));
     if let Some(cache) = &cache {
         stages.push(Stage::Clamp(Arc::clone(cache)));
     }
-    if let Some(kubernetes) = kubernetes {
-        let index = keeper.index(cluster(kubernetes, &block.position)?);
+    let header = directives.header.as_ref();
+    stages.extend(header.map(|header| Stage::Header(header.0)));
+    stages.extend(directives.minimal.map(|_| Stage::Minimal));
+    if !template.is_empty() {
+        stages.push(answering::templates(template));
+    }
+    if let Some(hosts) = hosts_file {
+        stages.push(answering::hosts(hosts, watches));
+    }
+    if let (Some(kubernetes), Some(index)) = (kubernetes, index) {
         let own = own_addresses(hosts, interfaces);
-        stages.push(Stage::Kubernetes(Box::new(kubernetes_stage(
+        stages.push(Stage::Kubernetes(Arc::new(kubernetes_stage(
             kubernetes, index, own,
         ))));
+    }
+    if let Some(no_aaaa) = &directives.no_aaaa {
+        stages.push(Stage::NoAaaa(Arc::new(answering::zones(&no_aaaa.zones))));
     }
     // What is answered without upstreams is not kept: see `plugins::cache`.
     if let Some(cache) = cache
@@ -119,7 +164,7 @@ pub(super) fn stages(
 fn balance(
     directive: &LoadBalance,
     block: &ServerBlock,
-    files: &mut Vec<WeightFile>,
+    watches: &mut Vec<Watch>,
 ) -> Result<Stage, AssembleError> {
     let order = match &directive.shuffle {
         Shuffle::Random if directive.prefer.is_empty() => return Ok(Stage::LoadBalance),
@@ -131,7 +176,7 @@ fn balance(
                     source: Box::new(source),
                 })?;
             let weights = file.weights();
-            files.push(file);
+            watches.push(Box::pin(file.watch()));
             loadbalance::Order::Weights(weights)
         }
     };
@@ -258,6 +303,7 @@ fn cluster(directive: &Kubernetes, position: &Position) -> Result<Cluster, Assem
         qps: directive.api_qps,
         burst: directive.api_burst,
         max_inflight: directive.api_max_inflight,
+        silence: None,
     };
     let source = match &directive.source {
         KubernetesSource::Manifests(paths) => Source::Manifests(paths.clone()),

@@ -150,6 +150,10 @@ pub(super) fn check_listeners(blocks: &[(ServerBlock, Token)], dns_port: u16, fi
     let mut served: HashMap<(Listener<'_>, String), Position> = HashMap::new();
     let mut any: HashMap<Listener<'_>, Position> = HashMap::new();
     for (block, token) in blocks {
+        // Blocks with a view share a zone; which one takes a query is decided by the query.
+        if block.directives.view.is_some() {
+            continue;
+        }
         let hosts = listen_hosts(&block.directives.bind);
         for Address { scheme, zone, port } in &block.addresses {
             let listener = (*scheme, zone, port.unwrap_or(scheme.default_port(dns_port)));

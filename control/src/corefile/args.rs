@@ -9,6 +9,9 @@ use std::slice;
 use std::str::FromStr;
 use std::time::Duration;
 
+use martlet_engine::pattern::Pattern;
+use martlet_engine::wire::{Class, RType, Rcode};
+
 use super::error::{Findings, Position, Problem, Reason};
 use super::lexer::Token;
 use super::value::{self, ListenAddress};
@@ -114,6 +117,23 @@ impl<'a> Args<'a> {
         Ok(zones)
     }
 
+    /// All further arguments as zones; without any, those of the server block.
+    pub(super) fn zones_or_block(&mut self) -> Result<Vec<ZoneName>, Problem> {
+        let zones = self.zones()?;
+        Ok(if zones.is_empty() {
+            self.context.zones.to_vec()
+        } else {
+            zones
+        })
+    }
+
+    /// The words of the block, one after the other, whichever lines they are on.
+    pub(super) fn block_words(&mut self) -> Vec<Arg<'a>> {
+        let words = self.block.take().unwrap_or_default().iter().flatten();
+        let (of, context) = (self.name, self.context);
+        words.map(|token| Arg { token, of, context }).collect()
+    }
+
     /// Drops further arguments with a warning, where CoreDNS drops them in silence.
     pub(super) fn drop_rest(&mut self) {
         if let Some(argument) = self.next() {
@@ -162,6 +182,9 @@ impl<'a> Args<'a> {
         }
     }
 }
+
+/// How long a pattern may be, in bytes, as in CoreDNS.
+const PATTERN_MAX: usize = 10_000;
 
 /// One argument.
 #[derive(Clone, Copy)]
@@ -255,6 +278,43 @@ impl<'a> Arg<'a> {
                 cause,
             })
         })
+    }
+
+    /// As a regular expression. Go's and Rust's have the same syntax, but for corners.
+    pub(super) fn pattern(self) -> Result<Pattern, Problem> {
+        if self.text().len() > PATTERN_MAX {
+            return Err(self.out_of("at most 10000 bytes"));
+        }
+        Pattern::new(self.text()).map_err(|error| {
+            // The last line says what is wrong; those above draw the place.
+            let cause = error.to_string();
+            let cause = cause.lines().last().unwrap_or_default();
+            self.problem(Reason::Pattern {
+                cause: cause.trim_start_matches("error: ").into(),
+            })
+        })
+    }
+
+    /// As a record type: `A`, or `TYPE65280`.
+    pub(super) fn rtype(self) -> Result<RType, Problem> {
+        let text = self.text().to_ascii_uppercase();
+        let number = text.strip_prefix("TYPE").and_then(|text| text.parse().ok());
+        let found = RType::from_mnemonic(&text).or_else(|| number.map(RType));
+        found.ok_or_else(|| self.is_not("a record type, such as A or AAAA"))
+    }
+
+    /// As a class: `IN`, `CH`…
+    pub(super) fn class(self) -> Result<Class, Problem> {
+        let found = Class::from_mnemonic(&self.text().to_ascii_uppercase());
+        found.ok_or_else(|| self.is_not("a class, such as IN or CH"))
+    }
+
+    /// As a response code by name, or by number up to 23.
+    pub(super) fn rcode(self) -> Result<Rcode, Problem> {
+        let number = self.text().parse().ok().filter(|number| *number <= 23);
+        let found = number.map(Rcode);
+        let found = found.or_else(|| Rcode::from_mnemonic(&self.text().to_ascii_uppercase()));
+        found.ok_or_else(|| self.is_not("a response code, such as NXDOMAIN"))
     }
 
     /// As an IP address.

@@ -8,46 +8,74 @@ use super::error::{Problem, Reason};
 use super::nearest;
 use super::parse::RawDirective;
 
+use self::acl::Acl;
 use self::any::Any;
+use self::autopath::Autopath;
 pub use self::bind::Bind;
+use self::bufsize::Bufsize;
 use self::cache::Cache;
+use self::chaos::Chaos;
 use self::debug::Debug;
+use self::dns64::Dns64;
 use self::errors::Errors;
 use self::forward::Forward;
+use self::header::Header;
 use self::health::Health;
+use self::hosts::Hosts;
 use self::kubernetes::Kubernetes;
 use self::loadbalance::LoadBalance;
 use self::local::Local;
 use self::log::Log;
 use self::loop_::Loop;
+use self::minimal::Minimal;
+use self::no_aaaa::NoAaaa;
+use self::nsid::Nsid;
 use self::prometheus::Prometheus;
 use self::ready::Ready;
 use self::reload::Reload;
+use self::rewrite::Rewrite;
 use self::root::Root;
+use self::template::Template;
 use self::tls::Tls;
+use self::view::View;
 use self::whoami::Whoami;
+use self::without_effect::{Cancel, Metadata, Multisocket, Shed, Timeouts};
 
+pub mod acl;
 pub mod any;
+pub mod autopath;
 pub mod bind;
+pub mod bufsize;
 pub mod cache;
+pub mod chaos;
 pub mod debug;
+pub mod dns64;
 pub mod errors;
 pub mod forward;
+pub mod header;
 pub mod health;
+pub mod hosts;
 pub mod kubernetes;
 pub mod loadbalance;
 pub mod local;
 pub mod log;
 pub mod loop_;
+pub mod minimal;
+pub mod no_aaaa;
+pub mod nsid;
 pub mod prometheus;
 mod proxy;
 pub mod ready;
 pub mod reload;
+pub mod rewrite;
 pub mod root;
+pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+pub mod view;
 pub mod whoami;
+pub mod without_effect;
 
 /// A directive that has a type.
 pub(super) trait Directive: Sized {
@@ -80,6 +108,22 @@ pub struct Directives {
     pub root: Option<Root>,
     /// `reload`: whether the Corefile is watched.
     pub reload: Option<Reload>,
+    /// `view`: which queries the block is for.
+    pub view: Option<View>,
+    /// `metadata`.
+    pub metadata: Option<Metadata>,
+    /// `cancel`.
+    pub cancel: Option<Cancel>,
+    /// `timeouts`.
+    pub timeouts: Option<Timeouts>,
+    /// `multisocket`.
+    pub multisocket: Option<Multisocket>,
+    /// `shed`.
+    pub shed: Option<Shed>,
+    /// `nsid`.
+    pub nsid: Option<Nsid>,
+    /// `bufsize`.
+    pub bufsize: Option<Bufsize>,
     /// `bind`: where to listen; empty means all addresses.
     pub bind: Vec<Bind>,
     /// `debug`.
@@ -96,16 +140,36 @@ pub struct Directives {
     pub log: Vec<Log>,
     /// `local`: answers for localhost.
     pub local: Option<Local>,
+    /// `dns64`.
+    pub dns64: Option<Dns64>,
     /// `any`: minimal answers to ANY.
     pub any: Option<Any>,
+    /// `chaos`.
+    pub chaos: Option<Chaos>,
     /// `loadbalance`: the order of addresses in answers.
     pub loadbalance: Option<LoadBalance>,
+    /// `rewrite`: the rules, in this order.
+    pub rewrite: Vec<Rewrite>,
+    /// `autopath`.
+    pub autopath: Option<Autopath>,
+    /// `acl`, asked in this order.
+    pub acl: Vec<Acl>,
     /// `cache`.
     pub cache: Option<Cache>,
     /// `tls`: the certificate of this server.
     pub tls: Option<Tls>,
+    /// `header`.
+    pub header: Option<Header>,
+    /// `minimal`.
+    pub minimal: Option<Minimal>,
+    /// `template`: the rules, in this order.
+    pub template: Vec<Template>,
+    /// `hosts`.
+    pub hosts: Option<Hosts>,
     /// `kubernetes`.
     pub kubernetes: Option<Kubernetes>,
+    /// `no_aaaa`.
+    pub no_aaaa: Option<NoAaaa>,
     /// `loop`: detection of forwarding loops.
     pub loop_: Option<Loop>,
     /// `forward`, tried in this order.
@@ -133,13 +197,49 @@ impl Directives {
         for directive in raw {
             directives.read_one(directive, raw, &context);
         }
+        directives.check(raw, &context);
         directives
+    }
+
+    /// Finds what directives need of each other.
+    fn check(&self, raw: &[RawDirective], context: &Context<'_>) {
+        let kubernetes = self.kubernetes.as_ref();
+        let knows_pods =
+            kubernetes.is_some_and(|found| found.pods == kubernetes::PodMode::Verified);
+        let mut policies = self.acl.iter().flat_map(|acl| &acl.policies);
+        let by_namespace = policies.any(|policy| !policy.namespaces.is_empty());
+        let by_pod = self
+            .autopath
+            .as_ref()
+            .is_some_and(|found| found.file.is_none());
+        for (name, asks, option) in [
+            (Acl::NAME, by_namespace, "namespace"),
+            (Autopath::NAME, by_pod, "autopath @kubernetes"),
+        ] {
+            let mut named = raw.iter().filter(|directive| &*directive.name.text == name);
+            if asks
+                && !knows_pods
+                && let Some(found) = named.next()
+            {
+                let needs = "pods verified";
+                let reason = Reason::Needs { option, needs };
+                context.findings.problem(Problem::at(&found.name, reason));
+            }
+        }
     }
 
     fn read_one(&mut self, directive: &RawDirective, all: &[RawDirective], context: &Context<'_>) {
         match &*directive.name.text {
             Root::NAME => {}
             Reload::NAME => once(&mut self.reload, directive, all, context),
+            View::NAME => once(&mut self.view, directive, all, context),
+            Metadata::NAME => once(&mut self.metadata, directive, all, context),
+            Cancel::NAME => once(&mut self.cancel, directive, all, context),
+            Timeouts::NAME => once(&mut self.timeouts, directive, all, context),
+            Multisocket::NAME => once(&mut self.multisocket, directive, all, context),
+            Shed::NAME => once(&mut self.shed, directive, all, context),
+            Nsid::NAME => once(&mut self.nsid, directive, all, context),
+            Bufsize::NAME => once(&mut self.bufsize, directive, all, context),
             Bind::NAME => many(&mut self.bind, directive, context),
             Debug::NAME => once(&mut self.debug, directive, all, context),
             Ready::NAME => once(&mut self.ready, directive, all, context),
@@ -148,11 +248,21 @@ impl Directives {
             Errors::NAME => once(&mut self.errors, directive, all, context),
             Log::NAME => many(&mut self.log, directive, context),
             Local::NAME => once(&mut self.local, directive, all, context),
+            Dns64::NAME => once(&mut self.dns64, directive, all, context),
             Any::NAME => once(&mut self.any, directive, all, context),
+            Chaos::NAME => once(&mut self.chaos, directive, all, context),
             LoadBalance::NAME => once(&mut self.loadbalance, directive, all, context),
+            Rewrite::NAME => many(&mut self.rewrite, directive, context),
+            Autopath::NAME => once(&mut self.autopath, directive, all, context),
+            Acl::NAME => many(&mut self.acl, directive, context),
             Cache::NAME => once(&mut self.cache, directive, all, context),
             Tls::NAME => once(&mut self.tls, directive, all, context),
+            Header::NAME => once(&mut self.header, directive, all, context),
+            Minimal::NAME => once(&mut self.minimal, directive, all, context),
+            Template::NAME => many(&mut self.template, directive, context),
+            Hosts::NAME => once(&mut self.hosts, directive, all, context),
             Kubernetes::NAME => once(&mut self.kubernetes, directive, all, context),
+            NoAaaa::NAME => once(&mut self.no_aaaa, directive, all, context),
             Loop::NAME => once(&mut self.loop_, directive, all, context),
             Forward::NAME => many(&mut self.forward, directive, context),
             Whoami::NAME => once(&mut self.whoami, directive, all, context),
@@ -167,14 +277,26 @@ impl Directives {
     /// The names of the directives that are there and see queries, in CoreDNS's order, each once.
     pub fn names(&self) -> Vec<&'static str> {
         let there = [
+            (Nsid::NAME, self.nsid.is_some()),
+            (Bufsize::NAME, self.bufsize.is_some()),
             (Prometheus::NAME, self.prometheus.is_some()),
             (Errors::NAME, self.errors.is_some()),
             (Log::NAME, !self.log.is_empty()),
             (Local::NAME, self.local.is_some()),
+            (Dns64::NAME, self.dns64.is_some()),
             (Any::NAME, self.any.is_some()),
+            (Chaos::NAME, self.chaos.is_some()),
             (LoadBalance::NAME, self.loadbalance.is_some()),
+            (Rewrite::NAME, !self.rewrite.is_empty()),
+            (Autopath::NAME, self.autopath.is_some()),
+            (Acl::NAME, !self.acl.is_empty()),
             (Cache::NAME, self.cache.is_some()),
+            (Header::NAME, self.header.is_some()),
+            (Minimal::NAME, self.minimal.is_some()),
+            (Template::NAME, !self.template.is_empty()),
+            (Hosts::NAME, self.hosts.is_some()),
             (Kubernetes::NAME, self.kubernetes.is_some()),
+            (NoAaaa::NAME, self.no_aaaa.is_some()),
             (Loop::NAME, self.loop_.is_some()),
             (Forward::NAME, !self.forward.is_empty()),
             (Whoami::NAME, self.whoami.is_some()),
@@ -282,11 +404,8 @@ fn refusal(name: &str) -> Reason {
             instead,
         };
     }
-    if name == "on" {
-        return Reason::Never {
-            name: "on",
-            because: "a DNS server of a cluster runs no commands; use the pod's lifecycle hooks",
-        };
+    if let Some((name, because)) = NEVER.iter().find(|(never, _)| *never == name) {
+        return Reason::Never { name, because };
     }
     if name == "snapshot" || is_known(name) {
         return Reason::NotSupported {
@@ -299,6 +418,19 @@ fn refusal(name: &str) -> Reason {
         nearest,
     }
 }
+
+/// Directives that are left out on purpose, and why.
+const NEVER: [(&str, &str); 4] = [
+    (
+        "on",
+        "a DNS server of a cluster runs no commands; use the pod's lifecycle hooks",
+    ),
+    ("route53", CLOUD),
+    ("azure", CLOUD),
+    ("clouddns", CLOUD),
+];
+
+const CLOUD: &str = "the DNS of a cloud answers for its zones by itself; `forward` them there";
 
 /// Directives of old releases, the release that removed them, and what to write today.
 const REMOVED: [(&str, &str, &str); 4] = [
@@ -316,50 +448,51 @@ const REMOVED: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// Every directive of CoreDNS 1.14.7 in its fixed order, and whether martlet has it.
-pub(super) const ORDER: [(&str, bool); 60] = [
+/// Every directive of CoreDNS 1.14.7 in its fixed order, and whether martlet has it. `no_aaaa` is
+/// martlet's own.
+pub(super) const ORDER: [(&str, bool); 61] = [
     ("root", true),
-    ("metadata", false),
+    ("metadata", true),
     ("geoip", false),
-    ("cancel", false),
+    ("cancel", true),
     ("proxyproto", false),
     ("quic", false),
     ("grpc_server", false),
     ("https", false),
     ("https3", false),
-    ("timeouts", false),
-    ("multisocket", false),
+    ("timeouts", true),
+    ("multisocket", true),
     ("reload", true),
-    ("nsid", false),
-    ("bufsize", false),
+    ("nsid", true),
+    ("bufsize", true),
     ("bind", true),
     ("debug", true),
     ("trace", false),
     ("ready", true),
     ("health", true),
     ("pprof", false),
-    ("shed", false),
+    ("shed", true),
     ("prometheus", true),
     ("errors", true),
     ("log", true),
     ("dnstap", false),
     ("local", true),
-    ("dns64", false),
+    ("dns64", true),
     ("any", true),
-    ("chaos", false),
+    ("chaos", true),
     ("loadbalance", true),
     ("tsig", false),
-    ("rewrite", false),
-    ("autopath", false),
-    ("acl", false),
+    ("rewrite", true),
+    ("autopath", true),
+    ("acl", true),
     ("cache", true),
-    ("header", false),
+    ("header", true),
     ("dnssec", false),
     ("tls", true),
-    ("minimal", false),
-    ("template", false),
+    ("minimal", true),
+    ("template", true),
     ("transfer", false),
-    ("hosts", false),
+    ("hosts", true),
     ("route53", false),
     ("azure", false),
     ("clouddns", false),
@@ -369,6 +502,7 @@ pub(super) const ORDER: [(&str, bool); 60] = [
     ("auto", false),
     ("secondary", false),
     ("etcd", false),
+    ("no_aaaa", true),
     ("loop", true),
     ("forward", true),
     ("grpc", false),
@@ -376,6 +510,6 @@ pub(super) const ORDER: [(&str, bool); 60] = [
     ("whoami", true),
     ("on", false),
     ("sign", false),
-    ("view", false),
+    ("view", true),
     ("nomad", false),
 ];

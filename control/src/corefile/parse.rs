@@ -105,7 +105,8 @@ impl Parser<'_> {
         let mut comma = None;
         while let Some(token) = self.pending.last() {
             let starts_line = self.starts_line(token);
-            if starts_line && !first && comma.is_none() {
+            // A brace is one as it is written, not one that a variable leaves behind.
+            if (starts_line && !first && comma.is_none()) || &*token.text == "{" {
                 break;
             }
             let token = self.substituted(token.clone());
@@ -116,9 +117,6 @@ impl Parser<'_> {
             if first && &*token.text == "}" {
                 self.stray_brace()?;
                 continue;
-            }
-            if &*token.text == "{" {
-                break;
             }
             self.advance();
             first = false;

@@ -248,7 +248,6 @@ fn refuses_bad_blocks() {
 #[test]
 fn names_what_is_not_a_directive() {
     for (name, expected) in [
-        ("rewrite", "`rewrite` is not supported yet"),
         ("quic", "`quic` is not supported yet"),
         ("k8s_external", "`k8s_external` is not supported yet"),
         ("snapshot", "`snapshot` is not supported yet"),
@@ -280,6 +279,11 @@ fn names_what_is_not_a_directive() {
             "Errors",
             "unknown directive `Errors` (did you mean `errors`?)",
         ),
+        (
+            "route53",
+            "`route53` is not supported (the DNS of a cloud answers for its zones by itself; `forward` \
+             them there)",
+        ),
         ("zzz", "unknown directive `zzz`"),
     ] {
         let text = format!(". {{\n{name} a b\n}}");
@@ -305,7 +309,7 @@ fn names_what_is_not_a_directive() {
 
 #[test]
 fn finds_everything_at_once() {
-    let text = ". {\n  cache x {\n    prefetch\n  }\n  rewrite name a b\n  forward .\n}\n\
+    let text = ". {\n  cache x {\n    prefetch\n  }\n  etcd a b\n  forward .\n}\n\
                 a..b {\n  health 1\n}\n";
     let found = problems(text);
     assert_eq!(found.len(), 5, "{found:#?}");
@@ -402,6 +406,17 @@ fn has_a_default() {
     assert_eq!(corefile.blocks[0].addresses[0].zone, ZoneName::root());
     assert_eq!(corefile.blocks[0].directives.names(), ["log", "whoami"]);
     assert!(corefile.warnings.is_empty());
+}
+
+#[test]
+fn a_brace_that_a_variable_leaves_behind_is_read_as_a_word() {
+    // It used to be waited for without end.
+    let found = parse("Corefile", "{{$A}\n").map(|corefile| corefile.blocks.len());
+    assert_eq!(
+        found.unwrap_or_default(),
+        1,
+        "a block whose zone is a brace"
+    );
 }
 
 proptest! {

@@ -32,6 +32,7 @@ pub(super) fn queries(counts: &Metrics, families: &mut Families) {
     for (labels, totals) in counts.totals() {
         localhost += totals.event(Event::Localhost);
         block(&labels.server, &labels.zone, &totals, families);
+        super::plugins::events(&labels.server, &labels.zone, &totals, families);
     }
     families.counter(
         "coredns_local_localhost_requests_total",

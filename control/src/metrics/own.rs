@@ -40,6 +40,8 @@ pub struct Own {
     pub rest_requests: IntCounterVec,
     /// `coredns_kubernetes_rest_client_request_duration_seconds`, by `verb` and `host`.
     pub rest_duration: HistogramVec,
+    /// `martlet_kubernetes_watch_restarts_total`, by `resource`.
+    pub watch_restarts: IntCounterVec,
 }
 
 impl Own {
@@ -122,6 +124,16 @@ impl Own {
                         "Request latency in seconds. Broken down by verb and host.",
                     ),
                     &["verb", "host"],
+                ),
+            ),
+            watch_restarts: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "martlet_kubernetes_watch_restarts_total",
+                        "Lists and watches that had fallen silent and were asked for anew.",
+                    ),
+                    &["resource"],
                 ),
             ),
             registry,

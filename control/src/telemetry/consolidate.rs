@@ -4,12 +4,12 @@
 //! and one thread sees the errors of all workers. Lines that the queue had no room for are not in
 //! the counts.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use martlet_engine::log::Line;
 use regex::Regex;
 
+use super::format::Lines;
 use crate::corefile::directives::errors::{Consolidate, Level};
 use crate::corefile::go_duration;
 
@@ -103,7 +103,7 @@ pub(super) fn next_end(all: &[Consolidation]) -> Option<Instant> {
 
 /// Writes a line for each period that ends by `now`, or for all if there is no `now`. An only
 /// error that was printed already needs none.
-pub(super) fn summarize(all: &mut [Consolidation], now: Option<Instant>, out: &mut String) {
+pub(super) fn summarize(all: &mut [Consolidation], now: Option<Instant>, out: &mut Lines) {
     for rule in all.iter_mut().flat_map(|one| &mut one.rules) {
         let over = |counting: &mut Counting| now.is_none_or(|now| counting.ends <= now);
         let Some(Counting { count, .. }) = rule.counting.take_if(over) else {
@@ -113,11 +113,9 @@ pub(super) fn summarize(all: &mut [Consolidation], now: Option<Instant>, out: &m
             && (count > 1 || !rule.show_first)
         {
             let (pattern, period) = (rule.pattern.as_str(), go_duration(rule.period));
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                out,
-                "[{level}] plugin/errors: {count} errors like '{pattern}' occurred in last {period}"
-            );
+            let text =
+                format!("plugin/errors: {count} errors like '{pattern}' occurred in last {period}");
+            out.add(level, &text);
         }
     }
 }
@@ -125,6 +123,7 @@ pub(super) fn summarize(all: &mut [Consolidation], now: Option<Instant>, out: &m
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Format;
 
     fn rule(pattern: &str, level: Level, show_first: bool) -> Consolidate {
         Consolidate {
@@ -141,13 +140,13 @@ mod tests {
         let now = Instant::now();
         let verdicts = causes.iter().map(|cause| all[0].judge(cause, now));
         let verdicts = verdicts.collect();
-        let mut early = String::new();
+        let mut early = Lines::new(Format::Text);
         summarize(&mut all, Some(now + Duration::from_secs(29)), &mut early);
-        assert_eq!(early, "", "the period is not over");
-        let mut text = String::new();
+        assert_eq!(early.text, "", "the period is not over");
+        let mut text = Lines::new(Format::Text);
         summarize(&mut all, Some(now + Duration::from_secs(30)), &mut text);
         assert_eq!(next_end(&all), None, "counting begins anew");
-        (verdicts, text)
+        (verdicts, text.text)
     }
 
     #[test]
@@ -253,11 +252,12 @@ mod tests {
         assert_eq!(next_end(&all), Some(now + Duration::from_secs(30)));
         line.counted = None;
         assert_eq!(judge(&mut all, &line, now), Verdict::Other);
-        let mut rest = String::new();
+        let mut rest = Lines::new(Format::Text);
         summarize(&mut all, None, &mut rest);
         assert!(
-            rest.contains(" 1 errors like '^x'"),
-            "at the end all is told: {rest}"
+            rest.text.contains(" 1 errors like '^x'"),
+            "at the end all is told: {}",
+            rest.text
         );
     }
 }

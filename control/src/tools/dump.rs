@@ -129,12 +129,11 @@ fn lone(block: &Block) -> Listener {
     Listener {
         addresses: Vec::new(),
         protocol: Protocol::Dns,
-        blocks: vec![Block {
-            zone: [0].into(),
-            labels: 0,
-            stages: block.stages.iter().filter(kept).cloned().collect(),
-            scope: Scope::NONE,
-        }],
+        blocks: vec![Block::new(
+            [0].into(),
+            block.stages.iter().filter(kept).cloned().collect(),
+            Scope::NONE,
+        )],
         other_classes: false,
         scope: Scope::NONE,
     }
@@ -205,7 +204,7 @@ impl Names<'_> {
     }
 
     fn add_service(&mut self, name: &ServiceName, node: &ServiceNode) {
-        let (service, namespace) = (name.label().octets, name.namespace().label().octets);
+        let (service, namespace) = (name.label(), name.namespace().label().octets);
         self.add(&[service, namespace, b"svc"]);
         if matches!(node.kind(), ServiceKind::External(_)) {
             return;

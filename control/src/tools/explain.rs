@@ -13,6 +13,7 @@ use martlet_engine::chain::{Block, Listener, Outcome, Protocol, Stage, Step};
 use martlet_engine::gathered::{Gathered, Need};
 use martlet_engine::plugins::kubernetes::Kubernetes;
 use martlet_engine::watched::{Watched, watch};
+use martlet_engine::wire::message::question_of;
 use martlet_engine::wire::name::wire_from_text;
 use martlet_engine::wire::{RType, Rcode};
 
@@ -201,9 +202,10 @@ impl Explainer<'_> {
                     if !self.asks {
                         break;
                     }
+                    let question = question_of(&request).into();
                     let (said, result) = upstream::ask(&group, request);
                     elsewhere.extend(said);
-                    gathered.add_exchange(group, result);
+                    gathered.add_exchange(group, question, result);
                 }
                 Some(Need::LookUp(inner)) => {
                     if depth >= ROUNDS_MAX {
@@ -313,7 +315,7 @@ fn stages(block: &Block, seen: &Watched) -> String {
         Some(Step::Failed(..)) => "fails",
         Some(Step::Dropped) => "drops the query",
         Some(Step::Slow) => "needs what is elsewhere",
-        Some(Step::Next) | None => "",
+        Some(Step::Next | Step::Wraps) | None => "",
     };
     format!("{names}{last} {said}")
 }

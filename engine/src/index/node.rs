@@ -38,23 +38,27 @@ pub struct ServiceParts {
 }
 
 /// One Service as workers read it. Immutable; a change publishes a new one.
+///
+/// Begins with what the usual answer needs, which then stands next to its key.
+#[repr(C)]
 pub struct ServiceNode {
-    kind: ServiceKind,
-    ports: Box<[Port]>,
-    slices: Box<[Arc<EndpointSlice>]>,
-    /// Encoded A, then AAAA records of the bare name, without repetitions. One of each stands in the
-    /// entry itself, which is what nearly every Service has.
-    addresses: SmallVec<[u8; A_RECORD_LEN + AAAA_RECORD_LEN]>,
-    /// Octets of the A records.
-    a_len: u32,
-    /// (hash of the endpoint's name, its number over all slices), sorted.
-    by_name: Box<[(u32, u32)]>,
     hidden: bool,
     /// The bare name exists. Said here, so that an answer need not look at the slices.
     exists: bool,
+    /// The bare name stands for addresses that are all known here.
+    is_encoded: bool,
     /// An address stands in more than one place.
     repeats: bool,
-    has_fqdn: bool,
+    /// Octets of the A records.
+    a_len: u32,
+    /// Encoded A, then AAAA records of the bare name, without repetitions. One of each stands in the
+    /// entry itself, which is what nearly every Service has.
+    addresses: SmallVec<[u8; A_RECORD_LEN + AAAA_RECORD_LEN]>,
+    kind: ServiceKind,
+    ports: Box<[Port]>,
+    slices: Box<[Arc<EndpointSlice>]>,
+    /// (hash of the endpoint's name, its number over all slices), sorted.
+    by_name: Box<[(u32, u32)]>,
 }
 
 /// One combination of host and port that a name stands for.
@@ -144,6 +148,11 @@ impl ServiceNode {
             ServiceKind::Headless => false,
             ServiceKind::External(target) => target.is_none(),
         };
+        let is_encoded = match kind {
+            ServiceKind::ClusterIp(_) => true,
+            ServiceKind::Headless => !has_fqdn,
+            ServiceKind::External(_) => false,
+        };
         let exists = endpoint_count > 0 || !matches!(kind, ServiceKind::Headless);
         Self {
             exists,
@@ -155,7 +164,7 @@ impl ServiceNode {
             by_name: by_name.into(),
             hidden,
             repeats,
-            has_fqdn,
+            is_encoded,
         }
     }
 
@@ -182,16 +191,13 @@ impl ServiceNode {
     /// The encoded address records of the bare name, if they are all that the name stands for: `None`
     /// for other types, and where a host has to be looked up.
     pub fn encoded(&self, qtype: RType) -> Option<Encoded<'_>> {
-        if self.has_fqdn && matches!(self.kind, ServiceKind::Headless) {
-            return None;
-        }
-        match (&self.kind, qtype) {
-            (ServiceKind::External(_), _) => None,
-            (_, RType::A) => {
+        match qtype {
+            _ if !self.is_encoded => None,
+            RType::A => {
                 let octets = &self.addresses[..self.a_len as usize];
                 Some(Encoded::A(octets.as_chunks().0))
             }
-            (_, RType::AAAA) => {
+            RType::AAAA => {
                 let octets = &self.addresses[self.a_len as usize..];
                 Some(Encoded::Aaaa(octets.as_chunks().0))
             }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use papaya::Equivalent;
 
 use crate::limits::LABEL_LEN_MAX;
-use crate::wire::name::{combine, label_hash};
+use crate::wire::name::{combine, label_hash, span_hash};
 
 /// A label as a query or an object names it: lower-case octets and their hash.
 #[derive(Clone, Copy, Debug)]
@@ -89,15 +89,23 @@ impl Namespace {
 #[derive(Debug)]
 pub struct ServiceName {
     namespace: Arc<Namespace>,
-    label: Label,
+    hash: u64,
+    /// As in [`ServiceRef`].
+    octets: Box<[u8]>,
+    label_len: u8,
 }
 
 impl ServiceName {
     /// The name of a Service. `name` is folded to lower case.
     pub fn new(namespace: Arc<Namespace>, name: &str) -> Self {
+        let label = Label::new(name);
+        let of = namespace.label.octets();
+        let octets: Box<[u8]> = [label.octets(), &[of.len() as u8], of].concat().into();
         Self {
+            hash: span_hash(&octets),
+            octets,
+            label_len: label.len,
             namespace,
-            label: Label::new(name),
         }
     }
 
@@ -107,17 +115,15 @@ impl ServiceName {
     }
 
     /// The Service's own label.
-    pub fn label(&self) -> LabelRef<'_> {
-        LabelRef {
-            octets: self.label.octets(),
-            hash: self.label.hash,
-        }
+    pub fn label(&self) -> &[u8] {
+        &self.octets[..usize::from(self.label_len)]
     }
 
-    pub(super) fn key(&self) -> ServiceRef<'_> {
+    /// What finds its entry.
+    pub fn key(&self) -> ServiceRef<'_> {
         ServiceRef {
-            service: self.label(),
-            namespace: self.namespace.label(),
+            octets: &self.octets,
+            hash: self.hash,
         }
     }
 }
@@ -184,44 +190,54 @@ impl PartialEq for EndpointName {
     }
 }
 
-/// Hash, label and namespace stand here as well, so that a look-up need not go where the name is:
-/// on a large cluster that is a place in memory that no cache holds.
+/// Octets that a [`ServiceKey`] holds itself; with them its hash and their number fill a line of the
+/// processor's caches.
+const INLINE_LEN: usize = 55;
+
+/// Begins with all that a look-up compares, so that it need not go where the name is: on a large
+/// cluster that is a place in memory that no cache holds. What an answer needs besides comes next.
+#[repr(C)]
 pub(super) struct ServiceKey {
     hash: u64,
+    /// The first ones.
+    octets: [u8; INLINE_LEN],
+    len: u8,
     namespace: Arc<Namespace>,
-    label: Label,
     pub(super) name: Arc<ServiceName>,
 }
 
 impl ServiceKey {
     pub(super) fn new(name: Arc<ServiceName>) -> Self {
+        let mut octets = [0; INLINE_LEN];
+        let len = name.octets.len().min(INLINE_LEN);
+        octets[..len].copy_from_slice(&name.octets[..len]);
         Self {
-            hash: name.key().hash64(),
+            hash: name.hash,
+            octets,
+            len: name.octets.len() as u8,
             namespace: Arc::clone(&name.namespace),
-            label: name.label,
             name,
         }
     }
 
+    #[inline]
     pub(super) fn is_exposed(&self) -> bool {
         self.namespace.is_exposed()
     }
 }
 
-pub(super) struct ServiceRef<'a> {
-    pub(super) service: LabelRef<'a>,
-    pub(super) namespace: LabelRef<'a>,
-}
-
-impl ServiceRef<'_> {
-    const fn hash64(&self) -> u64 {
-        combine(self.service.hash, self.namespace.hash)
-    }
+/// A Service as a query or an object names it.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceRef<'a> {
+    /// Its label, the length octet of its namespace's, that label; lower case.
+    pub octets: &'a [u8],
+    /// Their [`span_hash`].
+    pub hash: u64,
 }
 
 impl Hash for ServiceRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash64());
+        state.write_u64(self.hash);
     }
 }
 
@@ -240,10 +256,13 @@ impl PartialEq for ServiceKey {
 impl Eq for ServiceKey {}
 
 impl Equivalent<ServiceKey> for ServiceRef<'_> {
+    #[inline]
     fn equivalent(&self, key: &ServiceKey) -> bool {
-        self.hash64() == key.hash
-            && *self.service.octets == *key.label.octets()
-            && *self.namespace.octets == *key.namespace.label.octets()
+        self.hash == key.hash
+            && match key.octets.get(..usize::from(key.len)) {
+                Some(octets) => *self.octets == *octets,
+                None => *self.octets == *key.name.octets,
+            }
     }
 }
 

@@ -85,11 +85,43 @@ pub enum Plugin {
     Forward,
     /// `whoami`.
     Whoami,
+    /// `hosts`.
+    Hosts,
+    /// `template`.
+    Template,
+    /// `acl`.
+    Acl,
+    /// `rewrite`.
+    Rewrite,
+    /// `minimal`.
+    Minimal,
+    /// `chaos`.
+    Chaos,
+    /// `autopath`.
+    Autopath,
+    /// `dns64`.
+    Dns64,
+    /// `erratic`.
+    Erratic,
+    /// `no_aaaa`.
+    NoAaaa,
+    /// `file`.
+    File,
+    /// `header`.
+    Header,
+    /// `bufsize`.
+    Bufsize,
+    /// `view`.
+    View,
+    /// `nsid`.
+    Nsid,
+    /// `k8s_external`.
+    K8sExternal,
 }
 
 impl Plugin {
     /// All of them, each at its own place.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 27] = [
         Self::None,
         Self::Errors,
         Self::Log,
@@ -101,6 +133,22 @@ impl Plugin {
         Self::Loop,
         Self::Forward,
         Self::Whoami,
+        Self::Hosts,
+        Self::Template,
+        Self::Acl,
+        Self::Rewrite,
+        Self::Minimal,
+        Self::Chaos,
+        Self::Autopath,
+        Self::Dns64,
+        Self::Erratic,
+        Self::NoAaaa,
+        Self::File,
+        Self::Header,
+        Self::Bufsize,
+        Self::View,
+        Self::Nsid,
+        Self::K8sExternal,
     ];
 
     /// The plugin's name; empty for the server itself.
@@ -117,6 +165,22 @@ impl Plugin {
             Self::Loop => "loop",
             Self::Forward => "forward",
             Self::Whoami => "whoami",
+            Self::Hosts => "hosts",
+            Self::Template => "template",
+            Self::Acl => "acl",
+            Self::Rewrite => "rewrite",
+            Self::Minimal => "minimal",
+            Self::Chaos => "chaos",
+            Self::Autopath => "autopath",
+            Self::Dns64 => "dns64",
+            Self::Erratic => "erratic",
+            Self::NoAaaa => "no_aaaa",
+            Self::File => "file",
+            Self::Header => "header",
+            Self::Bufsize => "bufsize",
+            Self::View => "view",
+            Self::Nsid => "nsid",
+            Self::K8sExternal => "k8s_external",
         }
     }
 }
@@ -139,10 +203,22 @@ pub enum Event {
     CacheStale,
     /// `local` answered a name at or under `localhost`.
     Localhost,
+    /// `acl` refused a query.
+    AclBlocked,
+    /// `acl` answered with nothing.
+    AclFiltered,
+    /// `acl` kept silent.
+    AclDropped,
+    /// `acl` let a query pass.
+    AclAllowed,
+    /// `autopath` found what a search list would have led to.
+    AutopathSuccess,
+    /// `dns64` made AAAA records.
+    Dns64Translated,
 }
 
 impl Event {
-    const COUNT: usize = 7;
+    const COUNT: usize = 13;
 
     pub(crate) const fn bit(self) -> u16 {
         1 << self as u8

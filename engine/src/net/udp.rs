@@ -9,7 +9,7 @@
 mod mmsg;
 mod ring;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -29,6 +29,9 @@ const IDLE: Duration = Duration::from_millis(100);
 /// receive buffer holds.
 const LAST_TURNS_MAX: usize = 256;
 
+/// How long a worker waits, once its sockets get nothing new, for what is being put into them.
+const LEAVING: Duration = Duration::from_millis(2);
+
 /// A worker's socket and which listener of the plan it belongs to.
 #[derive(Clone)]
 pub(crate) struct WorkerSocket {
@@ -36,6 +39,28 @@ pub(crate) struct WorkerSocket {
     pub(crate) socket: Arc<UdpSocket>,
     pub(crate) address: SocketAddr,
     pub(crate) listener: usize,
+}
+
+impl WorkerSocket {
+    /// Has the kernel give this socket's share of the datagrams to the other sockets on its address:
+    /// those of a server that takes over. What it holds already can still be read and answered.
+    ///
+    /// A worker stops reading before its sockets are closed, since the slow path still answers
+    /// through them; without this, what came in between would be lost. A connected socket gets only
+    /// what its peer sends; this one's peer is the socket itself.
+    fn leave(&self) {
+        let loopback = match self.address {
+            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
+        };
+        let mut itself = self.address;
+        if itself.ip().is_unspecified() {
+            itself.set_ip(loopback);
+        }
+        if let Err(error) = self.socket.connect(itself) {
+            tracing::debug!(address = %self.address, %error, "cannot leave the address to others");
+        }
+    }
 }
 
 /// What a worker answers with, whichever loop moves its datagrams.

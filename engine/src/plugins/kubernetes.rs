@@ -13,7 +13,7 @@
 mod answer;
 mod chase;
 mod name;
-mod reverse;
+pub(super) mod reverse;
 mod servers;
 mod subject;
 
@@ -22,9 +22,11 @@ use std::sync::Arc;
 
 use crate::chain::{Context, Step};
 use crate::index::ClusterIndex;
-use crate::wire::{RType, Rcode, Reply, Section};
+use crate::wire::{FoldedName, RType, Rcode, Reply, Section};
+pub(crate) use answer::soa_record;
 pub use name::Cut;
 use name::Parts;
+pub(crate) use name::service_at;
 pub use subject::Subject;
 
 /// The version of the specification that `dns-version.ZONE` tells.
@@ -105,12 +107,15 @@ enum Missing {
 }
 
 impl Kubernetes {
+    /// The zone that a name is in, and how many of its labels are left of it.
+    #[inline]
+    pub(crate) fn zone(&self, name: &FoldedName) -> Option<(&Zone, usize)> {
+        let mut zones = self.zones.iter();
+        zones.find_map(|zone| Some((zone, name.labels_above(&zone.apex, zone.labels)?)))
+    }
+
     pub(crate) fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
-        let zone = self
-            .zones
-            .iter()
-            .find_map(|zone| Some((zone, context.name.labels_above(&zone.apex, zone.labels)?)));
-        let Some((zone, above)) = zone else {
+        let Some((zone, above)) = self.zone(context.name) else {
             return Step::Next;
         };
         let qtype = context.query.qtype;
@@ -211,12 +216,11 @@ impl Question<'_> {
             Parts::Pod { label, namespace } => answer::pod(self, context, label, namespace, reply),
             Parts::Service {
                 service,
-                namespace,
                 selector,
                 endpoint,
             } => {
                 let index = &self.kubernetes.index;
-                let chased = index.service(service, namespace, |name, node, is_exposed| {
+                let chased = index.service(service, |name, node, is_exposed| {
                     if !is_exposed || node.is_hidden() {
                         return Err(Missing::Name);
                     }
@@ -243,16 +247,15 @@ impl Question<'_> {
             }
             Ok(Parts::Service {
                 service,
-                namespace,
                 selector,
                 endpoint,
             }) => {
-                let exists =
-                    self.kubernetes
-                        .index
-                        .service(service, namespace, |_, node, is_exposed| {
-                            is_exposed && node.items(selector, endpoint, |_| {}).is_some()
-                        });
+                let exists = self
+                    .kubernetes
+                    .index
+                    .service(service, |_, node, is_exposed| {
+                        is_exposed && node.items(selector, endpoint, |_| {}).is_some()
+                    });
                 if exists == Some(true) {
                     Missing::Data
                 } else {
@@ -297,7 +300,7 @@ impl Question<'_> {
         self.is_default_name_server_name(context.name)
     }
 
-    fn is_default_name_server_name(&self, name: &crate::wire::FoldedName) -> bool {
+    fn is_default_name_server_name(&self, name: &FoldedName) -> bool {
         name.wire()
             .strip_prefix(b"\x02ns\x03dns")
             .is_some_and(|rest| {
@@ -310,7 +313,7 @@ impl Question<'_> {
     }
 
     /// Whether a service's target is inside this zone.
-    fn holds(&self, target: &crate::wire::FoldedName) -> Option<usize> {
+    fn holds(&self, target: &FoldedName) -> Option<usize> {
         target.labels_above(&self.zone.apex, self.zone.labels)
     }
 }

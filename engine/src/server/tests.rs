@@ -14,12 +14,11 @@ fn plan(address: SocketAddr) -> Plan {
     let listener = Listener {
         addresses: vec![address],
         protocol: Protocol::Dns,
-        blocks: vec![Block {
-            zone: [0].into(),
-            labels: 0,
-            stages: [Stage::Panic, Stage::Whoami].into(),
-            scope: Scope::NONE,
-        }],
+        blocks: vec![Block::new(
+            [0].into(),
+            [Stage::Panic, Stage::Whoami].into(),
+            Scope::NONE,
+        )],
         other_classes: false,
         scope: metrics.scope("dns://:53", "dropped", true),
     };

@@ -18,6 +18,14 @@ macro_rules! registry {
                     _ => None,
                 }
             }
+
+            /// The value of a mnemonic, in upper case.
+            pub fn from_mnemonic(mnemonic: &str) -> Option<Self> {
+                match mnemonic {
+                    $(stringify!($name) => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
         }
     };
 }
@@ -31,48 +39,114 @@ registry! { RType:
     CNAME = 5,
     /// Start of a zone of authority.
     SOA = 6,
+    /// Anything, for experiments.
+    NULL = 10,
+    /// Well-known services.
+    WKS = 11,
     /// Host pointer.
     PTR = 12,
     /// Host information; the answer to ANY (RFC 8482).
     HINFO = 13,
+    /// Mailbox information.
+    MINFO = 14,
     /// Mail exchange.
     MX = 15,
     /// Text.
     TXT = 16,
+    /// Responsible person.
+    RP = 17,
+    /// AFS database.
+    AFSDB = 18,
+    /// Route through.
+    RT = 21,
+    /// Old signature.
+    SIG = 24,
+    /// Old key.
+    KEY = 25,
+    /// X.400 mapping.
+    PX = 26,
     /// IPv6 address.
     AAAA = 28,
+    /// Location.
+    LOC = 29,
     /// Service location (RFC 2782).
     SRV = 33,
     /// Naming authority pointer.
     NAPTR = 35,
+    /// Key exchanger.
+    KX = 36,
+    /// Certificate.
+    CERT = 37,
     /// Alias of a subtree (RFC 6672).
     DNAME = 39,
     /// EDNS (RFC 6891).
     OPT = 41,
+    /// Address prefixes.
+    APL = 42,
     /// Delegation signer.
     DS = 43,
+    /// SSH fingerprint.
+    SSHFP = 44,
+    /// IPsec key.
+    IPSECKEY = 45,
     /// DNSSEC signature.
     RRSIG = 46,
     /// Authenticated denial.
     NSEC = 47,
     /// DNSSEC key.
     DNSKEY = 48,
+    /// DHCP identifier.
+    DHCID = 49,
     /// Hashed authenticated denial.
     NSEC3 = 50,
+    /// Parameters of NSEC3.
+    NSEC3PARAM = 51,
+    /// TLS association.
+    TLSA = 52,
+    /// S/MIME association.
+    SMIMEA = 53,
+    /// Host identity.
+    HIP = 55,
+    /// DS for the parent.
+    CDS = 59,
+    /// DNSKEY for the parent.
+    CDNSKEY = 60,
+    /// OpenPGP key.
+    OPENPGPKEY = 61,
+    /// What the parent copies.
+    CSYNC = 62,
+    /// Digest of a zone.
+    ZONEMD = 63,
     /// Service binding.
     SVCB = 64,
     /// Service binding for HTTPS (RFC 9460).
     HTTPS = 65,
+    /// Sender policy.
+    SPF = 99,
+    /// Hardware address.
+    EUI48 = 108,
+    /// Long hardware address.
+    EUI64 = 109,
+    /// Transaction key.
+    TKEY = 249,
     /// Transaction signature (RFC 8945).
     TSIG = 250,
     /// Incremental transfer.
     IXFR = 251,
     /// Transfer.
     AXFR = 252,
+    /// Mailbox records.
+    MAILB = 253,
+    /// Mail agents.
+    MAILA = 254,
     /// Everything (RFC 8482).
     ANY = 255,
+    /// Where a service is.
+    URI = 256,
     /// Certification authority.
     CAA = 257,
+    /// Lookaside validation.
+    DLV = 32769,
 }
 
 impl fmt::Display for RType {
@@ -111,7 +185,7 @@ impl fmt::Display for Class {
 }
 
 /// A response code, extended ones included.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Rcode(pub u16);
 
 registry! { Rcode:
@@ -127,10 +201,32 @@ registry! { Rcode:
     NOTIMP = 4,
     /// The server does not want to answer.
     REFUSED = 5,
+    /// A name exists that should not.
+    YXDOMAIN = 6,
+    /// An RRset exists that should not.
+    YXRRSET = 7,
+    /// An RRset does not exist that should.
+    NXRRSET = 8,
     /// The server is not authoritative for the zone.
     NOTAUTH = 9,
+    /// A name is not in the zone.
+    NOTZONE = 10,
     /// EDNS version not supported (RFC 6891 §9).
     BADVERS = 16,
+    /// Key not known.
+    BADKEY = 17,
+    /// Signature out of its time.
+    BADTIME = 18,
+    /// TKEY mode not supported.
+    BADMODE = 19,
+    /// Key name in use.
+    BADNAME = 20,
+    /// Algorithm not supported.
+    BADALG = 21,
+    /// Signature cut too short.
+    BADTRUNC = 22,
+    /// Cookie wrong or missing.
+    BADCOOKIE = 23,
 }
 
 impl fmt::Display for Rcode {

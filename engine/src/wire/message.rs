@@ -4,8 +4,8 @@
 //! backwards. After that its records are octets that are copied behind the client's question,
 //! which is as long as the upstream's: their compression pointers stay right.
 
-use super::codes::{Flags, RType, Rcode};
-use super::query::{HEADER_LEN, Query, options};
+use super::codes::{Class, Flags, RType, Rcode};
+use super::query::{Edns, HEADER_LEN, Query, options};
 use super::walk::{record_at, skip_name};
 
 /// Octets of a question after its name.
@@ -182,14 +182,25 @@ fn leads_backwards(message: &[u8], mut at: usize) -> bool {
 /// The message that asks an upstream what `query` asks: its flags, question and OPT, whatever
 /// else it carried left out. The ID is zero; whoever sends it draws one.
 pub fn request(query: &Query<'_>, more_flags: u16) -> Vec<u8> {
-    let mut out = Vec::with_capacity(HEADER_LEN + query.name_len + 32);
-    out.extend([0, 0]);
-    out.extend((query.flags.0 | more_flags).to_be_bytes());
-    out.extend([0, 1, 0, 0, 0, 0, 0, u8::from(query.edns.is_some())]);
-    out.extend(query.name_as_sent());
-    out.extend(query.qtype.0.to_be_bytes());
-    out.extend(query.qclass.0.to_be_bytes());
-    if let Some(edns) = &query.edns {
+    let header = ([0, 0], Flags(query.flags.0 | more_flags));
+    let question = (query.name_as_sent(), query.qtype, query.qclass);
+    compose(header, question, query.edns.as_ref())
+}
+
+/// A query with this ID and these flags, this question and this EDNS.
+pub fn compose(
+    (id, flags): ([u8; 2], Flags),
+    (name, qtype, qclass): (&[u8], RType, Class),
+    edns: Option<&Edns<'_>>,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER_LEN + name.len() + 32);
+    out.extend(id);
+    out.extend(flags.0.to_be_bytes());
+    out.extend([0, 1, 0, 0, 0, 0, 0, u8::from(edns.is_some())]);
+    out.extend(name);
+    out.extend(qtype.0.to_be_bytes());
+    out.extend(qclass.0.to_be_bytes());
+    if let Some(edns) = edns {
         out.push(0);
         out.extend(RType::OPT.0.to_be_bytes());
         out.extend(edns.payload_size.to_be_bytes());
@@ -204,6 +215,11 @@ pub fn request(query: &Query<'_>, more_flags: u16) -> Vec<u8> {
         out[length_at..length_at + 2].copy_from_slice(&len.to_be_bytes());
     }
     out
+}
+
+/// The question of a query without its EDNS: name, type, class. Empty if there is none.
+pub fn question_of(query: &[u8]) -> &[u8] {
+    question(query).unwrap_or_default()
 }
 
 /// The code of a client subnet (RFC 7871).

@@ -81,54 +81,49 @@ impl FoldedName {
     #[inline]
     pub fn parse(&mut self, packet: &[u8], at: usize) -> Result<usize, NameError> {
         let bytes = packet.get(at..).unwrap_or_default();
-        // Everything that can belong to the name is folded first. Length octets are at most 63,
-        // below 'A', so they pass unchanged.
-        let window = bytes.len().min(NAME_LEN_MAX + 1);
-        let chunks = bytes[..window].as_chunks::<CHUNK>().0;
+        let len = self.cut(bytes)?;
+        // Length octets are at most 63, below 'A', so they pass unchanged.
+        let chunks = bytes[..len].as_chunks::<CHUNK>().0;
         let places = self.buffer[FRONT..].as_chunks_mut::<CHUNK>().0;
         for (chunk, place) in chunks.iter().zip(places) {
             *place = fold(*chunk);
         }
         // The last chunk overlaps the one before it, or the header.
-        if let Some(last) = packet[..at.min(packet.len()) + window].last_chunk() {
-            self.buffer[FRONT + window - CHUNK..][..CHUNK].copy_from_slice(&fold(*last));
+        if let Some(last) = packet[..at + len].last_chunk() {
+            self.buffer[FRONT + len - CHUNK..][..CHUNK].copy_from_slice(&fold(*last));
         } else {
-            let place = &mut self.buffer[FRONT..][..window];
-            place.copy_from_slice(&bytes[..window]);
+            let place = &mut self.buffer[FRONT..][..len];
+            place.copy_from_slice(&bytes[..len]);
             place.make_ascii_lowercase();
         }
-        match self.cut(window.min(NAME_LEN_MAX)) {
-            Ok(len) => Ok(len),
-            Err(error) => {
-                (self.buffer[FRONT], self.starts[0], self.count) = (0, 0, 0);
-                Err(error)
-            }
-        }
+        Ok(len)
     }
 
-    /// Finds the labels of a name of which `limit` octets are there or allowed.
+    /// Finds the labels of the name that `bytes` begin with; returns its length.
     #[inline]
-    fn cut(&mut self, limit: usize) -> Result<usize, NameError> {
+    fn cut(&mut self, bytes: &[u8]) -> Result<usize, NameError> {
         let mut at = 0;
         let mut count = 0;
-        while at < limit {
-            self.starts[count] = at as u8;
-            let len = usize::from(self.buffer[FRONT + at]);
+        let error = loop {
+            if at >= NAME_LEN_MAX {
+                break NameError::TooLong;
+            }
+            let Some(&len) = bytes.get(at) else {
+                break NameError::Short;
+            };
+            self.starts[count & LABELS_MAX] = at as u8;
             if len == 0 {
                 self.count = count as u8;
                 return Ok(at + 1);
             }
-            if len > LABEL_LEN_MAX {
-                return Err(NameError::LabelType);
+            if usize::from(len) > LABEL_LEN_MAX {
+                break NameError::LabelType;
             }
-            at += 1 + len;
+            at += 1 + usize::from(len);
             count += 1;
-        }
-        if at < NAME_LEN_MAX {
-            Err(NameError::Short)
-        } else {
-            Err(NameError::TooLong)
-        }
+        };
+        (self.buffer[FRONT], self.starts[0], self.count) = (0, 0, 0);
+        Err(error)
     }
 
     /// The whole name in lower case, root label included.
@@ -161,10 +156,26 @@ impl FoldedName {
     /// If `index` is not below [`Self::label_count`].
     #[inline]
     pub fn label_and_hash(&self, index: usize) -> (&[u8], u32) {
-        let octets = self.label(index);
-        let at = FRONT + self.offset(index) + 1;
-        let hash = hash_in(&self.buffer, at, octets.len(), self.seed);
+        let (octets, hash) = self.span_and_hash(index, index);
         (octets, halve(hash))
+    }
+
+    /// The labels from `first` to `last` with the length octets between them, not the one before,
+    /// and their hash, equal to [`span_hash`] of these octets.
+    ///
+    /// # Panics
+    ///
+    /// If there are no such labels.
+    #[inline]
+    pub fn span_and_hash(&self, first: usize, last: usize) -> (&[u8], u64) {
+        assert!(
+            first <= last && last < self.label_count(),
+            "labels of the name"
+        );
+        let at = FRONT + self.offset(first) + 1;
+        let len = FRONT + self.offset(last + 1) - at;
+        let hash = hash_in(&self.buffer, at, len, self.seed);
+        (&self.buffer[at..][..len], hash)
     }
 
     /// A hash of the whole name.
@@ -231,6 +242,87 @@ pub fn write_presentation(wire: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
     Ok(())
 }
 
+/// A name in presentation format, root dot included, that needs no heap.
+pub struct NameText {
+    octets: [u8; NAME_TEXT_MAX],
+    len: usize,
+}
+
+/// Every octet may become a backslash and three digits.
+const NAME_TEXT_MAX: usize = 4 * NAME_LEN_MAX;
+
+impl NameText {
+    /// The text of an uncompressed wire name.
+    pub fn of(wire: &[u8]) -> Self {
+        let mut text = Self {
+            octets: [0; NAME_TEXT_MAX],
+            len: 0,
+        };
+        // A name always fits.
+        let _ = write_presentation(wire, &mut text);
+        text
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.octets[..self.len]).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for NameText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let place = self.octets.get_mut(self.len..self.len + text.len());
+        place.ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len += text.len();
+        Ok(())
+    }
+}
+
+/// Turns a name in presentation format (RFC 1035 §5.1), escapes included, into wire form; letter
+/// case stays. `None` if a label is empty or too long, or the name is.
+pub fn wire_from_presentation(text: &str) -> Option<Vec<u8>> {
+    let mut wire = Vec::with_capacity(text.len() + 2);
+    let mut rest = text.as_bytes();
+    if text == "." {
+        rest = &[];
+    }
+    while !rest.is_empty() {
+        let length_at = wire.len();
+        wire.push(0);
+        loop {
+            match *rest {
+                [] => break,
+                [b'.', ref tail @ ..] => {
+                    rest = tail;
+                    break;
+                }
+                [
+                    b'\\',
+                    h @ b'0'..=b'2',
+                    t @ b'0'..=b'9',
+                    u @ b'0'..=b'9',
+                    ref tail @ ..,
+                ] => {
+                    let digit = |octet: u8| u32::from(octet - b'0');
+                    wire.push(u8::try_from(digit(h) * 100 + digit(t) * 10 + digit(u)).ok()?);
+                    rest = tail;
+                }
+                [b'\\', octet, ref tail @ ..] | [octet, ref tail @ ..] => {
+                    wire.push(octet);
+                    rest = tail;
+                }
+            }
+        }
+        let len = wire.len() - length_at - 1;
+        if len == 0 || len > LABEL_LEN_MAX {
+            return None;
+        }
+        wire[length_at] = len as u8;
+    }
+    wire.push(0);
+    (wire.len() <= NAME_LEN_MAX).then_some(wire)
+}
+
 /// Turns a name in presentation format without escapes (`cluster.local`, `cluster.local.`, `.`)
 /// into lower-case wire form. `None` if a label is empty or too long, or the name is.
 pub fn wire_from_text(text: &str) -> Option<Box<[u8]>> {
@@ -269,10 +361,15 @@ pub fn count_labels(wire: &[u8]) -> usize {
 
 /// The hash that [`FoldedName`] gives a label of these octets (which must be in lower case).
 pub fn label_hash(label: &[u8]) -> u32 {
-    let mut padded = [0; LABEL_LEN_MAX + 1 + SLACK];
-    let len = label.len().min(LABEL_LEN_MAX);
-    padded[..len].copy_from_slice(&label[..len]);
-    halve(hash_in(&padded, 0, len, *SEED))
+    halve(span_hash(label))
+}
+
+/// The hash that [`FoldedName::span_and_hash`] has for lower-case octets such as these.
+pub fn span_hash(octets: &[u8]) -> u64 {
+    let mut padded = [0; NAME_LEN_MAX + 1 + SLACK];
+    let len = octets.len().min(NAME_LEN_MAX);
+    padded[..len].copy_from_slice(&octets[..len]);
+    hash_in(&padded, 0, len, *SEED)
 }
 
 /// One 64-bit hash from those of the labels of a key, in their order.
@@ -281,18 +378,22 @@ pub const fn combine(left: u32, right: u32) -> u64 {
 }
 
 /// Hashes `buffer[at..at + len]`, eight octets a step. Needs `SLACK` readable octets after them.
+#[inline]
 fn hash_in(buffer: &[u8], at: usize, len: usize, seed: u64) -> u64 {
+    let words = buffer[at..at + len + SLACK].as_chunks::<SLACK>().0;
     let mut hash = seed ^ len as u64;
-    let mut done = 0;
-    while done < len {
-        let word = &buffer[at + done..at + done + 8];
-        let mut word = u64::from_le_bytes(word.try_into().expect("a slice of eight"));
-        let left = len - done;
-        if left < 8 {
+    let mut left = len;
+    for word in words {
+        let mut word = u64::from_le_bytes(*word);
+        if left < SLACK {
+            if left == 0 {
+                break;
+            }
             word &= (1 << (left * 8)) - 1;
+            left = SLACK;
         }
         hash = fold_multiply(hash ^ word, 0xa076_1d64_78bd_642f);
-        done += 8;
+        left -= SLACK;
     }
     hash
 }

@@ -12,21 +12,24 @@
 //! └────────┴──────────────────┴────────┴───────────┴────────────┴─────┘
 //! ```
 
+mod error;
 mod names;
+mod opt;
+mod whole;
+
+pub use error::write_error;
+pub use opt::echoes;
+use opt::{OPT_LEN, opt_len};
+pub use whole::{Whole, write_whole};
 
 use super::codes::{Class, Flags, Opcode, RType, Rcode};
 use super::message::Message;
-use super::query::{Edns, HEADER_LEN, Query, options};
+use super::query::{Edns, HEADER_LEN, Query};
 use super::walk::record_at;
 use crate::limits::{MESSAGE_LEN_MAX, PAYLOAD_SIZE_MIN, POINTER_MAX};
 
 /// A compression pointer to the name of the question.
 pub const QUESTION_POINTER: u16 = 0xc000 | HEADER_LEN as u16;
-/// Octets of an OPT record without options.
-const OPT_LEN: usize = 11;
-/// Options that CoreDNS sends back: NSID, EXPIRE, COOKIE, KEEPALIVE, PADDING. All others are left
-/// out of the reply.
-const ECHOED_OPTIONS: [u16; 5] = [3, 9, 10, 11, 12];
 /// The largest payload of a UDP datagram over IPv4.
 const DATAGRAM_LEN_MAX: usize = 65_507;
 /// The TTLs of no record at all.
@@ -67,6 +70,29 @@ pub struct Begun {
     remembered: usize,
 }
 
+/// EDNS that a stage put in the place of the client's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OwnEdns {
+    /// The payload size.
+    pub payload_size: u16,
+    /// DO and the bits after it.
+    pub flags: u16,
+    /// The options that are sent back.
+    pub options: Vec<u8>,
+}
+
+impl OwnEdns {
+    /// As if a client had sent it.
+    pub fn view(&self) -> Edns<'_> {
+        Edns {
+            payload_size: self.payload_size,
+            version: 0,
+            flags: self.flags,
+            options: &self.options,
+        }
+    }
+}
+
 /// A reply under construction.
 pub struct Reply<'b> {
     buf: &'b mut [u8],
@@ -84,6 +110,10 @@ pub struct Reply<'b> {
     truncated: bool,
     /// Flags and options of an upstream's OPT, which go to the client instead of its own.
     upstream_opt: Option<(u16, Box<[u8]>)>,
+    /// What is answered instead of the client's own EDNS: payload size, flags and options.
+    edns: Option<Box<OwnEdns>>,
+    /// No larger payload size is announced.
+    payload_size_max: u16,
     /// Smallest and largest TTL of the records so far.
     ttls: (u32, u32),
     /// Starts of labels written in full after the question, for compression.
@@ -129,6 +159,8 @@ impl<'b> Reply<'b> {
             flags,
             first_flags: flags,
             upstream_opt: None,
+            edns: None,
+            payload_size_max: u16::MAX,
             rcode: Rcode::NOERROR,
             truncated: false,
             ttls: NO_TTLS,
@@ -263,6 +295,64 @@ impl<'b> Reply<'b> {
         self.set_flags(message.flags());
         self.rcode = message.rcode();
         self.append(&message.octets()[message.records_at()..], message.counts());
+    }
+
+    /// Gives the reply an OPT of its own, with these flags and options; it is sent to clients
+    /// without EDNS as well. Before any record.
+    pub fn set_opt(&mut self, flags: u16, options: Box<[u8]>) {
+        self.limit = self.limit.saturating_sub(OPT_LEN + options.len());
+        self.upstream_opt = Some((flags, options));
+    }
+
+    /// Takes away the flags and options that an upstream or [`Self::set_opt`] gave it.
+    pub fn take_opt(&mut self) -> Option<(u16, Box<[u8]>)> {
+        let opt = self.upstream_opt.take();
+        self.limit += opt
+            .as_ref()
+            .map_or(0, |(_, options)| OPT_LEN + options.len());
+        self.limit = self.limit.min(self.buf.len());
+        opt
+    }
+
+    /// Answers this EDNS instead of the client's. Before any record.
+    pub fn set_edns(&mut self, edns: OwnEdns, stream: bool) {
+        let size = if stream {
+            MESSAGE_LEN_MAX
+        } else {
+            usize::from(edns.payload_size).clamp(PAYLOAD_SIZE_MIN, DATAGRAM_LEN_MAX)
+        };
+        let opt_len = OPT_LEN + edns.options.len();
+        self.limit = size.saturating_sub(opt_len).min(self.buf.len());
+        self.edns = Some(Box::new(edns));
+    }
+
+    /// Answers as if the client had announced no larger payload than this.
+    pub fn lower_payload_size(&mut self, max: u16, stream: bool) {
+        self.payload_size_max = self.payload_size_max.min(max);
+        if !stream {
+            let room = usize::from(max).max(PAYLOAD_SIZE_MIN) - OPT_LEN;
+            self.limit = self.limit.min(room);
+        }
+    }
+
+    /// Says whether the query asked for recursion.
+    pub const fn set_recursion_desired(&mut self, desired: bool) {
+        let rd = if desired { Flags::RD } else { 0 };
+        self.flags = (self.flags & !Flags::RD) | rd;
+        self.first_flags = (self.first_flags & !Flags::RD) | rd;
+    }
+
+    /// Leaves out the authority and the additional section.
+    pub fn keep_answer(&mut self) {
+        let mut at = self.records_at;
+        for _ in 0..self.counts[0] {
+            at = record_at(&self.buf[..self.len], at).map_or(at, |record| record.end);
+        }
+        self.len = at;
+        self.counts = [self.counts[0], 0, 0];
+        // What comes later must not point to what is gone.
+        let remembered = &self.remembered[..self.remembered_len];
+        self.remembered_len = remembered.partition_point(|start| usize::from(*start) < at);
     }
 
     /// Leaves out the upstream's options that [`Self::adopt`] took over.
@@ -404,9 +494,12 @@ impl<'b> Reply<'b> {
     /// Writes the OPT and the header; returns the length of the message.
     pub fn finish(mut self, edns: Option<&Edns<'_>>) -> usize {
         let mut additionals = self.counts[Section::Additional as usize];
-        if let Some(edns) = edns {
+        if self.edns.is_some() || edns.is_none() && self.upstream_opt.is_some() {
             additionals += 1;
-            self.put_opt(edns);
+            self.put_own_opt();
+        } else if let Some(edns) = edns {
+            additionals += 1;
+            self.put_opt(edns, echoes);
         }
         let [answers, authorities, _] = self.counts;
         let words = [self.flags().0, 1, answers, authorities, additionals];
@@ -415,51 +508,6 @@ impl<'b> Reply<'b> {
             *place = word.to_be_bytes();
         }
         self.len
-    }
-
-    /// Version 0, the client's size, DO and the seven bits after it, the options that CoreDNS
-    /// echoes; BADVERS carries size 0 and neither flags nor options.
-    fn put_opt(&mut self, edns: &Edns<'_>) {
-        let bad_version = self.rcode == Rcode::BADVERS;
-        let upstream = self.upstream_opt.take();
-        let (size, flags) = match &upstream {
-            _ if bad_version => (0, 0),
-            Some((flags, _)) => {
-                let flags = (flags & 0xff00) | (edns.flags & Edns::DO);
-                (edns.payload_size, flags)
-            }
-            None => (edns.payload_size, edns.flags & 0xff00),
-        };
-        let ([s1, s2], [f1, f2]) = (size.to_be_bytes(), flags.to_be_bytes());
-        let extended_rcode = (self.rcode.0 >> 4) as u8;
-        self.put(&[
-            0,
-            0,
-            RType::OPT.0 as u8,
-            s1,
-            s2,
-            extended_rcode,
-            0,
-            f1,
-            f2,
-            0,
-            0,
-        ]);
-        if upstream.is_none() && edns.options.is_empty() {
-            return;
-        }
-        let rdata_at = self.len;
-        if let Some((_, options)) = &upstream {
-            self.put(options);
-        } else if !bad_version {
-            for (code, option) in options(edns.options) {
-                if ECHOED_OPTIONS.contains(&code) {
-                    self.put(option);
-                }
-            }
-        }
-        let rdlength = (self.len - rdata_at) as u16;
-        self.buf[rdata_at - 2..rdata_at].copy_from_slice(&rdlength.to_be_bytes());
     }
 }
 
@@ -472,43 +520,4 @@ impl Query<'_> {
         let (t, c) = (self.qtype.0.to_be_bytes(), self.qclass.0.to_be_bytes());
         [t[0], t[1], c[0], c[1]]
     }
-}
-
-/// Octets of the OPT that answers `edns`.
-fn opt_len(edns: &Edns<'_>) -> usize {
-    if edns.options.is_empty() {
-        return OPT_LEN;
-    }
-    let echoed = options(edns.options).filter(|(code, _)| ECHOED_OPTIONS.contains(code));
-    OPT_LEN + echoed.map(|(_, option)| option.len()).sum::<usize>()
-}
-
-/// Writes the bare error that answers what did not parse: FORMERR or NOTIMP, with the question if
-/// that much could be read. Returns the length of the message.
-pub fn write_error(
-    packet: &[u8],
-    rcode: Rcode,
-    question: Option<&Query<'_>>,
-    buf: &mut [u8],
-) -> usize {
-    // As the library under CoreDNS does it, the query's own flags come back, but AA and Z; NOTIMP
-    // keeps the opcode, FORMERR does not.
-    let kept = Flags::TC | Flags::RD | Flags::RA | Flags::AD | Flags::CD;
-    let opcode = if rcode == Rcode::NOTIMP {
-        Flags::OPCODE
-    } else {
-        0
-    };
-    let flags = u16::from_be_bytes([packet[2], packet[3]]) & (kept | opcode);
-    buf[..HEADER_LEN].fill(0);
-    buf[..2].copy_from_slice(&packet[..2]);
-    buf[2..4].copy_from_slice(&(flags | Flags::QR | (rcode.0 & Flags::RCODE)).to_be_bytes());
-    let Some(query) = question else {
-        return HEADER_LEN;
-    };
-    let end = HEADER_LEN + query.name_len + QUESTION_EXTRA;
-    buf[4..6].copy_from_slice(&1_u16.to_be_bytes());
-    buf[HEADER_LEN..end - QUESTION_EXTRA].copy_from_slice(query.name_as_sent());
-    buf[end - QUESTION_EXTRA..end].copy_from_slice(&query.question());
-    end
 }

@@ -48,6 +48,7 @@ fn run(kind: Kind) -> usize {
             response = external::store(&listener, &log, &gathered, query, &mut scratch, &mut buf);
         }
         assert!(matches!(response, Response::Reply(_)), "{kind:?}: no reply");
+        recorder.record(&scratch.seen);
     }
     let peer = seam::peer();
     for query in &queries {

@@ -35,12 +35,7 @@ pub fn peer(stream: bool) -> Peer {
 
 /// A listener with one block for all names.
 pub fn listener(stages: Vec<Stage>) -> Listener {
-    let block = Block {
-        zone: wire("."),
-        labels: 0,
-        stages: stages.into(),
-        scope: Scope::NONE,
-    };
+    let block = Block::new(wire("."), stages.into(), Scope::NONE);
     Listener {
         addresses: Vec::new(),
         protocol: Protocol::Dns,
@@ -85,7 +80,7 @@ pub fn kubernetes() -> Stage {
         };
         index.put_service(name, ServiceNode::build(parts));
     }
-    Stage::Kubernetes(Box::new(Kubernetes {
+    Stage::Kubernetes(Arc::new(Kubernetes {
         index,
         zones: vec![Zone::new(wire("cluster.local")), Zone::new(wire("in-addr.arpa"))],
         primary: wire("cluster.local"),

@@ -62,7 +62,10 @@ impl Lane {
     fn of(question: &Question) -> Self {
         if question.has("tcp") {
             Self::Tcp
-        } else if question.has("once") && question.timeout().is_some() {
+        } else if question.has("once")
+            && question.timeout().is_some()
+            && question.source().is_none()
+        {
             Self::Silence
         } else {
             Self::Udp(question.source())

@@ -32,9 +32,25 @@ pub(super) struct Faults {
     pub(super) page_size: Option<usize>,
     /// So many requests get this status.
     pub(super) fail_next: (usize, u16),
+    /// So many requests for a further page find their list gone.
+    pub(super) lost_pages: usize,
+    /// The rules of a ClusterRole; None for what CoreDNS's allows.
+    pub(super) rules: Option<Vec<Value>>,
     /// Lists of which more was promised, by their token: what is left, and the list's version.
     lists: HashMap<String, (Vec<Arc<Value>>, u64)>,
     tokens: usize,
+}
+
+impl Faults {
+    /// The rest of a list.
+    fn promised(&mut self, token: &str) -> Option<(Vec<Arc<Value>>, u64)> {
+        let list = self.lists.remove(token);
+        if self.lost_pages > 0 {
+            self.lost_pages -= 1;
+            return None;
+        }
+        list
+    }
 }
 
 /// The body of any response.
@@ -80,6 +96,11 @@ async fn answer(
     };
     {
         let mut faults = lock(&shared.faults);
+        if let Some(rules) = &faults.rules
+            && !rules.iter().any(|rule| grants(rule, recorded))
+        {
+            return failure(403, "Forbidden", "the role does not grant it");
+        }
         let (left, code) = &mut faults.fail_next;
         if *left > 0 {
             *left -= 1;
@@ -91,6 +112,27 @@ async fn answer(
     } else {
         list(shared, recorded, scope).await
     }
+}
+
+/// True when a rule of a ClusterRole allows a request for a collection.
+fn grants(rule: &Value, recorded: &Recorded) -> bool {
+    let path = recorded.path.split('/').skip(1).collect::<Vec<_>>();
+    let group = match path.as_slice() {
+        ["apis", group, ..] => group,
+        _ => "",
+    };
+    let resource = path.last().copied().unwrap_or_default();
+    let verb = if recorded.is_watch() { "watch" } else { "list" };
+    [
+        ("apiGroups", group),
+        ("resources", resource),
+        ("verbs", verb),
+    ]
+    .iter()
+    .all(|(field, word)| {
+        let words = rule[field].as_array();
+        words.is_some_and(|words| words.iter().any(|own| own == word))
+    })
 }
 
 /// The collection that a path names: of all namespaces, or of one.
@@ -134,7 +176,7 @@ async fn list(shared: &Arc<Shared>, recorded: &Recorded, scope: Scope) -> Respon
             let store = lock(&shared.store);
             (store.list(&scope), store.version())
         }
-        Some(token) => match lock(&shared.faults).lists.remove(token) {
+        Some(token) => match lock(&shared.faults).promised(token) {
             Some(list) => list,
             None => return failure(410, "Expired", "the continue token is too old"),
         },

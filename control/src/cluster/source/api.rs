@@ -10,9 +10,11 @@ mod measured;
 mod outage;
 mod partial;
 mod remedy;
+mod silence;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use kube::runtime::watcher::{self, watcher};
@@ -62,7 +64,7 @@ pub struct ClientTls {
     pub ca: PathBuf,
 }
 
-/// Bounds on what is asked of the API server; nothing is bounded by default.
+/// Bounds on what is asked of the API server; requests are not bounded by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ApiLimits {
     /// Requests a second, in the long run.
@@ -71,6 +73,8 @@ pub struct ApiLimits {
     pub burst: Option<u32>,
     /// Requests that wait for the head of their response.
     pub max_inflight: Option<u32>,
+    /// How long a response may say nothing before it is given up; three minutes when absent.
+    pub silence: Option<Duration>,
 }
 
 /// Why the API server cannot be used at all. Each of these wants a change of configuration; what

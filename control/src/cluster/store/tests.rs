@@ -72,7 +72,8 @@ fn told(index: &ClusterIndex) -> String {
     for space in SPACES {
         writeln!(out, "{space} {}", index.namespace_exposed(label(space))).unwrap();
         for name in NAMES {
-            index.service(label(name), label(space), |_, node, _| {
+            let service = ServiceName::new(Arc::new(Namespace::new(space)), name);
+            index.service(service.key(), |_, node, _| {
                 write!(
                     out,
                     "{name}.{space} {:?} {:?}",
@@ -95,13 +96,9 @@ fn told(index: &ClusterIndex) -> String {
         index.address(address(last), |node| {
             let (services, endpoints) = node.parts();
             let name = |service: &ServiceName| {
-                let label =
-                    |label: LabelRef<'_>| String::from_utf8_lossy(label.octets).into_owned();
-                format!(
-                    "{}.{}",
-                    label(service.label()),
-                    label(service.namespace().label())
-                )
+                let text = |label| String::from_utf8_lossy(label).into_owned();
+                let namespace = service.namespace().label().octets;
+                format!("{}.{}", text(service.label()), text(namespace))
             };
             let mut owners = services
                 .iter()

@@ -108,7 +108,7 @@ pub enum Fallthrough {
 
 impl Fallthrough {
     /// Reads the arguments of a `fallthrough`.
-    fn parse(args: &mut Args<'_>) -> Result<Self, Problem> {
+    pub(super) fn parse(args: &mut Args<'_>) -> Result<Self, Problem> {
         let zones = args.zones()?;
         Ok(if zones.is_empty() {
             Self::All

@@ -255,6 +255,14 @@ pub enum Reason {
         /// What is wrong with it, in one line.
         cause: Box<str>,
     },
+    /// A template or an expression that cannot be read.
+    #[error("`{of}`: {cause}")]
+    Script {
+        /// The option.
+        of: Box<str>,
+        /// What is wrong with it.
+        cause: Box<str>,
+    },
     /// A selector with an operator that CoreDNS refuses.
     #[error("the selector operator `{operator}` cannot be used here")]
     SelectorOperator {

@@ -84,8 +84,8 @@ fn refuses_bad_snippets() {
         ),
         // The place is the one in the snippet, and it is named once.
         (
-            "(a) {\n  rewrite x\n}\n. {\nimport a\n}\n.:54 {\nimport a\n}",
-            "2:3: `rewrite` is not supported yet",
+            "(a) {\n  etcd x\n}\n. {\nimport a\n}\n.:54 {\nimport a\n}",
+            "2:3: `etcd` is not supported yet",
         ),
     ] {
         let found = problems(text);

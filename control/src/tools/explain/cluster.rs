@@ -92,12 +92,12 @@ impl Meaning {
     }
 
     fn pod(&mut self, kubernetes: &Kubernetes, cut: &Cut<'_>) -> String {
-        let (namespace, index) = (label_text(cut.namespace.octets), &kubernetes.index);
-        let Some(pod) = cut.service else {
+        let (namespace, index) = (label_text(cut.namespace().octets), &kubernetes.index);
+        let Some(pod) = cut.own_label() else {
             self.missing = namespace_missing(index, &namespace);
             return format!("pods of namespace `{namespace}`");
         };
-        let pod = label_text(pod.octets);
+        let pod = label_text(pod);
         self.missing = match kubernetes.pods {
             PodMode::Disabled => Some("`pods disabled`: names of pods are not answered".to_owned()),
             _ => namespace_missing(index, &namespace).or_else(|| match kubernetes.pods {
@@ -109,12 +109,12 @@ impl Meaning {
     }
 
     fn service(&mut self, kubernetes: &Kubernetes, cut: &Cut<'_>) -> String {
-        let (namespace, index) = (label_text(cut.namespace.octets), &kubernetes.index);
-        let Some(label) = cut.service else {
+        let (namespace, index) = (label_text(cut.namespace().octets), &kubernetes.index);
+        let Some(key) = cut.service() else {
             self.missing = namespace_missing(index, &namespace);
             return format!("namespace `{namespace}`");
         };
-        let service = label_text(label.octets);
+        let service = cut.own_label().map_or_else(String::new, label_text);
         let mut means = format!("Service `{service}` in namespace `{namespace}`");
         if !cut.selector.port.is_empty() || !cut.selector.protocol.is_empty() {
             let (port, protocol) = (cut.selector.port, cut.selector.protocol);
@@ -124,7 +124,7 @@ impl Meaning {
         if let Some(endpoint) = cut.endpoint {
             means = format!("endpoint `{}` of {means}", label_text(endpoint.octets));
         }
-        let found = index.service(label, cut.namespace, |name, node, is_exposed| {
+        let found = index.service(key, |name, node, is_exposed| {
             self.objects.push(service_object(name, node));
             match is_exposed {
                 true => why_nothing(node, cut),
@@ -140,7 +140,7 @@ impl Meaning {
 }
 
 fn service_text(name: &ServiceName) -> String {
-    let (namespace, label) = (name.namespace().label().octets, name.label().octets);
+    let (namespace, label) = (name.namespace().label().octets, name.label());
     format!("{}/{}", label_text(namespace), label_text(label))
 }
 
@@ -284,7 +284,7 @@ fn namespace_missing(index: &ClusterIndex, wanted: &str) -> Option<String> {
 fn service_missing(index: &ClusterIndex, namespace: &str, wanted: &str) -> String {
     let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
     index.each_service(|name, _, is_exposed| {
-        let service = label_text(name.label().octets);
+        let service = label_text(name.label());
         let of = label_text(name.namespace().label().octets);
         if of == namespace {
             here.push(service);

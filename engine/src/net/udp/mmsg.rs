@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{IDLE, LAST_TURNS_MAX, Worker, WorkerSocket};
+use super::{IDLE, LAST_TURNS_MAX, LEAVING, Worker, WorkerSocket};
 use crate::chain::Plan;
 use crate::respond::unless_panic;
 use crate::server::Serving;
@@ -24,12 +24,20 @@ pub(super) fn run(worker: &mut Worker<'_>, mut serving: Arc<Serving>) {
     let mut batch = Batch::new();
     let mut last_turns = LAST_TURNS_MAX;
     let mut count = 0_u32;
+    let mut has_left = false;
     loop {
         count = count.wrapping_add(1);
         let stopping = worker.is_stopping();
         if let Some(newer) = worker.newer_than(&serving) {
             worker.go_over(&mut serving, newer, &mut batch);
             poll = poll_set(&serving.sockets[worker.number]);
+        }
+        if stopping && !has_left {
+            has_left = true;
+            let sockets = &serving.sockets[worker.number];
+            sockets.iter().for_each(WorkerSocket::leave);
+            // A datagram that the kernel had a place for already is in it by then.
+            std::thread::sleep(LEAVING);
         }
         if stopping || count.is_multiple_of(TURNS_BETWEEN_LOOKS) {
             poll.set_all_ready();

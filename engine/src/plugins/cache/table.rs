@@ -120,7 +120,25 @@ impl Table {
         self.lens[kind as usize].fetch_add(1, Ordering::Relaxed);
         let mut queue = self.queue(kind);
         queue.push(slot);
-        while self.lens[kind as usize].load(Ordering::Relaxed) > queue.capacity {
+        let capacity = queue.capacity;
+        self.evict(kind, &mut queue, capacity);
+    }
+
+    /// Gives up entries of each kind until this share of them is left, in percent. Returns how many
+    /// went.
+    pub fn shrink(&self, kept: usize) -> usize {
+        let shrink = |kind| {
+            let len = self.len(kind);
+            self.evict(kind, &mut self.queue(kind), len * kept / 100)
+        };
+        [Kind::Success, Kind::Denial].map(shrink).into_iter().sum()
+    }
+
+    /// Gives up entries of a kind until there are no more than `most`; returns how many went.
+    fn evict(&self, kind: Kind, queue: &mut Queue, most: usize) -> usize {
+        let slots = self.slots.pin();
+        let mut count = 0;
+        while self.len(kind) > most {
             let Some(victim) = queue.pop_victim() else {
                 break;
             };
@@ -128,11 +146,13 @@ impl Table {
                 continue; // It had left the table before.
             }
             queue.remember(victim.hash);
-            self.evictions[kind as usize].fetch_add(1, Ordering::Relaxed);
+            count += 1;
             // Only this very entry: another thread may have put a newer one there.
             let _ = slots.remove_if(&victim.hash, |_, slot| Arc::ptr_eq(slot, &victim));
         }
-        queue.compact(self.lens[kind as usize].load(Ordering::Relaxed));
+        self.evictions[kind as usize].fetch_add(count, Ordering::Relaxed);
+        queue.compact(self.len(kind));
+        count
     }
 
     /// Says that a slot is out of the table; `false` if that was known.

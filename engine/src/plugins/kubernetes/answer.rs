@@ -8,12 +8,15 @@ use crate::index::{
     Encoded, EndpointSlice, Host, Item, LabelBuf, LabelRef, PortSelector, ServiceName, ServiceNode,
 };
 use crate::limits::{LABEL_LEN_MAX, NAME_LEN_MAX};
-use crate::wire::reply::Owner;
+use crate::wire::reply::{Owner, QUESTION_POINTER};
 use crate::wire::walk::records;
 use crate::wire::{Class, RType, Reply, Section};
 
 /// The SOA record's own TTL goes no higher, in seconds.
 const SOA_TTL_MAX: u32 = 300;
+/// The zone's name server and who is responsible for it, both below the zone.
+const PRIMARY: &[u8] = b"\x02ns\x03dns";
+const MAILBOX: &[u8] = b"\x0ahostmaster";
 const REFRESH: u32 = 7_200;
 const RETRY: u32 = 1_800;
 const EXPIRE: u32 = 86_400;
@@ -38,21 +41,42 @@ pub(super) fn soa(kubernetes: &Kubernetes, suffix: usize, section: Section, repl
         Class::IN,
         ttl,
     );
-    reply.put_labels_under(b"\x02ns\x03dns", suffix);
-    reply.put_labels_under(b"\x0ahostmaster", suffix);
-    let mut numbers = [0; 20];
-    let values = [
-        kubernetes.index.serial(),
-        REFRESH,
-        RETRY,
-        EXPIRE,
-        kubernetes.ttl,
-    ];
-    for (place, value) in numbers.chunks_exact_mut(4).zip(values) {
-        place.copy_from_slice(&value.to_be_bytes());
-    }
-    reply.put(&numbers);
+    reply.put_labels_under(PRIMARY, suffix);
+    reply.put_labels_under(MAILBOX, suffix);
+    reply.put(soa_numbers(kubernetes).as_flattened());
     reply.end(begun);
+}
+
+/// Serial, refresh, retry, expire, minimum (RFC 1035 §3.3.13).
+#[inline]
+fn soa_numbers(kubernetes: &Kubernetes) -> [[u8; 4]; 5] {
+    let serial = kubernetes.index.serial();
+    [serial, REFRESH, RETRY, EXPIRE, kubernetes.ttl].map(u32::to_be_bytes)
+}
+
+/// The size of [`soa_record`].
+const SOA_LEN: usize = 12 + PRIMARY.len() + 2 + MAILBOX.len() + 2 + 20;
+
+/// The SOA of the zone that begins `suffix` octets into the question, which is not the root, with
+/// pointers there, and its TTL in seconds: what [`soa`] writes, in one piece.
+#[inline]
+pub(crate) fn soa_record(kubernetes: &Kubernetes, suffix: usize) -> ([u8; SOA_LEN], u32) {
+    const MAILBOX_AT: usize = 12 + PRIMARY.len() + 2;
+    const NUMBERS_AT: usize = MAILBOX_AT + MAILBOX.len() + 2;
+    let ttl = kubernetes.ttl.min(SOA_TTL_MAX);
+    let zone = (QUESTION_POINTER + suffix as u16).to_be_bytes();
+    let mut record = [0; SOA_LEN];
+    record[..2].copy_from_slice(&zone);
+    record[2..4].copy_from_slice(&RType::SOA.0.to_be_bytes());
+    record[4..6].copy_from_slice(&Class::IN.0.to_be_bytes());
+    record[6..10].copy_from_slice(&ttl.to_be_bytes());
+    record[10..12].copy_from_slice(&(SOA_LEN as u16 - 12).to_be_bytes());
+    record[12..MAILBOX_AT - 2].copy_from_slice(PRIMARY);
+    record[MAILBOX_AT - 2..MAILBOX_AT].copy_from_slice(&zone);
+    record[MAILBOX_AT..NUMBERS_AT - 2].copy_from_slice(MAILBOX);
+    record[NUMBERS_AT - 2..NUMBERS_AT].copy_from_slice(&zone);
+    record[NUMBERS_AT..].copy_from_slice(soa_numbers(kubernetes).as_flattened());
+    (record, ttl)
 }
 
 /// Writes an address record if the address is of the family asked for.
@@ -349,7 +373,7 @@ fn put_target(
         let mut buf = LabelBuf::default();
         put_presented(slice.name(index, &mut buf), reply);
     }
-    put_label(name.label().octets, reply);
+    put_label(name.label(), reply);
     put_label(name.namespace().label().octets, reply);
     reply.put(b"\x03svc");
     reply.put_question_suffix_in_full(question.suffix);
@@ -413,7 +437,7 @@ pub(super) fn pointers(
                 .split(|&octet| octet == b'.')
                 .for_each(|label| target.push(label));
         }
-        target.push(name.label().octets);
+        target.push(name.label());
         target.push(name.namespace().label().octets);
         target.push(b"svc");
         let Some(target) = target.under(&kubernetes.primary) else {

@@ -11,27 +11,10 @@ use super::name::Parts;
 use super::{Missing, Question, answer, servers};
 use crate::chain::Context;
 use crate::index::Host;
-use crate::limits::{CNAME_CHAIN_MAX, NAME_LEN_MAX};
+use crate::limits::CNAME_CHAIN_MAX;
 use crate::wire::codes::Flags;
-use crate::wire::reply::Owner;
-use crate::wire::walk::{RecordAt, expand_name, records, skip_name};
-use crate::wire::{Class, FoldedName, RType, Reply, Section};
-
-/// A record on its way into the answer.
-struct Found {
-    owner: Box<[u8]>,
-    rtype: RType,
-    class: Class,
-    ttl: u32,
-    rdata: Rdata,
-}
-
-enum Rdata {
-    /// A single uncompressed name.
-    Name(Box<[u8]>),
-    /// Octets without compressible names.
-    Octets(Box<[u8]>),
-}
+use crate::wire::walk::{records, skip_name};
+use crate::wire::{Class, FoldedName, RType, Record, Reply, Section};
 
 /// Follows `targets` of the question's name and writes what they lead to.
 pub(super) fn chase(
@@ -50,18 +33,7 @@ pub(super) fn chase(
     let found = chase.follow_all(owner, targets);
     let truncated = chase.truncated;
     for record in &found {
-        let begun = reply.begin(
-            Section::Answer,
-            Owner::Name(&record.owner),
-            record.rtype,
-            record.class,
-            record.ttl,
-        );
-        match &record.rdata {
-            Rdata::Name(name) => reply.put_name(name),
-            Rdata::Octets(octets) => reply.put(octets),
-        }
-        reply.end(begun);
+        record.write(Section::Answer, reply);
     }
     if truncated {
         reply.set_truncated();
@@ -82,7 +54,7 @@ struct Chase<'a, 'q> {
 }
 
 impl Chase<'_, '_> {
-    fn follow_all(&mut self, owner: &[u8], targets: Vec<Box<[u8]>>) -> Vec<Found> {
+    fn follow_all(&mut self, owner: &[u8], targets: Vec<Box<[u8]>>) -> Vec<Record> {
         targets
             .into_iter()
             .flat_map(|target| self.follow(owner, target))
@@ -91,7 +63,7 @@ impl Chase<'_, '_> {
 
     /// The CNAME from `owner` to `target` and what is behind it; nothing if it leads nowhere inside
     /// the zone, in a circle, or too far.
-    fn follow(&mut self, owner: &[u8], target: Box<[u8]>) -> Vec<Found> {
+    fn follow(&mut self, owner: &[u8], target: Box<[u8]>) -> Vec<Record> {
         let mut folded = Box::new(FoldedName::default());
         if folded.parse(&target, 0).is_err() || is_under(&target, owner) {
             return Vec::new();
@@ -104,12 +76,12 @@ impl Chase<'_, '_> {
             return Vec::new();
         }
         let ttl = self.question.kubernetes.ttl;
-        let mut found = vec![Found {
-            owner: owner.into(),
+        let mut found = vec![Record {
+            owner: owner.to_vec(),
             rtype: RType::CNAME,
             class: Class::IN,
             ttl,
-            rdata: Rdata::Name(target.clone()),
+            rdata: target.to_vec(),
         }];
         let behind = if let Some(above) = self.question.holds(&folded) {
             self.chain.push(step);
@@ -130,7 +102,7 @@ impl Chase<'_, '_> {
     }
 
     /// What a name of the same zone stands for.
-    fn inside(&mut self, target: &[u8], folded: &FoldedName, above: usize) -> Vec<Found> {
+    fn inside(&mut self, target: &[u8], folded: &FoldedName, above: usize) -> Vec<Record> {
         let question = Question {
             above,
             suffix: folded.offset(above),
@@ -151,41 +123,37 @@ impl Chase<'_, '_> {
                 }
                 Ok(Parts::Service {
                     service,
-                    namespace,
                     selector,
                     endpoint,
                 }) => {
-                    kubernetes
-                        .index
-                        .service(service, namespace, |_, node, is_exposed| {
-                            if !is_exposed {
-                                return;
-                            }
-                            node.items(selector, endpoint, |item| match item.host {
-                                Host::Name(name) => leads.push(name.into()),
-                                Host::Ip(host) => hosts.push(host),
-                            });
+                    kubernetes.index.service(service, |_, node, is_exposed| {
+                        if !is_exposed {
+                            return;
+                        }
+                        node.items(selector, endpoint, |item| match item.host {
+                            Host::Name(name) => leads.push(name.into()),
+                            Host::Ip(host) => hosts.push(host),
                         });
+                    });
                 }
             }
         }
         let mut seen = Vec::new();
         let mut found = Vec::new();
         for host in hosts {
-            let octets: Box<[u8]> = match (host, qtype) {
+            let octets: Vec<u8> = match (host, qtype) {
                 (IpAddr::V4(v4), RType::A) => v4.octets().into(),
                 (IpAddr::V6(v6), RType::AAAA) => v6.octets().into(),
                 _ => continue,
             };
             if !seen.contains(&host) {
                 seen.push(host);
-                let rdata = Rdata::Octets(octets);
-                found.push(Found {
-                    owner: target.into(),
+                found.push(Record {
+                    owner: target.to_vec(),
                     rtype: qtype,
                     class: Class::IN,
                     ttl: kubernetes.ttl,
-                    rdata,
+                    rdata: octets,
                 });
             }
         }
@@ -195,13 +163,13 @@ impl Chase<'_, '_> {
 
     /// What the server as a whole answers for a name outside of the zone. `None` if it does not
     /// reply at all.
-    fn outside(&mut self, target: &[u8]) -> Option<Vec<Found>> {
+    fn outside(&mut self, target: &[u8]) -> Option<Vec<Record>> {
         let qtype = self.context.query.qtype;
         let (found, truncated) = self.context.look_up(target, qtype, |message| {
             let answers = usize::from(u16::from_be_bytes([message[6], message[7]]));
             let records_at = skip_name(message, 12).map_or(message.len(), |end| end + 4);
             let found = records(message, records_at, answers)
-                .filter_map(|record| copy_record(message, &record))
+                .filter_map(|record| Record::read(message, &record))
                 .collect();
             let flags = Flags(u16::from_be_bytes([message[2], message[3]]));
             (found, flags.has(Flags::TC))
@@ -209,29 +177,6 @@ impl Chase<'_, '_> {
         self.truncated |= truncated;
         Some(found)
     }
-}
-
-/// Takes a record out of another message, its names without compression.
-fn copy_record(message: &[u8], record: &RecordAt) -> Option<Found> {
-    let name_at = |at| {
-        let mut name = [0; NAME_LEN_MAX];
-        let len = expand_name(message, at, &mut name)?;
-        Some(Box::from(&name[..len]))
-    };
-    let fixed = &message[record.ttl_at - 4..record.rdata_at];
-    let rdata = match record.rtype {
-        RType::CNAME | RType::NS | RType::PTR | RType::DNAME => {
-            Rdata::Name(name_at(record.rdata_at)?)
-        }
-        _ => Rdata::Octets(message[record.rdata_at..record.end].into()),
-    };
-    Some(Found {
-        owner: name_at(record.at)?,
-        rtype: record.rtype,
-        class: Class(u16::from_be_bytes([fixed[2], fixed[3]])),
-        ttl: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
-        rdata,
-    })
 }
 
 /// Whether `name` is at or below `parent`; both uncompressed wire names of any case.

@@ -9,7 +9,7 @@ const V6_ZONE: &[u8] = b"\x03ip6\x04arpa\x00";
 const NIBBLES: usize = 32;
 
 /// The address that `name` is the reverse name of; `None` for partial names and others.
-pub(super) fn address_of(name: &FoldedName) -> Option<IpAddr> {
+pub(in crate::plugins) fn address_of(name: &FoldedName) -> Option<IpAddr> {
     if let Some(above) = name.labels_above(V4_ZONE, 2) {
         return v4(name, above).map(IpAddr::V4);
     }

@@ -29,15 +29,11 @@ fn name_server_addresses(kubernetes: &Kubernetes) -> Vec<(Vec<u8>, IpAddr)> {
             }
         });
         for service in services {
-            kubernetes.index.service(
-                service.label(),
-                service.namespace().label(),
-                |name, node, _| {
-                    for slice in node.slices().iter().filter(|slice| slice.contains(own)) {
-                        add_name_servers(name, node, slice, &mut found);
-                    }
-                },
-            );
+            kubernetes.index.service(service.key(), |name, node, _| {
+                for slice in node.slices().iter().filter(|slice| slice.contains(own)) {
+                    add_name_servers(name, node, slice, &mut found);
+                }
+            });
         }
     }
     if !is_endpoint {
@@ -55,7 +51,7 @@ fn add_name_servers(
 ) {
     let service = || {
         let mut labels = Vec::new();
-        for label in [name.label().octets, name.namespace().label().octets, b"svc"] {
+        for label in [name.label(), name.namespace().label().octets, b"svc"] {
             labels.push(label.len() as u8);
             labels.extend(label);
         }

@@ -28,10 +28,7 @@ pub enum Subject<'n> {
 impl Kubernetes {
     /// The zone that a name is in, and what the name is about by its form alone.
     pub fn subject<'n>(&self, name: &'n FoldedName) -> Option<(&Zone, Subject<'n>)> {
-        let (zone, above) = self
-            .zones
-            .iter()
-            .find_map(|zone| Some((zone, name.labels_above(&zone.apex, zone.labels)?)))?;
+        let (zone, above) = self.zone(name)?;
         let subject = match (above, Cut::new(above, name)) {
             (0, _) => Subject::Apex,
             _ if zone.reverse => Subject::Reverse(reverse::address_of(name)),
@@ -75,9 +72,8 @@ mod tests {
                 Subject::Object(cut) => format!(
                     "{} {}/{} {}.{} {}",
                     if cut.is_pod { "pod" } else { "svc" },
-                    text(cut.namespace.octets),
-                    cut.service
-                        .map_or_else(String::new, |label| text(label.octets)),
+                    text(cut.namespace().octets),
+                    cut.own_label().map_or_else(String::new, text),
                     text(cut.selector.port),
                     text(cut.selector.protocol),
                     cut.endpoint

@@ -11,6 +11,7 @@ use tower::limit::{ConcurrencyLimitLayer, RateLimitLayer};
 use tower::util::option_layer;
 
 use super::measured::Measure;
+use super::silence::{SILENCE_MAX, Silence};
 use super::{Access, ApiLimits, ClientTls, SourceError};
 
 /// Sets the client up and tells the server's URL. No connection is made yet.
@@ -33,6 +34,8 @@ pub(super) async fn connect(
     let in_flight = in_flight.and_then(|max| usize::try_from(max).ok());
     let client = builder
         .with_layer(&measure)
+        // Inside of the limits: a request that waits for its turn has asked nobody yet.
+        .with_layer(&Silence::new(limits.silence.unwrap_or(SILENCE_MAX)))
         .with_layer(&option_layer(in_flight.map(ConcurrencyLimitLayer::new)))
         .with_layer(&option_layer(rate))
         .build();
@@ -128,7 +131,7 @@ mod tests {
             let limits = ApiLimits {
                 qps,
                 burst,
-                max_inflight: None,
+                ..ApiLimits::default()
             };
             let expected = expected.map(|(n, ms)| (n, Duration::from_millis(ms)));
             assert_eq!(rate_limit(limits), expected, "{qps:?} {burst:?}");

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::cluster::object::Object;
+use crate::metrics::own::OWN;
 
 /// What the server says to one request.
 enum Reply {
@@ -19,6 +20,8 @@ enum Reply {
     Watch(Vec<String>),
     /// Events of a watch, whose connection then breaks.
     Broken(Vec<String>),
+    /// Nothing at all, not even a head.
+    Nothing,
     /// An error.
     Status(u16),
 }
@@ -99,6 +102,7 @@ async fn serve(
                 stream.write_all(reply.as_bytes()).await.unwrap();
                 continue;
             }
+            Reply::Nothing => continue,
             Reply::Watch(events) => (events, false),
             Reply::Broken(events) => (events, true),
         };
@@ -245,6 +249,7 @@ async fn lists_in_pages_watches_and_lists_again_after_410() {
         qps: Some(100.0),
         burst: Some(50),
         max_inflight: Some(1),
+        silence: None,
     };
     let wanted = [
         (Kind::Service, 10),
@@ -334,4 +339,41 @@ async fn a_broken_connection_resumes_and_pods_are_left_alone() {
             "{request}"
         );
     }
+}
+
+/// Watches and lists that hang with their connections open are asked for anew; what was sent before
+/// is neither repeated nor taken back.
+#[tokio::test]
+async fn what_falls_silent_is_asked_for_anew() {
+    let service = |name: &str| object(name, r#""spec":{"clusterIP":"10.0.0.1"}"#);
+    let server = Server::start(move |target, count| {
+        let is_watch = target.contains("watch=");
+        match (target.starts_with("/api/v1/services?"), is_watch, count) {
+            (true, false, 0) => list(&[&service("a")], "5", ""),
+            (true, true, 0) => Reply::Watch(vec![event("ADDED", &service("b"))]),
+            (true, true, 1) => Reply::Nothing,
+            (true, true, _) => Reply::Watch(vec![event("ADDED", &service("c"))]),
+            (false, false, 0) => Reply::Nothing,
+            (false, false, _) => list(&[], "1", ""),
+            (false, true, _) => Reply::Watch(vec![]),
+            other => panic!("{target} {other:?}"),
+        }
+    })
+    .await;
+    let limits = ApiLimits {
+        silence: Some(Duration::from_millis(300)),
+        ..ApiLimits::default()
+    };
+    let wanted = [(Kind::Service, 5), (Kind::Namespace, 2)];
+    let words = collect(&server, limits, SourceSettings::default(), &wanted).await;
+    assert_eq!(words, ["[ a ] b c", "[ ]"]);
+    let requests = server.requests.lock().unwrap().clone();
+    let watches: Vec<_> = requests
+        .iter()
+        .filter(|request| request.starts_with("watch /api/v1/services?"))
+        .collect();
+    // Where the silent one had come to.
+    assert!(watches[1].contains("resourceVersion=7"), "{watches:?}");
+    let counted = |resource| OWN.watch_restarts.with_label_values(&[resource]).get();
+    assert!(counted("services") >= 2 && counted("namespaces") >= 1);
 }

@@ -1,0 +1,158 @@
+//! Stages that answer from what the Corefile and its files say.
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+
+use martlet_engine::chain::Stage;
+use martlet_engine::index::{ClusterIndex, Namespace};
+use martlet_engine::plugins::zones::Zones;
+use martlet_engine::plugins::{acl, autopath, chaos, hosts, template};
+use martlet_engine::wire::name::wire_from_text;
+
+use super::super::{Watch, wire};
+use crate::corefile::directives::acl::Policy;
+use crate::corefile::{
+    Acl, Autopath, Chaos, Fallthrough, Hosts, Kubernetes, Nsid, Template, ZoneName,
+};
+use crate::hosts::HostsFile;
+
+/// Zones as plugins look them up.
+pub(super) fn zones(zones: &[ZoneName]) -> Zones {
+    Zones::new(zones.iter().map(|zone| wire(zone).0))
+}
+
+fn falls(fallthrough: &Fallthrough) -> Zones {
+    match fallthrough {
+        Fallthrough::None => Zones::default(),
+        Fallthrough::All => zones(&[ZoneName::root()]),
+        Fallthrough::Zones(list) => zones(list),
+    }
+}
+
+/// The machine's name.
+fn hostname() -> Box<str> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map_or_else(|_| "localhost".into(), |name| name.trim().into())
+}
+
+/// `nsid`.
+pub(super) fn nsid(directive: &Nsid) -> Stage {
+    let id = directive.id.clone().unwrap_or_else(hostname);
+    Stage::Nsid(id.as_bytes().into())
+}
+
+/// `chaos`.
+pub(super) fn chaos(directive: &Chaos) -> Stage {
+    Stage::Chaos(Box::new(chaos::Chaos {
+        version: directive.version.clone(),
+        authors: directive.authors.clone(),
+        hostname: hostname(),
+    }))
+}
+
+/// `autopath`: with the search list of a file, or with those of the pods of a cluster.
+pub(super) fn autopath(
+    directive: &Autopath,
+    cluster: Option<(&Kubernetes, &Arc<ClusterIndex>)>,
+) -> io::Result<Stage> {
+    let source = match (&directive.file, cluster) {
+        (Some(file), _) => autopath::Source::Fixed(search_list(&fs::read_to_string(file)?)),
+        (None, Some((kubernetes, index))) => {
+            let own = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+            autopath::Source::Pods {
+                index: Arc::clone(index),
+                zones: zones(&kubernetes.zones),
+                more: search_list(&own),
+            }
+        }
+        (None, None) => autopath::Source::Fixed(Vec::new()),
+    };
+    Ok(Stage::Autopath(Arc::new(autopath::Autopath {
+        zones: zones(&directive.zones),
+        source,
+    })))
+}
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// The domains of the last `search` or `domain` line of a `resolv.conf`.
+fn search_list(text: &str) -> Vec<Box<[u8]>> {
+    let mut list = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if let Some("search" | "domain") = words.next() {
+            let domains = words.take_while(|word| !word.starts_with(['#', ';']));
+            list = domains.filter_map(wire_from_text).collect();
+        }
+    }
+    list
+}
+
+/// The `acl`s of a block; namespaces are those of its cluster.
+pub(super) fn acl(directives: &[Acl], index: Option<&Arc<ClusterIndex>>) -> Option<Stage> {
+    let policy = |policy: &Policy| acl::Policy {
+        action: policy.action,
+        types: policy.types.clone(),
+        networks: policy.networks.clone(),
+        namespaces: policy
+            .namespaces
+            .iter()
+            .map(|name| Arc::new(Namespace::new(name)))
+            .collect(),
+    };
+    let rules = directives.iter().map(|directive| acl::Rule {
+        zones: zones(&directive.zones),
+        policies: directive.policies.iter().map(policy).collect(),
+    });
+    (!directives.is_empty()).then(|| {
+        Stage::Acl(Arc::new(acl::Acl {
+            rules: rules.collect(),
+            index: index.cloned(),
+        }))
+    })
+}
+
+/// `template`.
+pub(super) fn templates(directives: &[Template]) -> Stage {
+    let rules = directives.iter().map(|directive| template::Rule {
+        class: directive.class,
+        rtype: directive.rtype,
+        zones: zones(&directive.zones),
+        patterns: directive.patterns.clone(),
+        variables: directive.variables.clone(),
+        conditions: directive.conditions.clone(),
+        sections: directive.sections.clone(),
+        rcode: directive.rcode,
+        extended_error: directive.extended_error.clone(),
+        fallthrough: falls(&directive.fallthrough),
+    });
+    let rules = rules.collect();
+    Stage::Templates(Arc::new(template::Templates { rules }))
+}
+
+/// `hosts`.
+pub(super) fn hosts(directive: &Hosts, watches: &mut Vec<Watch>) -> Stage {
+    let zones = zones(&directive.zones);
+    let mut inline = hosts::Table::default();
+    for (address, names) in &directive.inline {
+        for (name, _) in names.iter().map(wire) {
+            if zones.hold_wire(&name) {
+                inline.add(&name, *address, directive.reverse);
+            }
+        }
+    }
+    let (path, reverse) = (&directive.path, directive.reverse);
+    let file = HostsFile::open(path, zones.clone(), reverse, directive.reload);
+    let stage = hosts::Hosts {
+        zones,
+        path: path.clone(),
+        file: file.table(),
+        inline,
+        ttl: directive.ttl,
+        fallthrough: falls(&directive.fallthrough),
+        fallthrough_unsupported: directive.fallthrough_unsupported,
+    };
+    watches.push(Box::pin(file.watch()));
+    Stage::Hosts(Arc::new(stage))
+}

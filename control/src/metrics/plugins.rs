@@ -1,0 +1,110 @@
+//! What single plugins count, as metric families.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use martlet_engine::metrics::{Event, Metrics, Totals};
+use martlet_engine::plugins::hosts::Hosts;
+
+use super::family::Families;
+
+/// What plugins count of single queries. As in CoreDNS a row is there once it has counted.
+pub(super) fn events(server: &str, zone: &str, totals: &Totals, families: &mut Families) {
+    let (server, zone, view) = (("server", server), ("zone", zone), ("view", ""));
+    for (event, name, help) in [
+        (
+            Event::AclBlocked,
+            "coredns_acl_blocked_requests_total",
+            "Counter of DNS requests being blocked.",
+        ),
+        (
+            Event::AclFiltered,
+            "coredns_acl_filtered_requests_total",
+            "Counter of DNS requests being filtered.",
+        ),
+        (
+            Event::AclDropped,
+            "coredns_acl_dropped_requests_total",
+            "Counter of DNS requests being dropped.",
+        ),
+    ] {
+        let count = totals.event(event);
+        if count > 0 {
+            families.counter(name, help, &[server, zone, view], count);
+        }
+    }
+}
+
+/// What is counted by server only: several of its zones are one row.
+pub(super) fn events_of_servers(counts: &Metrics, families: &mut Families) {
+    let mut sums = BTreeMap::<_, [u64; 3]>::new();
+    let events = [
+        Event::AclAllowed,
+        Event::AutopathSuccess,
+        Event::Dns64Translated,
+    ];
+    for (labels, totals) in counts.totals() {
+        let sums = sums.entry(labels.server.clone()).or_default();
+        for (sum, event) in sums.iter_mut().zip(events) {
+            *sum += totals.event(event);
+        }
+    }
+    for (server, [allowed, found, translated]) in sums {
+        let (server, view) = (("server", &*server), ("view", ""));
+        if allowed > 0 {
+            families.counter(
+                "coredns_acl_allowed_requests_total",
+                "Counter of DNS requests being allowed.",
+                &[server, view],
+                allowed,
+            );
+        }
+        for (name, help, count) in [
+            (
+                "coredns_autopath_success_total",
+                "Counter of requests that did autopath.",
+                found,
+            ),
+            (
+                "coredns_dns64_requests_translated_total",
+                "Counter of DNS requests translated by dns64.",
+                translated,
+            ),
+        ] {
+            if count > 0 {
+                families.counter(name, help, &[server], count);
+            }
+        }
+    }
+}
+
+/// `coredns_hosts_…`
+pub(super) fn hosts(hosts: &[Arc<Hosts>], families: &mut Families) {
+    let mut entries = BTreeMap::new();
+    let mut changed = None;
+    for hosts in hosts {
+        let file = hosts.file.load();
+        entries.insert(
+            hosts.path.to_string_lossy(),
+            file.len() + hosts.inline.len(),
+        );
+        changed = changed.max(file.changed);
+    }
+    for (path, entries) in entries {
+        families.gauge(
+            "coredns_hosts_entries",
+            "The combined number of entries in hosts and Corefile.",
+            &[("hostsfile", &path)],
+            entries as f64,
+        );
+    }
+    if let Some(age) = changed.and_then(|changed| changed.duration_since(UNIX_EPOCH).ok()) {
+        families.gauge(
+            "coredns_hosts_reload_timestamp_seconds",
+            "The timestamp of the last reload of hosts file.",
+            &[],
+            age.as_secs_f64(),
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! The short way: addresses at and below the names of Services, and the names that resolvers make
+//! up from search lists, which together are most of what a cluster asks.
+//!
+//! What the chain comes to for such a query is the same each time, so it is worked out when the plan
+//! is made ([`Direct::new`]). A query that is in any way unusual, and all queries of a block with
+//! stages that might have their say, walk the chain. Both ways give the same octets; a test holds
+//! them against each other.
+
+use std::sync::Arc;
+
+use crate::chain::{Listener, Peer, Random, Stage};
+use crate::index::{Encoded, ServiceNode};
+use crate::metrics::Scope;
+use crate::plugins::kubernetes::{Kubernetes, service_at, soa_record};
+use crate::wire::reply::{Whole, write_whole};
+use crate::wire::{Class, FoldedName, Opcode, Query, RType, Rcode, Section};
+
+/// What a block's chain comes to for addresses in the cluster's zones.
+#[derive(Clone)]
+pub(crate) struct Direct {
+    kubernetes: Arc<Kubernetes>,
+    /// `loadbalance` is there.
+    rotates: bool,
+    /// TTLs in seconds that the `cache` directive leaves alone: smallest, largest.
+    ttls: (u32, u32),
+    /// Other plugins are asked for names that do not exist.
+    falls_through: bool,
+}
+
+impl Direct {
+    /// `None` if a stage before `kubernetes` may do more with such a query than is done here.
+    pub(crate) fn new(stages: &[Stage]) -> Option<Self> {
+        let mut rotates = false;
+        let mut ttls = (0, u32::MAX);
+        for stage in stages {
+            match stage {
+                // They care for failures and for other types.
+                Stage::Errors(_) | Stage::Any => {}
+                Stage::LoadBalance => rotates = true,
+                Stage::Clamp(cache) => {
+                    for range in [cache.success, cache.denial] {
+                        ttls = (ttls.0.max(range.min), ttls.1.min(range.max));
+                    }
+                }
+                Stage::Kubernetes(kubernetes) => {
+                    return Some(Self {
+                        falls_through: falls_through(kubernetes),
+                        kubernetes: Arc::clone(kubernetes),
+                        rotates,
+                        ttls,
+                    });
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    fn leaves_alone(&self, ttl: u32) -> bool {
+        self.ttls.0 <= ttl && ttl <= self.ttls.1
+    }
+}
+
+/// Whether any name outside of the reverse zones does.
+fn falls_through(kubernetes: &Kubernetes) -> bool {
+    let zones = kubernetes.zones.iter().filter(|zone| !zone.reverse);
+    let falls = |apex: &[u8]| {
+        let mut falling = kubernetes.fallthrough.zones.iter();
+        falling.any(|(zone, _)| apex.ends_with(zone) || zone.ends_with(apex))
+    };
+    zones.into_iter().any(|zone| falls(&zone.apex))
+}
+
+/// A reply that was written.
+pub(crate) struct Written {
+    pub(crate) len: usize,
+    pub(crate) rcode: Rcode,
+    /// Where it counts.
+    pub(crate) scope: Scope,
+}
+
+/// What the index has.
+enum Found {
+    /// Addresses: the reply is written, with this length.
+    Written(usize),
+    /// The name without them.
+    NoData,
+    /// No such name.
+    Nothing,
+}
+
+/// Answers A and AAAA in a zone of the cluster. `None` if the chain has to.
+#[inline]
+pub(crate) fn answer(
+    query: &Query<'_>,
+    name: &FoldedName,
+    (listener, peer): (&Listener, &Peer),
+    random: &mut Random,
+    buf: &mut [u8],
+) -> Option<Written> {
+    let is_usual = matches!(query.qtype, RType::A | RType::AAAA)
+        && query.qclass == Class::IN
+        && query.flags.opcode() == Opcode::QUERY
+        && query
+            .edns
+            .as_ref()
+            .is_none_or(|edns| edns.version == 0 && edns.options.is_empty());
+    if !is_usual {
+        return None;
+    }
+    let block = listener.block(query, name, peer)?;
+    let direct = block.direct.as_ref()?;
+    let (zone, above) = direct.kubernetes.zone(name)?;
+    // What begins like the name of a zone's server may be one.
+    if zone.reverse || zone.labels == 0 || above == 0 || name.wire().starts_with(b"\x02ns\x03dns") {
+        return None;
+    }
+    let found = match name.label(above - 1) {
+        b"svc" => match above {
+            // `svc` and namespaces, which exist without records.
+            1 | 2 => return None,
+            3..=5 => {
+                let index = &direct.kubernetes.index;
+                let service = service_at(name, above - 3);
+                let found = index.service(service, |_, node, is_exposed| {
+                    if !is_exposed || node.is_hidden() {
+                        return Some(Found::Nothing);
+                    }
+                    if above > 3 {
+                        return None;
+                    }
+                    direct.bare(node, (query, peer.stream), random, buf)
+                });
+                found.unwrap_or(Some(Found::Nothing))?
+            }
+            _ => Found::Nothing,
+        },
+        b"pod" => return None,
+        _ => Found::Nothing,
+    };
+    let scope = block.scope;
+    if let Found::Written(len) = found {
+        let rcode = Rcode::NOERROR;
+        return Some(Written { len, rcode, scope });
+    }
+    let rcode = match found {
+        Found::Nothing if direct.may_exist() => return None,
+        Found::Nothing => Rcode::NXDOMAIN,
+        _ => Rcode::NOERROR,
+    };
+    let len = direct.denial(rcode, name.offset(above), (query, peer.stream), buf)?;
+    Some(Written { len, rcode, scope })
+}
+
+impl Direct {
+    /// Whether what is not in the index may exist: elsewhere, or before the first complete list.
+    fn may_exist(&self) -> bool {
+        self.falls_through || !self.kubernetes.index.is_synced()
+    }
+
+    /// A Service's own name.
+    #[inline]
+    fn bare(
+        &self,
+        node: &ServiceNode,
+        to: (&Query<'_>, bool),
+        random: &mut Random,
+        buf: &mut [u8],
+    ) -> Option<Found> {
+        let encoded = node.encoded(to.0.qtype)?;
+        if !node.exists() {
+            return Some(Found::Nothing);
+        }
+        match encoded {
+            Encoded::A(records) => self.rrset(records, to, random, buf),
+            Encoded::Aaaa(records) => self.rrset(records, to, random, buf),
+        }
+    }
+
+    #[inline]
+    fn rrset<const LEN: usize>(
+        &self,
+        records: &[[u8; LEN]],
+        (query, stream): (&Query<'_>, bool),
+        random: &mut Random,
+        buf: &mut [u8],
+    ) -> Option<Found> {
+        let Some(first) = records.first() else {
+            return Some(Found::NoData);
+        };
+        if !self.leaves_alone(u32::from_be_bytes(*first[6..].first_chunk()?)) {
+            return None;
+        }
+        let rotation = match records.len() {
+            len @ 2.. if self.rotates => random.below(len),
+            _ => 0,
+        };
+        let reply = Whole {
+            rcode: Rcode::NOERROR,
+            section: Section::Answer,
+            records,
+            rotation,
+        };
+        write_whole(query, stream, &reply, buf).map(Found::Written)
+    }
+
+    fn denial(
+        &self,
+        rcode: Rcode,
+        suffix: usize,
+        (query, stream): (&Query<'_>, bool),
+        buf: &mut [u8],
+    ) -> Option<usize> {
+        let (soa, ttl) = soa_record(&self.kubernetes, suffix);
+        if !self.leaves_alone(ttl) {
+            return None;
+        }
+        let reply = Whole {
+            rcode,
+            section: Section::Authority,
+            records: &[soa],
+            rotation: 0,
+        };
+        write_whole(query, stream, &reply, buf)
+    }
+}

@@ -1,0 +1,99 @@
+use super::super::testing::{ask, name};
+use super::*;
+use crate::chain::Stage;
+
+fn table(lines: &[(&str, &str)]) -> Table {
+    let mut table = Table::default();
+    for (address, text) in lines {
+        table.add(&name(text), address.parse().unwrap(), true);
+    }
+    table
+}
+
+fn hosts(fallthrough: &[&str], unsupported: bool) -> Stage {
+    let file = table(&[
+        ("10.0.0.1", "one.test"),
+        ("fd00::1", "one.test"),
+        ("10.0.0.9", "*.wild.test"),
+        ("10.0.0.8", "six.other"),
+    ]);
+    Stage::Hosts(Arc::new(Hosts {
+        zones: Zones::new([name("test").into()]),
+        path: PathBuf::new(),
+        file: Arc::new(ArcSwap::from_pointee(file)),
+        inline: table(&[("10.0.0.2", "one.test"), ("fd00::2", "six.test")]),
+        ttl: 60,
+        fallthrough: Zones::new(fallthrough.iter().map(|zone| name(zone).into())),
+        fallthrough_unsupported: unsupported,
+    }))
+}
+
+#[test]
+fn answers_are_those_of_coredns() {
+    const NEXT: &str = "SERVFAIL aa next";
+    let cases = [
+        (
+            "one.test.",
+            RType::A,
+            "NOERROR aa | one.test. 60 A 10.0.0.1 | one.test. 60 A 10.0.0.2",
+        ),
+        (
+            "one.test.",
+            RType::AAAA,
+            "NOERROR aa | one.test. 60 AAAA fd00::1",
+        ),
+        // The owner is in lower case, whatever the question looks like.
+        (
+            "SIX.test.",
+            RType::AAAA,
+            "NOERROR aa | six.test. 60 AAAA fd00::2",
+        ),
+        ("six.test.", RType::A, "NOERROR aa"),
+        ("one.test.", RType::MX, "NOERROR aa"),
+        (
+            "a.wild.test.",
+            RType::A,
+            "NOERROR aa | a.wild.test. 60 A 10.0.0.9",
+        ),
+        ("a.b.wild.test.", RType::A, "SERVFAIL"),
+        ("two.test.", RType::A, "SERVFAIL"),
+        ("sub.fall.test.", RType::A, NEXT),
+        ("six.other.", RType::A, NEXT),
+        (
+            "1.0.0.10.in-addr.arpa.",
+            RType::PTR,
+            "NOERROR aa | 1.0.0.10.in-addr.arpa. 60 PTR one.test.",
+        ),
+        (
+            "8.0.0.10.in-addr.arpa.",
+            RType::PTR,
+            "NOERROR aa | 8.0.0.10.in-addr.arpa. 60 PTR six.other.",
+        ),
+        ("9.0.0.10.in-addr.arpa.", RType::PTR, NEXT),
+        ("one.test.", RType::PTR, NEXT),
+    ];
+    let next = Stage::Fixed(|_, reply| {
+        reply.set_authoritative();
+        reply.set_rcode(Rcode::SERVFAIL);
+        Step::Answered
+    });
+    let stages = [hosts(&["fall.test"], false), next];
+    for (text, qtype, expected) in cases {
+        let found = ask(&stages, text, qtype);
+        let expected = expected.replace(" next", "");
+        assert_eq!(found, expected, "{text} {qtype}");
+    }
+}
+
+#[test]
+fn types_that_hosts_do_not_have_may_fall_through() {
+    let next = Stage::Fixed(|_, _| Step::Answered);
+    let stages = [hosts(&["test"], true), next];
+    for (qtype, expected) in [
+        (RType::MX, "NOERROR"),
+        (RType::AAAA, "NOERROR aa | six.test. 60 AAAA fd00::2"),
+        (RType::A, "NOERROR aa"),
+    ] {
+        assert_eq!(ask(&stages, "six.test.", qtype), expected, "{qtype}");
+    }
+}

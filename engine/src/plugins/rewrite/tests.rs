@@ -1,0 +1,305 @@
+use std::sync::Arc;
+
+use super::super::testing::{ask, ask_from, describe, name, peer, query};
+use super::*;
+use crate::chain::Stage;
+use crate::pattern::Pattern;
+use crate::wire::reply::Owner;
+use crate::wire::{Query, Section};
+
+/// Tells what was asked: a TXT record with name and type, and a CNAME to `target.` and the name.
+fn echo() -> Stage {
+    Stage::Fixed(|context, reply| {
+        let qtype = context.query.qtype;
+        let asked = format!("{} {}", context.name, qtype);
+        let text = [&[asked.len() as u8], asked.as_bytes()].concat();
+        let mut target = b"\x06target".to_vec();
+        target.extend(context.name.wire());
+        reply.record(Section::Answer, Owner::Question, RType::TXT, 50, &text);
+        let class = context.query.qclass;
+        let begun = reply.begin(Section::Authority, Owner::Question, RType::NS, class, 50);
+        reply.put_name(&target);
+        reply.end(begun);
+        Step::Answered
+    })
+}
+
+fn name_rule(continues: bool, form: Form, from: &str, to: &str, auto: bool) -> Rule {
+    let from = Matcher::new(form, from);
+    let (to, answers) = (to.into(), Vec::new());
+    let action = Action::Name {
+        from,
+        to,
+        auto,
+        answers,
+    };
+    Rule { continues, action }
+}
+
+fn stage(rules: Vec<Rule>) -> Stage {
+    Stage::Rewrite(Arc::new(Rewrite { rules }))
+}
+
+fn regex(text: &str) -> Form {
+    Form::Regex(Pattern::new(text).unwrap())
+}
+
+#[test]
+fn names_are_asked_anew_and_shown_as_before() {
+    let stages = [
+        stage(vec![
+            name_rule(true, Form::Exact, "one.test.", "two.test.", true),
+            name_rule(false, Form::Exact, "two.test.", "three.test.", true),
+            name_rule(false, Form::Suffix, ".old.", ".new.", true),
+            name_rule(false, Form::Suffix, ".plain.", ".new.", false),
+            name_rule(false, Form::Prefix, "pre-", "", false),
+            name_rule(false, Form::Substring, "-x-", ".", true),
+            name_rule(
+                false,
+                regex("^([a-z]+)-([a-z]+)\\.re\\.$"),
+                "",
+                "{2}.{1}.",
+                true,
+            ),
+            name_rule(false, Form::Exact, "bad.", "a..b.", true),
+        ]),
+        echo(),
+    ];
+    let cases = [
+        (
+            "other.test.",
+            "other.test. 50 TXT other.test. A",
+            "target.other.test.",
+        ),
+        // Both rules, undone last one first.
+        (
+            "one.test.",
+            "one.test. 50 TXT three.test. A",
+            "target.one.test.",
+        ),
+        (
+            "two.test.",
+            "two.test. 50 TXT three.test. A",
+            "target.two.test.",
+        ),
+        ("a.b.old.", "a.b.old. 50 TXT a.b.new. A", "target.a.b.old."),
+        ("a.plain.", "a.new. 50 TXT a.new. A", "target.a.new."),
+        ("pre-a.test.", "a.test. 50 TXT a.test. A", "target.a.test."),
+        (
+            "a-x-b-x-c.",
+            "a-x-b-x-c. 50 TXT a.b.c. A",
+            "target.a-x-b-x-c.",
+        ),
+        (
+            "one-two.re.",
+            "one-two.re. 50 TXT two.one. A",
+            "target.one-two.re.",
+        ),
+        ("xold.", "xold. 50 TXT xold. A", "target.xold."),
+    ];
+    for (asked, text, target) in cases {
+        let owner = text.split(' ').next().unwrap();
+        let expected = format!("NOERROR | {text} | ns {owner} 50 NS {target}");
+        assert_eq!(ask(&stages, asked, RType::A), expected, "{asked}");
+    }
+    assert_eq!(ask(&stages, "bad.", RType::A), "SERVFAIL");
+}
+
+#[test]
+fn the_question_comes_back_as_it_was_sent() {
+    let rule = name_rule(false, Form::Exact, "one.test.", "much-longer.test.", true);
+    let packet = query("ONE.test.", RType::A, &[]);
+    let reply = ask_from(&[stage(vec![rule]), echo()], peer("192.0.2.1"), &packet).unwrap();
+    assert_eq!(reply[12..packet.len()], packet[12..]);
+    assert!(describe(&reply).contains("| one.test. 50 TXT much-longer.test. A"));
+}
+
+#[test]
+fn replies_are_changed() {
+    let always = |rule| Rule {
+        continues: true,
+        action: Action::AnyResponse(rule),
+    };
+    let of = |form, text, rule| Rule {
+        continues: true,
+        action: Action::Response(Matcher::new(form, text), rule),
+    };
+    let to_public = Respell::Regex(Pattern::new("^target\\.(.*)$").unwrap(), "{1}".into());
+    let stages = [
+        stage(vec![
+            of(Form::Exact, "a.test.", ResponseRule::Ttl(100, 200)),
+            of(Form::Exact, "b.test.", ResponseRule::Ttl(0, 9)),
+            of(
+                Form::Suffix,
+                ".test.",
+                ResponseRule::Rcode(Rcode::NOERROR, Rcode::REFUSED),
+            ),
+            always(ResponseRule::Value(to_public)),
+        ]),
+        echo(),
+    ];
+    for (asked, expected) in [
+        (
+            "a.test.",
+            "REFUSED | a.test. 100 TXT a.test. A | ns a.test. 100 NS a.test.",
+        ),
+        (
+            "b.test.",
+            "REFUSED | b.test. 9 TXT b.test. A | ns b.test. 9 NS b.test.",
+        ),
+        ("c.", "NOERROR | c. 50 TXT c. A | ns c. 50 NS c."),
+    ] {
+        assert_eq!(ask(&stages, asked, RType::A), expected);
+    }
+}
+
+#[test]
+fn a_failure_gets_its_code_changed() {
+    let rule = Rule {
+        continues: false,
+        action: Action::AnyResponse(ResponseRule::Rcode(Rcode::SERVFAIL, Rcode::NXDOMAIN)),
+    };
+    assert_eq!(ask(&[stage(vec![rule])], "a.", RType::A), "NXDOMAIN");
+}
+
+#[test]
+fn types_are_asked_anew() {
+    let rule = Rule {
+        continues: false,
+        action: Action::Type(RType::ANY, RType::MX),
+    };
+    let stages = [stage(vec![rule]), echo()];
+    assert!(ask(&stages, "a.", RType::ANY).contains("TXT a. MX"));
+    assert!(ask(&stages, "a.", RType::A).contains("TXT a. A"));
+}
+
+#[test]
+fn targets_of_aliases_lead_elsewhere() {
+    let rule = Rule {
+        continues: false,
+        action: Action::AnyResponse(ResponseRule::Cname(
+            Matcher::new(Form::Suffix, ".far."),
+            ".near.".into(),
+        )),
+    };
+    let zone = Stage::Fixed(|context, reply| {
+        if context.name.wire() == b"\x01a\x04near\0" {
+            reply.record(
+                Section::Answer,
+                Owner::Question,
+                RType::A,
+                7,
+                &[192, 0, 2, 7],
+            );
+            return Step::Answered;
+        }
+        let class = context.query.qclass;
+        let begun = reply.begin(Section::Answer, Owner::Question, RType::CNAME, class, 5);
+        reply.put_name(&name("a.far."));
+        reply.end(begun);
+        let behind = name("a.far.");
+        reply.record(
+            Section::Answer,
+            Owner::Name(&behind),
+            RType::A,
+            5,
+            &[10, 0, 0, 1],
+        );
+        Step::Answered
+    });
+    assert_eq!(
+        ask(&[stage(vec![rule]), zone], "www.", RType::A),
+        "NOERROR | www. 5 CNAME a.near. | a.near. 7 A 192.0.2.7"
+    );
+}
+
+#[test]
+fn options_are_put_in_and_sent_back() {
+    let edns = |action, option, revert| Rule {
+        continues: true,
+        action: Action::Edns(EdnsRule {
+            action,
+            option,
+            revert,
+        }),
+    };
+    let local = |data: &[u8]| EdnsOption::Local(0xffee, data.into());
+    // Tells the options that it sees.
+    let see = Stage::Fixed(|context, reply| {
+        let options = context.query.edns.map_or(&b"none"[..], |edns| edns.options);
+        let text = [&[options.len() as u8], options].concat();
+        reply.record(Section::Answer, Owner::Question, RType::TXT, 1, &text);
+        Step::Answered
+    });
+    let none: &[u8] = &[];
+    let empty: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\0";
+    let with: &[u8] = b"\0\0\x29\x04\xd0\0\0\0\0\0\x05\xff\xee\0\x01x";
+    type Case<'a> = (&'a str, Rule, &'a [u8], &'a [u8], Option<&'a [u8]>);
+    let cases: &[Case<'_>] = &[
+        (
+            "set",
+            edns(EdnsAction::Set, local(b"ab"), false),
+            none,
+            b"\xff\xee\0\x02ab",
+            Some(b"\xff\xee\0\x02ab"),
+        ),
+        (
+            "replaced",
+            edns(EdnsAction::Set, local(b"ab"), false),
+            with,
+            b"\xff\xee\0\x02ab",
+            Some(b"\xff\xee\0\x02ab"),
+        ),
+        (
+            "replaced and restored",
+            edns(EdnsAction::Set, local(b"ab"), true),
+            with,
+            b"\xff\xee\0\x02ab",
+            Some(b"\xff\xee\0\x01x"),
+        ),
+        (
+            "put in and taken out",
+            edns(EdnsAction::Append, local(b"ab"), true),
+            empty,
+            b"\xff\xee\0\x02ab",
+            Some(b""),
+        ),
+        (
+            "taken away",
+            edns(EdnsAction::Unset, local(b""), false),
+            with,
+            b"",
+            Some(b""),
+        ),
+        (
+            "the client's address",
+            edns(
+                EdnsAction::Set,
+                EdnsOption::Variable(0xffee, Variable::ClientIp),
+                false,
+            ),
+            empty,
+            b"\xff\xee\0\x04\xc0\0\x02\x01",
+            Some(b"\xff\xee\0\x04\xc0\0\x02\x01"),
+        ),
+        (
+            "a subnet, which is not sent back",
+            edns(EdnsAction::Set, EdnsOption::Subnet(22, 56), false),
+            empty,
+            b"\0\x08\0\x07\0\x01\x16\0\xc0\0\0",
+            Some(b""),
+        ),
+    ];
+    for (what, rule, opt, seen, echoed) in cases {
+        let packet = query("a.", RType::TXT, opt);
+        let stages = [stage(vec![rule.clone()]), see.clone()];
+        let mut reply = ask_from(&stages, peer("192.0.2.1"), &packet).unwrap();
+        let text = crate::wire::Answer::read(&reply).unwrap();
+        assert_eq!(text.sections[0][0].rdata[1..], **seen, "{what}");
+        // Read as if it were a query, for its OPT.
+        reply[2] &= 0x7f;
+        let mut folded = crate::wire::FoldedName::default();
+        let parsed = Query::parse(&reply, &mut folded).unwrap();
+        assert_eq!(parsed.edns.map(|edns| edns.options), *echoed, "{what}");
+    }
+}
