@@ -25,6 +25,7 @@ pub mod script;
 pub mod server;
 pub mod slow;
 pub mod sys;
+pub mod top;
 pub mod upstream;
 pub mod watched;
 pub mod wire;
