@@ -9,6 +9,7 @@ mod family;
 pub mod own;
 mod plugins;
 mod process;
+mod top;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use martlet_engine::log::LogSink;
 use martlet_engine::metrics::Metrics;
 use martlet_engine::plugins::cache::Cache;
 use martlet_engine::plugins::hosts::Hosts;
+use martlet_engine::plugins::kubernetes::Kubernetes;
 use martlet_engine::server::Gauges;
 use martlet_engine::upstream::Group;
 use prometheus::TextEncoder;
@@ -52,6 +54,7 @@ pub struct Monitored {
     hosts: Vec<Arc<Hosts>>,
     groups: Vec<Arc<Group>>,
     indexes: Vec<Arc<ClusterIndex>>,
+    clusters: Vec<Arc<Kubernetes>>,
 }
 
 impl Monitored {
@@ -65,6 +68,7 @@ impl Monitored {
             hosts: Vec::new(),
             groups: Vec::new(),
             indexes: Vec::new(),
+            clusters: Vec::new(),
         }
     }
 
@@ -89,7 +93,10 @@ impl Monitored {
                 }),
                 Stage::Hosts(hosts) => push_new(&mut self.hosts, hosts),
                 Stage::Forward(forward) => push_new(&mut self.groups, &forward.group),
-                Stage::Kubernetes(kubernetes) => push_new(&mut self.indexes, &kubernetes.index),
+                Stage::Kubernetes(kubernetes) => {
+                    push_new(&mut self.indexes, &kubernetes.index);
+                    push_new(&mut self.clusters, kubernetes);
+                }
                 _ => {}
             }
         }
@@ -112,6 +119,7 @@ impl Monitored {
         engine::upstreams(&self.groups, &mut families);
         engine::slow_path(gauges, &mut families);
         engine::indexes(&self.indexes, &mut families);
+        top::busiest(&gauges.busiest(), &self.clusters, &mut families);
         families.counter(
             "martlet_log_lines_lost_total",
             "Lines of the query and error log that found the queue to the printer full.",

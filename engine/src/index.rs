@@ -16,7 +16,7 @@ mod table;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use node::{Encoded, Item, ServiceKind, ServiceNode, ServiceParts};
@@ -42,7 +42,21 @@ pub struct ClusterIndex {
     synced: AtomicBool,
     /// Since when a part of the cluster cannot be followed.
     lost: Mutex<[Option<Instant>; PARTS]>,
+    directory: OnceLock<Directory>,
 }
+
+/// The name of a pod.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PodName {
+    /// Its namespace.
+    pub namespace: Box<str>,
+    /// Its own name.
+    pub name: Box<str>,
+}
+
+/// Finds the names of pods by their addresses. Names would make the index larger, and answers do
+/// not need them.
+pub type Directory = Box<dyn Fn(&[IpAddr]) -> Vec<(IpAddr, PodName)> + Send + Sync>;
 
 /// The parts of a cluster that are followed one by one: the kinds of its objects.
 pub const PARTS: usize = 4;
@@ -57,6 +71,7 @@ impl Default for ClusterIndex {
             serial: AtomicU32::new(0),
             synced: AtomicBool::new(false),
             lost: Mutex::default(),
+            directory: OnceLock::new(),
         }
     }
 }
@@ -117,6 +132,21 @@ impl ClusterIndex {
     /// The number of Services, addresses and pods published.
     pub fn sizes(&self) -> (usize, usize, usize) {
         (self.services.len(), self.addresses.len(), self.pods.len())
+    }
+}
+
+/// What only the writer knows.
+impl ClusterIndex {
+    /// Says whom to ask for the names of pods.
+    pub fn set_directory(&self, directory: Directory) {
+        // There is one writer, and it says so once.
+        let _ = self.directory.set(directory);
+    }
+
+    /// Whose these addresses are, as far as pods are known and do not share theirs.
+    pub fn pods_at(&self, addresses: &[IpAddr]) -> Vec<(IpAddr, PodName)> {
+        let directory = self.directory.get();
+        directory.map_or_else(Vec::new, |directory| directory(addresses))
     }
 }
 

@@ -80,6 +80,18 @@ impl Observation {
     };
 }
 
+impl Observation {
+    /// Whether there was a question that could be read.
+    pub(crate) const fn is_query(&self) -> bool {
+        self.qtype.0 != 0
+    }
+
+    /// Whether a name was asked for that a cluster could have and does not.
+    pub(crate) fn is_missed(&self) -> bool {
+        self.plugin == Plugin::Kubernetes && self.rcode == Rcode::NXDOMAIN
+    }
+}
+
 impl Default for Observation {
     fn default() -> Self {
         Self::NOTHING

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -21,6 +22,7 @@ use crate::net::udp::{self, WorkerSocket};
 use crate::respond::Tally;
 use crate::slow::Slow;
 use crate::slow::io::Backend;
+use crate::top::{Busiest, Window};
 
 /// Workers that share one thread of the slow path.
 const WORKERS_PER_SLOW: usize = 4;
@@ -58,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) slow: Arc<Slow>,
     /// One for each worker, then one for TCP.
     pub(crate) counters: Box<[Counters]>,
+    /// What queries are about, for each worker.
+    pub(crate) windows: Box<[Window]>,
 }
 
 impl Shared {
@@ -119,6 +123,7 @@ impl Server {
             io,
             slow,
             counters: (0..=workers).map(|_| Counters::default()).collect(),
+            windows: (0..workers).map(|_| Window::default()).collect(),
         });
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let mut threads = Vec::with_capacity(workers);
@@ -246,6 +251,11 @@ impl Gauges {
             counters.sum_into(&mut sum);
         }
         Tally::from_values(&sum)
+    }
+
+    /// The busiest clients and names of late, of queries over UDP: an estimate from a sample.
+    pub fn busiest(&self) -> Busiest {
+        Busiest::of(&self.0.windows, Instant::now())
     }
 
     /// Queries that wait for the slow path, and queries that it works on.

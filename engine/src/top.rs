@@ -7,8 +7,11 @@
 //! It is meant for a sample of the queries, so a count walks over all places: that is simpler than
 //! the usual linked buckets, and needs no memory beyond the places, which are there from the start.
 
-pub mod sampler;
+mod sampler;
 pub mod search;
+mod window;
+
+pub use window::{Busiest, HALF_LIFE, Observer, Window};
 
 use std::fmt;
 
@@ -96,6 +99,11 @@ impl Sketch {
             count: self.counts[place],
             error: self.errors[place],
         })
+    }
+
+    /// Whether no key has a place.
+    pub const fn is_empty(&self) -> bool {
+        self.used == 0
     }
 
     fn place_of(&self, key: &[u8], hash: u64) -> Option<usize> {

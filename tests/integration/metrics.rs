@@ -1,5 +1,6 @@
 //! `prometheus`: what was asked is what is told, in CoreDNS's words.
 
+mod busiest;
 mod names;
 mod upstreams;
 
@@ -51,6 +52,7 @@ fn the_status_page_knows_the_metrics() {
     let martlet = Setup::new(corefile)
         .file("cluster.yaml", &manifest(&cluster()))
         .start();
+    busiest::ask(&martlet);
     let (head, page) = http_get(martlet.nth_port(2), "/");
     assert!(head.contains("content-type: text/html"), "{head}");
     let told = Scrape::of(martlet.nth_port(2));

@@ -5,7 +5,7 @@
 //! that are not known yet are SERVFAIL, as in CoreDNS.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use martlet_engine::index::ClusterIndex;
@@ -118,6 +118,13 @@ pub async fn start(clusters: Vec<Cluster>) -> Result<Vec<Feed>, FeedError> {
         if let Some(keeper) = &mut keeper {
             keeper.restore(&mut store);
         }
+        let store = Arc::new(Mutex::new(store));
+        // Not for longer than the store lives, which has the index.
+        let directory = Arc::downgrade(&store);
+        index.set_directory(Box::new(move |addresses| {
+            let store = directory.upgrade();
+            store.map_or_else(Vec::new, |store| lock(&store).pods_at(addresses))
+        }));
         spawn_store(store, receiver, keeper)?;
         // Files are read to their end or not at all; only a server may keep us waiting.
         let patience = match source {
@@ -175,14 +182,16 @@ async fn wait_until_synced(
 
 /// Runs a store on a thread of its own until its source is gone.
 fn spawn_store(
-    mut store: Store,
+    store: Arc<Mutex<Store>>,
     mut events: Receiver<Event>,
     mut keeper: Option<Keeper>,
 ) -> Result<(), FeedError> {
     let runtime = tokio::runtime::Handle::current();
     let run = move || {
         loop {
-            let due = keeper.as_mut().and_then(|keeper| keeper.due(&mut store));
+            let due = keeper
+                .as_mut()
+                .and_then(|keeper| keeper.due(&mut lock(&store)));
             let event = match due {
                 None => events.blocking_recv(),
                 Some(due) => match runtime.block_on(timeout_at(due, events.recv())) {
@@ -191,6 +200,7 @@ fn spawn_store(
                 },
             };
             let Some(event) = event else { return };
+            let mut store = lock(&store);
             store.apply(event);
             for _ in 1..BATCH_MAX {
                 let Ok(event) = events.try_recv() else { break };
@@ -204,4 +214,9 @@ fn spawn_store(
         .spawn(run)
         .map_err(FeedError::Thread)?;
     Ok(())
+}
+
+/// A panic is reported where it happens.
+fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use martlet_engine::index::{
-    AddressNode, ClusterIndex, EndpointName, EndpointSlice, Namespace, ServiceName, ServiceNode,
-    ServiceParts,
+    AddressNode, ClusterIndex, EndpointName, EndpointSlice, Namespace, PodName, ServiceName,
+    ServiceNode, ServiceParts,
 };
 
 use super::convert;
@@ -418,6 +418,31 @@ impl Store {
             count_pods(&self.index, &entry.namespace, old.address, -1);
             self.forget_namespace(&key.namespace);
         }
+    }
+
+    /// Whose these addresses are, but for those that several pods share.
+    pub fn pods_at(&self, addresses: &[IpAddr]) -> Vec<(IpAddr, PodName)> {
+        let mut found = HashMap::<IpAddr, Option<PodName>>::new();
+        for (namespace, entry) in &self.namespaces {
+            let asked = entry
+                .pods
+                .iter()
+                .filter(|(_, pod)| addresses.contains(&pod.address));
+            for (name, pod) in asked {
+                let owner = PodName {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                };
+                let known = found.entry(pod.address);
+                known
+                    .and_modify(|owner| *owner = None)
+                    .or_insert(Some(owner));
+            }
+        }
+        found
+            .into_iter()
+            .filter_map(|(address, owner)| Some((address, owner?)))
+            .collect()
     }
 
     /// Moves PTR entries from a slice's old endpoints to its new ones.

@@ -18,7 +18,7 @@ use super::{ToolError, print, system};
 use crate::args::TopArgs;
 
 /// The size of a look that no terminal shows.
-const TEXT_SIZE: (u16, u16) = (100, 30);
+const TEXT_SIZE: (u16, u16) = (100, 39);
 /// Looks that the curve of queries shows.
 const HISTORY_MAX: usize = 512;
 

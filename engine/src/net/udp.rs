@@ -21,6 +21,7 @@ use crate::server::{Serving, Shared};
 use crate::slow::ReplyTo;
 use crate::sys::batch::{Batch, Datagram};
 use crate::sys::ring::Ring;
+use crate::top::Observer;
 
 /// How long an idle worker sleeps before it looks whether the server is to stop.
 const IDLE: Duration = Duration::from_millis(100);
@@ -70,6 +71,7 @@ struct Worker<'s> {
     number: usize,
     scratch: Scratch,
     recorder: Recorder,
+    observer: Observer,
 }
 
 impl<'s> Worker<'s> {
@@ -80,6 +82,7 @@ impl<'s> Worker<'s> {
             number,
             scratch: Scratch::default(),
             recorder: serving.plan.metrics.recorder(),
+            observer: Observer::new(rand::random()),
         }
     }
 
@@ -131,7 +134,7 @@ impl<'s> Worker<'s> {
         let listener = plan.listeners.get(socket.listener)?;
         let peer = peer(socket, datagram, received);
         let message = datagram.message;
-        let scratch = &mut self.scratch;
+        let (client, scratch) = (peer.remote.ip(), &mut self.scratch);
         let at = (plan, socket.listener);
         let slow = &self.shared.slow;
         let len = match respond(message, peer, listener, &plan.log, scratch, room) {
@@ -151,6 +154,8 @@ impl<'s> Worker<'s> {
             }
         };
         self.recorder.record(&scratch.seen);
+        let window = &self.shared.windows[self.number];
+        self.observer.see(window, scratch, client, received);
         len
     }
 

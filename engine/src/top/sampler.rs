@@ -5,7 +5,7 @@
 
 /// Picks one query in [`Sampler::RATE`] on average, at random distances.
 #[derive(Clone, Debug)]
-pub struct Sampler {
+pub(super) struct Sampler {
     /// Queries up to the next that is picked, itself included.
     left: u32,
     state: u64,
@@ -13,10 +13,10 @@ pub struct Sampler {
 
 impl Sampler {
     /// How many queries one that is picked stands for.
-    pub const RATE: u32 = 64;
+    pub(super) const RATE: u32 = 64;
 
     /// A sampler whose distances depend on `seed` alone.
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut sampler = Self {
             left: 0,
             state: seed | 1, // Xorshift never leaves 0.
@@ -27,7 +27,7 @@ impl Sampler {
 
     /// Whether this query is picked. One decrement and a branch, when it is not.
     #[inline]
-    pub fn picks(&mut self) -> bool {
+    pub(super) fn picks(&mut self) -> bool {
         self.left -= 1;
         if self.left > 0 {
             return false;

@@ -11,6 +11,7 @@ use martlet_engine::chain::{Listener, Peer};
 use martlet_engine::log::LogSink;
 use martlet_engine::metrics::Recorder;
 use martlet_engine::respond::{Response, Scratch, respond};
+use martlet_engine::top::{Observer, Window};
 use martlet_engine::wire::name::fix_seed;
 use martlet_perf::sample::Kind;
 use martlet_perf::{external, sample, seam};
@@ -26,17 +27,18 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     fix_seed(seed);
-    println!("{}", run(kind));
+    println!("{}", run(kind, seed));
     ExitCode::SUCCESS
 }
 
-fn run(kind: Kind) -> usize {
+fn run(kind: Kind, seed: u64) -> usize {
     let mut listener = seam::listener(sample::cluster(), Vec::new());
     let upstreams = external::forward(&mut listener, &[]);
     let metrics = seam::count(&mut listener);
     let mut recorder = metrics.recorder();
     let (log, _lines) = LogSink::new();
     let mut scratch = Scratch::default();
+    let (mut observer, window) = (Observer::new(seed), Window::default());
     let mut buf = vec![0; 65_535];
     let queries = kind.queries();
     let peer = seam::peer();
@@ -58,6 +60,7 @@ fn run(kind: Kind) -> usize {
             &listener,
             &log,
             (&mut scratch, &mut recorder),
+            (&mut observer, &window),
             &mut buf,
         );
         assert!(
@@ -81,9 +84,11 @@ fn counted(
     listener: &Listener,
     log: &LogSink,
     (scratch, recorder): (&mut Scratch, &mut Recorder),
+    (observer, window): (&mut Observer, &Window),
     buf: &mut [u8],
 ) -> Response {
     let response = respond(query, peer, listener, log, scratch, buf);
     recorder.record(&scratch.seen);
+    observer.see(window, scratch, peer.remote.ip(), peer.received);
     response
 }

@@ -32,6 +32,12 @@ pub(super) struct Figures {
     pub(super) cluster: [f64; 3],
     /// Whether the clusters are synced; `None` without a cluster.
     pub(super) is_synced: Option<bool>,
+    /// Queries of the busiest clients in about two minutes, the busiest first.
+    pub(super) clients: Vec<(String, f64)>,
+    /// Likewise for the busiest names.
+    pub(super) names: Vec<(String, f64)>,
+    /// Likewise for names outside of the cluster that search lists look for in it.
+    pub(super) misses: Vec<(String, f64)>,
     /// Octets of memory.
     pub(super) memory: f64,
     /// Cores in use.
@@ -106,6 +112,9 @@ impl Figures {
                 .values()
                 .next()
                 .map(|synced| *synced > 0.0),
+            clients: busiest(new, "martlet_top_clients_queries", "client"),
+            names: busiest(new, "martlet_top_names_queries", "name"),
+            misses: busiest(new, "martlet_top_search_misses", "name"),
             memory: new.sum("process_resident_memory_bytes"),
             cores: rate("process_cpu_seconds_total"),
         }
@@ -115,6 +124,23 @@ impl Figures {
     pub(super) fn hit_ratio(&self) -> Option<f64> {
         (self.cache_requests > 0.0).then(|| self.cache_hits / self.cache_requests)
     }
+}
+
+/// A gauge by a label, the largest first. A client that is known to be a pod goes by its name.
+fn busiest(scrape: &Scrape, name: &str, label: &str) -> Vec<(String, f64)> {
+    let mut all = scrape
+        .each(name)
+        .map(|(labels, value)| {
+            let of = |label: &str| labels.get(label).map_or("", String::as_str);
+            let text = match of("pod") {
+                "" => of(label).to_owned(),
+                pod => format!("{}/{pod}", of("namespace")),
+            };
+            (text, value)
+        })
+        .collect::<Vec<_>>();
+    all.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    all
 }
 
 /// How much a metric has grown, by a label.
@@ -211,7 +237,9 @@ mod tests {
              coredns_proxy_request_duration_seconds_count{to=\"a\",rcode=\"SERVFAIL\"} 2\n\
              coredns_proxy_request_duration_seconds_sum{to=\"a\",rcode=\"SERVFAIL\"} 0.2\n\
              coredns_proxy_healthcheck_failures_total{to=\"b\"} 3\n\
-             martlet_kubernetes_synced 1\n",
+             martlet_kubernetes_synced 1\n\
+             martlet_top_clients_queries{client=\"10.0.0.1\",namespace=\"\",pod=\"\"} 64\n\
+             martlet_top_clients_queries{client=\"10.0.0.2\",namespace=\"shop\",pod=\"cart-1\"} 128\n",
         );
         let figures = Figures::between(&old, &new, Duration::from_secs(2));
         // Shrunk rows count as nothing.
@@ -227,6 +255,11 @@ mod tests {
         assert!((a.latency.unwrap() - 0.1).abs() < 1e-9);
         assert_eq!((&*b.to, b.latency, b.failed_probes), ("b", None, 3.0));
         assert_eq!(figures.is_synced, Some(true));
+        let clients = [("shop/cart-1", 128.0), ("10.0.0.1", 64.0)];
+        assert_eq!(
+            figures.clients,
+            clients.map(|(of, count)| (of.to_owned(), count))
+        );
         assert_eq!(
             Figures::between(&new, &new, Duration::from_secs(1)).durations,
             None

@@ -105,6 +105,14 @@ impl Scrape {
         self.rows(name).map(|sample| sample.value).sum()
     }
 
+    /// A metric's rows: labels and value.
+    pub(super) fn each(
+        &self,
+        name: &str,
+    ) -> impl Iterator<Item = (&BTreeMap<String, String>, f64)> {
+        self.rows(name).map(|sample| (&sample.labels, sample.value))
+    }
+
     /// A metric's sums by the values of a label.
     pub(super) fn by(&self, name: &str, label: &str) -> BTreeMap<&str, f64> {
         self.add_up(self.rows(name), label)

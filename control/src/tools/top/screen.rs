@@ -12,6 +12,9 @@ use ratatui::widgets::{Block, Borders, Paragraph, Row, Sparkline, Table};
 use super::HISTORY_MAX;
 use super::figures::{Figures, UpstreamFigures};
 
+/// Lines of a terminal that has room for everything.
+const TALL: u16 = 33;
+
 /// What is shown.
 pub(super) struct View {
     title: String,
@@ -53,12 +56,15 @@ impl View {
 
     /// Draws it.
     pub(super) fn draw(&self, frame: &mut Frame<'_>) {
-        let [title, queries, lists, rest, upstreams] = Layout::vertical([
+        // Who asks is left out where there is little room.
+        let busiest = if frame.area().height < TALL { 0 } else { 9 };
+        let [title, queries, lists, rest, upstreams, busiest] = Layout::vertical([
             Constraint::Length(1),
             Constraint::Length(6),
             Constraint::Length(9),
             Constraint::Length(5),
             Constraint::Min(3),
+            Constraint::Length(busiest),
         ])
         .areas(frame.area());
         let heading = self.fault.as_ref().unwrap_or(&self.title);
@@ -79,6 +85,14 @@ impl View {
         }
         draw_rest(figures, rest, frame);
         draw_upstreams(&figures.upstreams, upstreams, frame);
+        let columns = Layout::horizontal([Constraint::Ratio(1, 3); 3]).areas::<3>(busiest);
+        for (name, list, area) in [
+            ("Busiest clients, 2 min", &figures.clients, columns[0]),
+            ("Busiest names, 2 min", &figures.names, columns[1]),
+            ("Search lists in vain", &figures.misses, columns[2]),
+        ] {
+            draw_busiest(name, list, area, frame);
+        }
     }
 
     fn draw_queries(&self, figures: &Figures, area: Rect, frame: &mut Frame<'_>) {
@@ -122,6 +136,14 @@ fn draw_list(name: &str, list: &[(String, f64)], all: f64, area: Rect, frame: &m
         Constraint::Length(9),
         Constraint::Length(5),
     ];
+    frame.render_widget(Table::new(rows, widths).block(block(name)), area);
+}
+
+fn draw_busiest(name: &str, list: &[(String, f64)], area: Rect, frame: &mut Frame<'_>) {
+    let rows = list
+        .iter()
+        .map(|(of, count)| Row::new([of.clone(), format!("{:>8}", number(*count))]));
+    let widths = [Constraint::Min(10), Constraint::Length(8)];
     frame.render_widget(Table::new(rows, widths).block(block(name)), area);
 }
 
