@@ -17,6 +17,7 @@ use serde_json::Value;
 mod chart;
 mod manifests;
 mod monitoring;
+mod node_local;
 mod rollout;
 mod scripts;
 
