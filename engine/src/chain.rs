@@ -81,6 +81,8 @@ pub enum Stage {
     Templates(Arc<template::Templates>),
     /// Answers from hosts files.
     Hosts(Arc<hosts::Hosts>),
+    /// Answers from what Services are called outside of the cluster.
+    K8sExternal(Arc<kubernetes::K8sExternal>),
     /// Answers from the cluster's index.
     Kubernetes(Arc<kubernetes::Kubernetes>),
     /// Denies IPv6 addresses.
@@ -124,6 +126,7 @@ impl Stage {
             Self::Clamp(_) | Self::Store(_) => Plugin::Cache,
             Self::Templates(_) => Plugin::Template,
             Self::Hosts(_) => Plugin::Hosts,
+            Self::K8sExternal(_) => Plugin::K8sExternal,
             Self::Kubernetes(_) => Plugin::Kubernetes,
             Self::Loop(_) => Plugin::Loop,
             Self::Forward(_) => Plugin::Forward,
@@ -162,6 +165,7 @@ impl Stage {
             Self::Any => any::query(context, reply),
             Self::Templates(templates) => templates.query(context, reply),
             Self::Hosts(hosts) => hosts.query(context, reply),
+            Self::K8sExternal(external) => external.query(context, reply),
             Self::Kubernetes(kubernetes) => kubernetes.query(context, reply),
             Self::Forward(forward) => forward.query(context, reply),
             Self::Whoami => whoami::query(context, reply),
@@ -233,6 +237,7 @@ impl Stage {
             | Self::Rewrite(_)
             | Self::Templates(_)
             | Self::Hosts(_)
+            | Self::K8sExternal(_)
             | Self::Kubernetes(_)
             | Self::Loop(_)
             | Self::Forward(_)

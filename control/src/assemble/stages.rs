@@ -58,7 +58,10 @@ pub(super) fn stages(
         ..
     } = directives;
     let index = match kubernetes {
-        Some(kubernetes) => Some(keeper.index(cluster(kubernetes, &block.position)?)),
+        Some(kubernetes) => {
+            let external = directives.k8s_external.is_some();
+            Some(keeper.index(cluster(kubernetes, external, &block.position)?))
+        }
         None => None,
     };
     let cache = cache
@@ -121,9 +124,10 @@ pub(super) fn stages(
     }
     if let (Some(kubernetes), Some(index)) = (kubernetes, index) {
         let own = own_addresses(hosts, interfaces);
-        stages.push(Stage::Kubernetes(Arc::new(kubernetes_stage(
-            kubernetes, index, own,
-        ))));
+        let kubernetes = Arc::new(kubernetes_stage(kubernetes, index, own));
+        let external = directives.k8s_external.as_ref();
+        stages.extend(external.map(|external| answering::k8s_external(external, &kubernetes)));
+        stages.push(Stage::Kubernetes(kubernetes));
     }
     if let Some(no_aaaa) = &directives.no_aaaa {
         stages.push(Stage::NoAaaa(Arc::new(answering::zones(&no_aaaa.zones))));
@@ -297,7 +301,11 @@ pub(crate) fn source_settings(
     })
 }
 
-fn cluster(directive: &Kubernetes, position: &Position) -> Result<Cluster, AssembleError> {
+fn cluster(
+    directive: &Kubernetes,
+    external: bool,
+    position: &Position,
+) -> Result<Cluster, AssembleError> {
     let source_settings = source_settings(directive, position)?;
     let limits = ApiLimits {
         qps: directive.api_qps,
@@ -330,12 +338,13 @@ fn cluster(directive: &Kubernetes, position: &Position) -> Result<Cluster, Assem
             .iter()
             .map(|name| name.as_str().into())
             .collect(),
+        external,
         kinds: source_settings.kinds().collect(),
     };
     let startup_timeout = directive.startup_timeout;
     let snapshot = directive.snapshot.as_ref().map(|path| Snapshot {
         path: path.clone(),
-        identity: identity(directive),
+        identity: identity(directive, external),
     });
     Ok(Cluster {
         snapshot,
@@ -348,7 +357,7 @@ fn cluster(directive: &Kubernetes, position: &Position) -> Result<Cluster, Assem
 }
 
 /// What a snapshot is of. Changes when the settings do that decide what is taken from the source.
-fn identity(directive: &Kubernetes) -> String {
+fn identity(directive: &Kubernetes, external: bool) -> String {
     let source = match &directive.source {
         KubernetesSource::InCluster => "in-cluster".to_owned(),
         KubernetesSource::Endpoint { urls, .. } => urls.first().cloned().unwrap_or_default(),
@@ -360,7 +369,7 @@ fn identity(directive: &Kubernetes) -> String {
     };
     let selector = |text: &Option<String>| text.clone().unwrap_or_default();
     let identity = format!(
-        "source {source}, labels {}, namespace_labels {}, pods {}, endpoints {}, pod names {}",
+        "source {source}, labels {}, namespace_labels {}, pods {}, endpoints {}, pod names {}, external {external}",
         selector(&directive.labels),
         selector(&directive.namespace_labels),
         directive.pods == PodMode::Verified,

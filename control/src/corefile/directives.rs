@@ -22,6 +22,7 @@ use self::forward::Forward;
 use self::header::Header;
 use self::health::Health;
 use self::hosts::Hosts;
+use self::k8s_external::K8sExternal;
 use self::kubernetes::Kubernetes;
 use self::loadbalance::LoadBalance;
 use self::local::Local;
@@ -55,6 +56,7 @@ pub mod forward;
 pub mod header;
 pub mod health;
 pub mod hosts;
+pub mod k8s_external;
 pub mod kubernetes;
 pub mod loadbalance;
 pub mod local;
@@ -166,6 +168,8 @@ pub struct Directives {
     pub template: Vec<Template>,
     /// `hosts`.
     pub hosts: Option<Hosts>,
+    /// `k8s_external`.
+    pub k8s_external: Option<K8sExternal>,
     /// `kubernetes`.
     pub kubernetes: Option<Kubernetes>,
     /// `no_aaaa`.
@@ -212,16 +216,25 @@ impl Directives {
             .autopath
             .as_ref()
             .is_some_and(|found| found.file.is_none());
-        for (name, asks, option) in [
-            (Acl::NAME, by_namespace, "namespace"),
-            (Autopath::NAME, by_pod, "autopath @kubernetes"),
+        let pods = "pods verified";
+        let external = self.k8s_external.is_some() && kubernetes.is_none();
+        for (name, lacks, option, needs) in [
+            (Acl::NAME, by_namespace && !knows_pods, "namespace", pods),
+            (
+                Autopath::NAME,
+                by_pod && !knows_pods,
+                "autopath @kubernetes",
+                pods,
+            ),
+            (
+                K8sExternal::NAME,
+                external,
+                K8sExternal::NAME,
+                Kubernetes::NAME,
+            ),
         ] {
             let mut named = raw.iter().filter(|directive| &*directive.name.text == name);
-            if asks
-                && !knows_pods
-                && let Some(found) = named.next()
-            {
-                let needs = "pods verified";
+            if lacks && let Some(found) = named.next() {
                 let reason = Reason::Needs { option, needs };
                 context.findings.problem(Problem::at(&found.name, reason));
             }
@@ -261,6 +274,7 @@ impl Directives {
             Minimal::NAME => once(&mut self.minimal, directive, all, context),
             Template::NAME => many(&mut self.template, directive, context),
             Hosts::NAME => once(&mut self.hosts, directive, all, context),
+            K8sExternal::NAME => once(&mut self.k8s_external, directive, all, context),
             Kubernetes::NAME => once(&mut self.kubernetes, directive, all, context),
             NoAaaa::NAME => once(&mut self.no_aaaa, directive, all, context),
             Loop::NAME => once(&mut self.loop_, directive, all, context),
@@ -295,6 +309,7 @@ impl Directives {
             (Minimal::NAME, self.minimal.is_some()),
             (Template::NAME, !self.template.is_empty()),
             (Hosts::NAME, self.hosts.is_some()),
+            (K8sExternal::NAME, self.k8s_external.is_some()),
             (Kubernetes::NAME, self.kubernetes.is_some()),
             (NoAaaa::NAME, self.no_aaaa.is_some()),
             (Loop::NAME, self.loop_.is_some()),
@@ -496,7 +511,7 @@ pub(super) const ORDER: [(&str, bool); 61] = [
     ("route53", false),
     ("azure", false),
     ("clouddns", false),
-    ("k8s_external", false),
+    ("k8s_external", true),
     ("kubernetes", true),
     ("file", false),
     ("auto", false),
