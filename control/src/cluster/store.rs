@@ -163,7 +163,6 @@ impl Store {
         for (key, trigger) in std::mem::take(&mut self.triggers) {
             self.observe_latency(&key, trigger);
         }
-        let changed_outside = std::mem::take(&mut self.changed_outside);
         if std::mem::take(&mut self.changed) {
             self.unsaved = true;
             let now = SystemTime::now()
@@ -172,10 +171,7 @@ impl Store {
             // Serials are 32 bits wide and go round (RFC 1982).
             let serial = now.as_secs() as u32;
             self.index.set_serial(serial);
-            // As in CoreDNS, what the first lists bring is no change.
-            if changed_outside && self.index.is_synced() {
-                self.index.external().set_serial(serial);
-            }
+            self.note_outside(serial);
         }
         if (self.restored || !self.index.is_synced()) && self.is_listed() {
             self.index.set_synced();

@@ -27,6 +27,14 @@ impl Store {
             self.index.external().put(name, hosts);
         }
     }
+
+    /// Sets the serial of external zones if they have changed. As in CoreDNS, what the first lists
+    /// bring is no change.
+    pub(super) fn note_outside(&mut self, serial: u32) {
+        if std::mem::take(&mut self.changed_outside) && self.index.is_synced() {
+            self.index.external().set_serial(serial);
+        }
+    }
 }
 
 fn hosts(service: Option<&object::Service>) -> &[EndpointAddress] {
