@@ -15,8 +15,9 @@ use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
 use crate::metrics::{HttpsStatuses, Metrics, Observation, Plugin, Scope};
 use crate::plugins::{
-    acl, any, autopath, bufsize, cache, chaos, dns64, errors, forward, header, hosts, kubernetes,
-    loadbalance, local, log, loop_, minimal, no_aaaa, nsid, rewrite, template, view, whoami, zones,
+    acl, any, autopath, bufsize, cache, chaos, dns64, erratic, errors, forward, header, hosts,
+    kubernetes, loadbalance, local, log, loop_, minimal, no_aaaa, nsid, rewrite, template, view,
+    whoami, zones,
 };
 use crate::wire::name::count_labels;
 use crate::wire::{FoldedName, Message, Query, RType, Rcode, Reply};
@@ -93,6 +94,8 @@ pub enum Stage {
     Loop(Arc<loop_::Loop>),
     /// Asks upstreams.
     Forward(forward::Forward),
+    /// Fails on purpose.
+    Erratic(Arc<erratic::Erratic>),
     /// Tells clients their address.
     Whoami,
     /// Does what a test wants.
@@ -130,6 +133,7 @@ impl Stage {
             Self::Kubernetes(_) => Plugin::Kubernetes,
             Self::Loop(_) => Plugin::Loop,
             Self::Forward(_) => Plugin::Forward,
+            Self::Erratic(_) => Plugin::Erratic,
             Self::Whoami => Plugin::Whoami,
             #[cfg(test)]
             Self::Panic | Self::Fixed(_) => Plugin::None,
@@ -168,6 +172,7 @@ impl Stage {
             Self::K8sExternal(external) => external.query(context, reply),
             Self::Kubernetes(kubernetes) => kubernetes.query(context, reply),
             Self::Forward(forward) => forward.query(context, reply),
+            Self::Erratic(erratic) => erratic.query(context, reply),
             Self::Whoami => whoami::query(context, reply),
             #[cfg(test)]
             Self::Fixed(act) => act(context, reply),
@@ -241,6 +246,7 @@ impl Stage {
             | Self::Kubernetes(_)
             | Self::Loop(_)
             | Self::Forward(_)
+            | Self::Erratic(_)
             | Self::Whoami => {}
             #[cfg(test)]
             Self::Panic | Self::Fixed(_) => {}

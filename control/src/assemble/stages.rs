@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use martlet_engine::chain::Stage;
 use martlet_engine::index::ClusterIndex;
+use martlet_engine::plugins::erratic::Erratic;
 use martlet_engine::plugins::{
     cache, errors, forward, kubernetes, loadbalance, local, log, rewrite,
 };
@@ -159,6 +160,8 @@ pub(super) fn stages(
             next_on_nodata: directive.next_on_nodata && !is_last,
         }));
     }
+    let erratic = directives.erratic.as_ref();
+    stages.extend(erratic.map(|erratic| Stage::Erratic(Arc::new(Erratic::new(erratic.0)))));
     if whoami.is_some() {
         stages.push(Stage::Whoami);
     }

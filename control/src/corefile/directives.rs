@@ -17,6 +17,7 @@ use self::cache::Cache;
 use self::chaos::Chaos;
 use self::debug::Debug;
 use self::dns64::Dns64;
+use self::erratic::Erratic;
 use self::errors::Errors;
 use self::forward::Forward;
 use self::header::Header;
@@ -51,6 +52,7 @@ pub mod cache;
 pub mod chaos;
 pub mod debug;
 pub mod dns64;
+pub mod erratic;
 pub mod errors;
 pub mod forward;
 pub mod header;
@@ -178,6 +180,8 @@ pub struct Directives {
     pub loop_: Option<Loop>,
     /// `forward`, tried in this order.
     pub forward: Vec<Forward>,
+    /// `erratic`.
+    pub erratic: Option<Erratic>,
     /// `whoami`.
     pub whoami: Option<Whoami>,
 }
@@ -279,6 +283,7 @@ impl Directives {
             NoAaaa::NAME => once(&mut self.no_aaaa, directive, all, context),
             Loop::NAME => once(&mut self.loop_, directive, all, context),
             Forward::NAME => many(&mut self.forward, directive, context),
+            Erratic::NAME => once(&mut self.erratic, directive, all, context),
             Whoami::NAME => once(&mut self.whoami, directive, all, context),
             proxy::NAME => self.forward.extend(read(directive, context, proxy::parse)),
             other => {
@@ -314,6 +319,7 @@ impl Directives {
             (NoAaaa::NAME, self.no_aaaa.is_some()),
             (Loop::NAME, self.loop_.is_some()),
             (Forward::NAME, !self.forward.is_empty()),
+            (Erratic::NAME, self.erratic.is_some()),
             (Whoami::NAME, self.whoami.is_some()),
         ];
         there
@@ -521,7 +527,7 @@ pub(super) const ORDER: [(&str, bool); 61] = [
     ("loop", true),
     ("forward", true),
     ("grpc", false),
-    ("erratic", false),
+    ("erratic", true),
     ("whoami", true),
     ("on", false),
     ("sign", false),

@@ -14,7 +14,7 @@ use super::kubernetes::Fallthrough;
 pub struct K8sExternal {
     /// What it is for. PTR records lead into the first one.
     pub zones: Vec<ZoneName>,
-    /// Where the zones' own names are, below each: labels in wire form, as they are spelled.
+    /// Where the zones' own names are, below each: labels in wire form, lower case.
     pub apex: Box<[u8]>,
     /// In seconds.
     pub ttl: u32,
@@ -65,7 +65,7 @@ impl Directive for K8sExternal {
     }
 }
 
-/// The wire form of a name without its root.
+/// The wire form of a name, in lower case and without its root.
 fn labels(text: &str) -> Option<Box<[u8]>> {
     let mut wire = Vec::new();
     append_labels(&mut wire, text.strip_suffix('.').unwrap_or(text))?;
@@ -91,7 +91,7 @@ mod tests {
             "k8s_external a.test b.test {\n apex Ns.a\n ttl 0\n headless\n fallthrough b.test\n}",
         );
         assert_eq!(full.zones.len(), 2);
-        assert_eq!((&*full.apex, full.ttl), (&b"\x02Ns\x01a"[..], 0));
+        assert_eq!((&*full.apex, full.ttl), (&b"\x02ns\x01a"[..], 0));
         assert!(full.headless);
         let zone = ZoneName::parse("b.test").unwrap();
         assert_eq!(full.fallthrough, Fallthrough::Zones(vec![zone]));
