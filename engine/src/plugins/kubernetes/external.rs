@@ -342,7 +342,7 @@ impl K8sExternal {
                 items.each(|item| {
                     let Host::Ip(host) = item.host else { return };
                     let repeated = items.hosts.is_none() && items.node.repeats_addresses();
-                    if !item.repeats_address && !(repeated && holds_address(reply, host)) {
+                    if !(item.repeats_address || repeated && holds_address(reply, host)) {
                         address(
                             Owner::Question,
                             qtype,
