@@ -25,6 +25,7 @@ pub fn publish(cluster: &Cluster) -> (Store, Arc<ClusterIndex>) {
         ttl: TTL,
         ignore_empty: false,
         namespaces: Default::default(),
+        external: false,
         kinds: KINDS.into(),
     };
     let mut store = Store::new(Arc::clone(&index), settings);

@@ -38,6 +38,7 @@ pub use self::directives::forward::{
 pub use self::directives::header::Header;
 pub use self::directives::health::Health;
 pub use self::directives::hosts::Hosts;
+pub use self::directives::k8s_external::K8sExternal;
 pub use self::directives::kubernetes::{
     ClientTls, Fallthrough, Kubernetes, KubernetesSource, PodMode,
 };

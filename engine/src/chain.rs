@@ -15,8 +15,9 @@ use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
 use crate::metrics::{HttpsStatuses, Metrics, Observation, Plugin, Scope};
 use crate::plugins::{
-    acl, any, autopath, bufsize, cache, chaos, dns64, errors, forward, header, hosts, kubernetes,
-    loadbalance, local, log, loop_, minimal, no_aaaa, nsid, rewrite, template, view, whoami, zones,
+    acl, any, autopath, bufsize, cache, chaos, dns64, erratic, errors, forward, header, hosts,
+    kubernetes, loadbalance, local, log, loop_, minimal, no_aaaa, nsid, rewrite, template, view,
+    whoami, zones,
 };
 use crate::wire::name::count_labels;
 use crate::wire::{FoldedName, Message, Query, RType, Rcode, Reply};
@@ -81,6 +82,8 @@ pub enum Stage {
     Templates(Arc<template::Templates>),
     /// Answers from hosts files.
     Hosts(Arc<hosts::Hosts>),
+    /// Answers from what Services are called outside of the cluster.
+    K8sExternal(Arc<kubernetes::K8sExternal>),
     /// Answers from the cluster's index.
     Kubernetes(Arc<kubernetes::Kubernetes>),
     /// Denies IPv6 addresses.
@@ -91,6 +94,8 @@ pub enum Stage {
     Loop(Arc<loop_::Loop>),
     /// Asks upstreams.
     Forward(forward::Forward),
+    /// Fails on purpose.
+    Erratic(Arc<erratic::Erratic>),
     /// Tells clients their address.
     Whoami,
     /// Does what a test wants.
@@ -124,9 +129,11 @@ impl Stage {
             Self::Clamp(_) | Self::Store(_) => Plugin::Cache,
             Self::Templates(_) => Plugin::Template,
             Self::Hosts(_) => Plugin::Hosts,
+            Self::K8sExternal(_) => Plugin::K8sExternal,
             Self::Kubernetes(_) => Plugin::Kubernetes,
             Self::Loop(_) => Plugin::Loop,
             Self::Forward(_) => Plugin::Forward,
+            Self::Erratic(_) => Plugin::Erratic,
             Self::Whoami => Plugin::Whoami,
             #[cfg(test)]
             Self::Panic | Self::Fixed(_) => Plugin::None,
@@ -162,8 +169,10 @@ impl Stage {
             Self::Any => any::query(context, reply),
             Self::Templates(templates) => templates.query(context, reply),
             Self::Hosts(hosts) => hosts.query(context, reply),
+            Self::K8sExternal(external) => external.query(context, reply),
             Self::Kubernetes(kubernetes) => kubernetes.query(context, reply),
             Self::Forward(forward) => forward.query(context, reply),
+            Self::Erratic(erratic) => erratic.query(context, reply),
             Self::Whoami => whoami::query(context, reply),
             #[cfg(test)]
             Self::Fixed(act) => act(context, reply),
@@ -233,9 +242,11 @@ impl Stage {
             | Self::Rewrite(_)
             | Self::Templates(_)
             | Self::Hosts(_)
+            | Self::K8sExternal(_)
             | Self::Kubernetes(_)
             | Self::Loop(_)
             | Self::Forward(_)
+            | Self::Erratic(_)
             | Self::Whoami => {}
             #[cfg(test)]
             Self::Panic | Self::Fixed(_) => {}

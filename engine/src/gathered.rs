@@ -6,6 +6,7 @@
 //! both run, and whatever it did before it got stuck it simply does again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::upstream::Group;
 use crate::wire::{Message, RType};
@@ -21,6 +22,13 @@ pub enum Need {
     },
     /// What the whole server answers to another question.
     LookUp(LookUp),
+    /// Time.
+    Pause {
+        /// How much.
+        wait: Duration,
+        /// What [`Gathered::pause`] is then.
+        number: u64,
+    },
 }
 
 /// A question inside a question.
@@ -61,6 +69,8 @@ pub type Exchanged = Result<Arc<Message>, ExchangeError>;
 pub struct Gathered {
     /// Nobody waits for the reply; it is to refresh the cache.
     pub refresh: bool,
+    /// What a stage noted when it asked for time, which has passed.
+    pub pause: Option<u64>,
     exchanges: Vec<(Arc<Group>, Box<[u8]>, Exchanged)>,
     look_ups: Vec<(LookUp, Option<Vec<u8>>)>,
 }
@@ -70,6 +80,7 @@ impl Gathered {
     pub const fn new(refresh: bool) -> Self {
         Self {
             refresh,
+            pause: None,
             exchanges: Vec::new(),
             look_ups: Vec::new(),
         }

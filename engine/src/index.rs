@@ -10,6 +10,7 @@
 //! the only writer and replaces one entry at a time, so that a change costs what it touches. The
 //! bench `lookup` measures them against the alternatives.
 
+mod external;
 mod node;
 mod slice;
 mod table;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use external::{ExternalHost, ExternalIndex, external_items};
 pub use node::{Encoded, Item, ServiceKind, ServiceNode, ServiceParts};
 pub use slice::{Addresses, EndpointNames, EndpointSlice, Host, LabelBuf, Port, PortSelector};
 pub(crate) use table::Passthrough;
@@ -38,6 +40,7 @@ pub struct ClusterIndex {
     addresses: Map<AddressKey, AddressNode>,
     /// How many pods share the address.
     pods: Map<PodKey, u32>,
+    external: ExternalIndex,
     serial: AtomicU32,
     synced: AtomicBool,
     /// Since when a part of the cluster cannot be followed.
@@ -68,6 +71,7 @@ impl Default for ClusterIndex {
             namespaces: map(),
             addresses: map(),
             pods: map(),
+            external: ExternalIndex::default(),
             serial: AtomicU32::new(0),
             synced: AtomicBool::new(false),
             lost: Mutex::default(),
@@ -109,6 +113,11 @@ impl ClusterIndex {
         pods.get(&PodRef { namespace, address })
             .copied()
             .unwrap_or_default()
+    }
+
+    /// What Services are called outside of the cluster.
+    pub const fn external(&self) -> &ExternalIndex {
+        &self.external
     }
 
     /// The zone's serial: Unix seconds of the last change that DNS shows.

@@ -8,6 +8,7 @@ pub mod bufsize;
 pub mod cache;
 pub mod chaos;
 pub mod dns64;
+pub mod erratic;
 pub mod errors;
 pub mod forward;
 pub mod header;

@@ -340,6 +340,10 @@ impl Thread {
                     let reply = self.look_up(job, look_up.packet.clone(), nesting + 1).await;
                     gathered.add_look_up(look_up, reply);
                 }
+                Need::Pause { wait, number } => {
+                    tokio::time::sleep(wait).await;
+                    gathered.pause = Some(number);
+                }
             }
         }
     }

@@ -138,6 +138,7 @@ impl Workload {
             key: Key::new(&self.namespace, &self.name),
             service_type,
             ports: self.ports(|port| port.number),
+            external: Box::default(),
         }
     }
 

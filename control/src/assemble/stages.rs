@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use martlet_engine::chain::Stage;
 use martlet_engine::index::ClusterIndex;
+use martlet_engine::plugins::erratic::Erratic;
 use martlet_engine::plugins::{
     cache, errors, forward, kubernetes, loadbalance, local, log, rewrite,
 };
@@ -58,7 +59,10 @@ pub(super) fn stages(
         ..
     } = directives;
     let index = match kubernetes {
-        Some(kubernetes) => Some(keeper.index(cluster(kubernetes, &block.position)?)),
+        Some(kubernetes) => {
+            let external = directives.k8s_external.is_some();
+            Some(keeper.index(cluster(kubernetes, external, &block.position)?))
+        }
         None => None,
     };
     let cache = cache
@@ -121,9 +125,10 @@ pub(super) fn stages(
     }
     if let (Some(kubernetes), Some(index)) = (kubernetes, index) {
         let own = own_addresses(hosts, interfaces);
-        stages.push(Stage::Kubernetes(Arc::new(kubernetes_stage(
-            kubernetes, index, own,
-        ))));
+        let kubernetes = Arc::new(kubernetes_stage(kubernetes, index, own));
+        let external = directives.k8s_external.as_ref();
+        stages.extend(external.map(|external| answering::k8s_external(external, &kubernetes)));
+        stages.push(Stage::Kubernetes(kubernetes));
     }
     if let Some(no_aaaa) = &directives.no_aaaa {
         stages.push(Stage::NoAaaa(Arc::new(answering::zones(&no_aaaa.zones))));
@@ -155,6 +160,8 @@ pub(super) fn stages(
             next_on_nodata: directive.next_on_nodata && !is_last,
         }));
     }
+    let erratic = directives.erratic.as_ref();
+    stages.extend(erratic.map(|erratic| Stage::Erratic(Arc::new(Erratic::new(erratic.0)))));
     if whoami.is_some() {
         stages.push(Stage::Whoami);
     }
@@ -297,7 +304,11 @@ pub(crate) fn source_settings(
     })
 }
 
-fn cluster(directive: &Kubernetes, position: &Position) -> Result<Cluster, AssembleError> {
+fn cluster(
+    directive: &Kubernetes,
+    external: bool,
+    position: &Position,
+) -> Result<Cluster, AssembleError> {
     let source_settings = source_settings(directive, position)?;
     let limits = ApiLimits {
         qps: directive.api_qps,
@@ -330,12 +341,13 @@ fn cluster(directive: &Kubernetes, position: &Position) -> Result<Cluster, Assem
             .iter()
             .map(|name| name.as_str().into())
             .collect(),
+        external,
         kinds: source_settings.kinds().collect(),
     };
     let startup_timeout = directive.startup_timeout;
     let snapshot = directive.snapshot.as_ref().map(|path| Snapshot {
         path: path.clone(),
-        identity: identity(directive),
+        identity: identity(directive, external),
     });
     Ok(Cluster {
         snapshot,
@@ -348,7 +360,7 @@ fn cluster(directive: &Kubernetes, position: &Position) -> Result<Cluster, Assem
 }
 
 /// What a snapshot is of. Changes when the settings do that decide what is taken from the source.
-fn identity(directive: &Kubernetes) -> String {
+fn identity(directive: &Kubernetes, external: bool) -> String {
     let source = match &directive.source {
         KubernetesSource::InCluster => "in-cluster".to_owned(),
         KubernetesSource::Endpoint { urls, .. } => urls.first().cloned().unwrap_or_default(),
@@ -360,7 +372,7 @@ fn identity(directive: &Kubernetes) -> String {
     };
     let selector = |text: &Option<String>| text.clone().unwrap_or_default();
     let identity = format!(
-        "source {source}, labels {}, namespace_labels {}, pods {}, endpoints {}, pod names {}",
+        "source {source}, labels {}, namespace_labels {}, pods {}, endpoints {}, pod names {}, external {external}",
         selector(&directive.labels),
         selector(&directive.namespace_labels),
         directive.pods == PodMode::Verified,

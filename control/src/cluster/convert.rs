@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use martlet_engine::index::{
-    Addresses, EndpointName, EndpointNames, EndpointSlice, Host, Port, ServiceKind, ServiceName,
+    Addresses, EndpointName, EndpointNames, EndpointSlice, ExternalHost, Host, Port, ServiceKind,
+    ServiceName,
 };
 use martlet_engine::limits::{LABEL_LEN_MAX, NAME_LEN_MAX};
 
@@ -21,6 +22,15 @@ pub(super) fn service_kind(service_type: &ServiceType) -> ServiceKind {
         }
         ServiceType::ExternalName(target) => ServiceKind::External(wire_name(target)),
     }
+}
+
+/// Where a Service is to be had from outside. What is neither an address nor a host name is left out.
+pub(super) fn external_hosts(hosts: &[EndpointAddress]) -> Box<[ExternalHost]> {
+    let host = |host: &EndpointAddress| match host {
+        EndpointAddress::Ip(address) => Some(ExternalHost::Ip(*address)),
+        EndpointAddress::Fqdn(name) => wire_name(name).map(ExternalHost::Name),
+    };
+    hosts.iter().filter_map(host).collect()
 }
 
 /// The ports, names and protocols in lower case.

@@ -101,6 +101,29 @@ pub struct WireService {
     metadata: Metadata,
     #[serde(default)]
     spec: Option<WireServiceSpec>,
+    #[serde(default)]
+    status: Option<WireServiceStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireServiceStatus {
+    #[serde(default)]
+    load_balancer: Option<WireLoadBalancer>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct WireLoadBalancer {
+    #[serde(default)]
+    ingress: Option<Vec<WireIngress>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct WireIngress {
+    #[serde(default)]
+    ip: Option<WireAddress>,
+    #[serde(default)]
+    hostname: Option<WireAddress>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -116,6 +139,8 @@ struct WireServiceSpec {
     external_name: Option<Box<str>>,
     #[serde(default)]
     ports: Option<Vec<WirePort>>,
+    #[serde(default, rename = "externalIPs")]
+    external_ips: Option<Vec<WireAddress>>,
 }
 
 impl Wire for WireService {
@@ -144,10 +169,16 @@ impl Wire for WireService {
         } else {
             ServiceType::ClusterIp(cluster_ips.into_iter().filter_map(ClusterIp::ip).collect())
         };
+        let ingress = self.status.and_then(|status| status.load_balancer?.ingress);
+        let ingress = ingress.unwrap_or_default().into_iter();
+        let balanced = ingress.filter_map(|one| one.ip.filter(is_said).or(one.hostname));
+        let external = spec.external_ips.unwrap_or_default().into_iter();
+        let external = external.chain(balanced).filter(is_said);
         Some(Object::Service(Service {
             key,
             service_type,
             ports: trim_ports(spec.ports),
+            external: external.map(|WireAddress(address)| address).collect(),
         }))
     }
 }
@@ -361,6 +392,11 @@ impl<'de> Deserialize<'de> for ClusterIp {
 /// An address of a slice or a pod, read without keeping the text of an IP address.
 #[derive(Clone, Debug)]
 struct WireAddress(EndpointAddress);
+
+/// Whether there is anything at all.
+fn is_said(WireAddress(address): &WireAddress) -> bool {
+    !matches!(address, EndpointAddress::Fqdn(name) if name.is_empty())
+}
 
 impl From<&str> for WireAddress {
     fn from(text: &str) -> Self {

@@ -123,9 +123,11 @@ pub struct Service {
     pub service_type: ServiceType,
     /// Its ports, in the API's order.
     pub ports: Box<[Port]>,
+    /// Its external IPs and the hosts of its load balancers, in the API's order.
+    pub external: Box<[EndpointAddress]>,
 }
 
-/// An address of an endpoint.
+/// An address of an endpoint, or one of a Service from outside.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum EndpointAddress {
     /// An IP address.

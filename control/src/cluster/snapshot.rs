@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::object::Object;
 
 /// The first line, which changes whenever older files cannot be read any more.
-const MAGIC: &[u8] = b"martlet snapshot 1\n";
+const MAGIC: &[u8] = b"martlet snapshot 2\n";
 const CHECKSUM_LEN: usize = 32;
 /// No object is larger: a thousand endpoints take a twentieth of that.
 const OBJECT_LEN_MAX: usize = 4 << 20;

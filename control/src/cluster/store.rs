@@ -6,6 +6,7 @@
 //! no second copy of the cluster is ever made.
 
 mod export;
+mod outside;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -30,6 +31,8 @@ pub struct StoreSettings {
     pub ignore_empty: bool,
     /// `namespaces`: only these are exposed; empty for all.
     pub namespaces: HashSet<Box<str>>,
+    /// Whether Services are answered as they are seen from outside (`k8s_external`).
+    pub external: bool,
     /// The kinds that have to be listed once before a missing name means anything.
     pub kinds: Vec<Kind>,
 }
@@ -48,6 +51,8 @@ pub struct Store {
     /// Services whose endpoints changed, and when whatever caused that happened.
     triggers: Vec<(Key, SystemTime)>,
     changed: bool,
+    /// Something has changed that external zones show.
+    changed_outside: bool,
     /// What is served comes from a snapshot: not every kind has been listed since.
     restored: bool,
     /// Something has changed since [`Self::take_unsaved`].
@@ -105,6 +110,7 @@ impl Store {
             dirty: HashSet::new(),
             triggers: Vec::new(),
             changed: false,
+            changed_outside: false,
             restored: false,
             unsaved: false,
         }
@@ -160,7 +166,9 @@ impl Store {
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
             // Serials are 32 bits wide and go round (RFC 1982).
-            self.index.set_serial(now.as_secs() as u32);
+            let serial = now.as_secs() as u32;
+            self.index.set_serial(serial);
+            self.note_outside(serial);
         }
         if (self.restored || !self.index.is_synced()) && self.is_listed() {
             self.index.set_synced();
@@ -277,7 +285,10 @@ impl Store {
         }
     }
 
-    fn apply_service(&mut self, service: object::Service) {
+    fn apply_service(&mut self, mut service: object::Service) {
+        if !self.settings.external {
+            service.external = Box::default();
+        }
         let seen = self.epoch(Kind::Service);
         let entry = service_entry(&mut self.services, &mut self.namespaces, &service.key);
         entry.seen = seen;
@@ -288,6 +299,7 @@ impl Store {
         self.dirty.insert(service.key.clone());
         let name = Arc::clone(&entry.name);
         let old = entry.service.replace(service.clone());
+        self.change_outside(&name, old.as_ref(), Some(&service));
         let (old, new) = (
             old.as_ref().map_or(&[][..], cluster_ips),
             cluster_ips(&service),
@@ -310,6 +322,7 @@ impl Store {
             return;
         };
         let name = Arc::clone(&entry.name);
+        self.change_outside(&name, Some(&old), None);
         for &address in cluster_ips(&old) {
             self.change_address(address, |services, _| {
                 services.retain(|known| !Arc::ptr_eq(known, &name))

@@ -17,11 +17,13 @@ use self::cache::Cache;
 use self::chaos::Chaos;
 use self::debug::Debug;
 use self::dns64::Dns64;
+use self::erratic::Erratic;
 use self::errors::Errors;
 use self::forward::Forward;
 use self::header::Header;
 use self::health::Health;
 use self::hosts::Hosts;
+use self::k8s_external::K8sExternal;
 use self::kubernetes::Kubernetes;
 use self::loadbalance::LoadBalance;
 use self::local::Local;
@@ -50,11 +52,13 @@ pub mod cache;
 pub mod chaos;
 pub mod debug;
 pub mod dns64;
+pub mod erratic;
 pub mod errors;
 pub mod forward;
 pub mod header;
 pub mod health;
 pub mod hosts;
+pub mod k8s_external;
 pub mod kubernetes;
 pub mod loadbalance;
 pub mod local;
@@ -166,6 +170,8 @@ pub struct Directives {
     pub template: Vec<Template>,
     /// `hosts`.
     pub hosts: Option<Hosts>,
+    /// `k8s_external`.
+    pub k8s_external: Option<K8sExternal>,
     /// `kubernetes`.
     pub kubernetes: Option<Kubernetes>,
     /// `no_aaaa`.
@@ -174,6 +180,8 @@ pub struct Directives {
     pub loop_: Option<Loop>,
     /// `forward`, tried in this order.
     pub forward: Vec<Forward>,
+    /// `erratic`.
+    pub erratic: Option<Erratic>,
     /// `whoami`.
     pub whoami: Option<Whoami>,
 }
@@ -212,16 +220,25 @@ impl Directives {
             .autopath
             .as_ref()
             .is_some_and(|found| found.file.is_none());
-        for (name, asks, option) in [
-            (Acl::NAME, by_namespace, "namespace"),
-            (Autopath::NAME, by_pod, "autopath @kubernetes"),
+        let pods = "pods verified";
+        let external = self.k8s_external.is_some() && kubernetes.is_none();
+        for (name, lacks, option, needs) in [
+            (Acl::NAME, by_namespace && !knows_pods, "namespace", pods),
+            (
+                Autopath::NAME,
+                by_pod && !knows_pods,
+                "autopath @kubernetes",
+                pods,
+            ),
+            (
+                K8sExternal::NAME,
+                external,
+                K8sExternal::NAME,
+                Kubernetes::NAME,
+            ),
         ] {
             let mut named = raw.iter().filter(|directive| &*directive.name.text == name);
-            if asks
-                && !knows_pods
-                && let Some(found) = named.next()
-            {
-                let needs = "pods verified";
+            if lacks && let Some(found) = named.next() {
                 let reason = Reason::Needs { option, needs };
                 context.findings.problem(Problem::at(&found.name, reason));
             }
@@ -261,10 +278,12 @@ impl Directives {
             Minimal::NAME => once(&mut self.minimal, directive, all, context),
             Template::NAME => many(&mut self.template, directive, context),
             Hosts::NAME => once(&mut self.hosts, directive, all, context),
+            K8sExternal::NAME => once(&mut self.k8s_external, directive, all, context),
             Kubernetes::NAME => once(&mut self.kubernetes, directive, all, context),
             NoAaaa::NAME => once(&mut self.no_aaaa, directive, all, context),
             Loop::NAME => once(&mut self.loop_, directive, all, context),
             Forward::NAME => many(&mut self.forward, directive, context),
+            Erratic::NAME => once(&mut self.erratic, directive, all, context),
             Whoami::NAME => once(&mut self.whoami, directive, all, context),
             proxy::NAME => self.forward.extend(read(directive, context, proxy::parse)),
             other => {
@@ -295,10 +314,12 @@ impl Directives {
             (Minimal::NAME, self.minimal.is_some()),
             (Template::NAME, !self.template.is_empty()),
             (Hosts::NAME, self.hosts.is_some()),
+            (K8sExternal::NAME, self.k8s_external.is_some()),
             (Kubernetes::NAME, self.kubernetes.is_some()),
             (NoAaaa::NAME, self.no_aaaa.is_some()),
             (Loop::NAME, self.loop_.is_some()),
             (Forward::NAME, !self.forward.is_empty()),
+            (Erratic::NAME, self.erratic.is_some()),
             (Whoami::NAME, self.whoami.is_some()),
         ];
         there
@@ -496,7 +517,7 @@ pub(super) const ORDER: [(&str, bool); 61] = [
     ("route53", false),
     ("azure", false),
     ("clouddns", false),
-    ("k8s_external", false),
+    ("k8s_external", true),
     ("kubernetes", true),
     ("file", false),
     ("auto", false),
@@ -506,7 +527,7 @@ pub(super) const ORDER: [(&str, bool); 61] = [
     ("loop", true),
     ("forward", true),
     ("grpc", false),
-    ("erratic", false),
+    ("erratic", true),
     ("whoami", true),
     ("on", false),
     ("sign", false),

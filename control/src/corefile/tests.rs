@@ -249,7 +249,7 @@ fn refuses_bad_blocks() {
 fn names_what_is_not_a_directive() {
     for (name, expected) in [
         ("quic", "`quic` is not supported yet"),
-        ("k8s_external", "`k8s_external` is not supported yet"),
+        ("etcd", "`etcd` is not supported yet"),
         ("snapshot", "`snapshot` is not supported yet"),
         (
             "federation",

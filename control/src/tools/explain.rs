@@ -222,6 +222,10 @@ impl Explainer<'_> {
                     let Some(reply) = reply else { break };
                     gathered.add_look_up(inner, Some(reply.reply));
                 }
+                Some(Need::Pause { wait, number }) => {
+                    elsewhere.push(format!("waits for {} ms", wait.as_millis()));
+                    gathered.pause = Some(number);
+                }
             }
             seen = watch(&packet, nobody(), plan, Some(&gathered));
         }

@@ -12,6 +12,7 @@
 
 mod answer;
 mod chase;
+mod external;
 mod name;
 pub(super) mod reverse;
 mod servers;
@@ -24,6 +25,7 @@ use crate::chain::{Context, Step};
 use crate::index::ClusterIndex;
 use crate::wire::{FoldedName, RType, Rcode, Reply, Section};
 pub(crate) use answer::soa_record;
+pub use external::{ExternalOptions, ExternalZone, K8sExternal};
 pub use name::Cut;
 use name::Parts;
 pub(crate) use name::service_at;

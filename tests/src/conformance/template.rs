@@ -94,7 +94,7 @@ impl Template {
             let begin = lines.filter(|line| line.trim_start().starts_with(word));
             begin.count()
         };
-        lines("cache") > 0 || lines("forward") > 1
+        lines("cache") > 0 || lines("forward") > 1 || lines("erratic") > 0
     }
 
     /// The addresses of the machine besides the loopback ones, with their prefix lengths.

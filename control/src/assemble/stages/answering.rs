@@ -7,13 +7,13 @@ use std::sync::Arc;
 use martlet_engine::chain::Stage;
 use martlet_engine::index::{ClusterIndex, Namespace};
 use martlet_engine::plugins::zones::Zones;
-use martlet_engine::plugins::{acl, autopath, chaos, hosts, template};
+use martlet_engine::plugins::{acl, autopath, chaos, hosts, kubernetes, template};
 use martlet_engine::wire::name::wire_from_text;
 
 use super::super::{Watch, wire};
 use crate::corefile::directives::acl::Policy;
 use crate::corefile::{
-    Acl, Autopath, Chaos, Fallthrough, Hosts, Kubernetes, Nsid, Template, ZoneName,
+    Acl, Autopath, Chaos, Fallthrough, Hosts, K8sExternal, Kubernetes, Nsid, Template, ZoneName,
 };
 use crate::hosts::HostsFile;
 
@@ -129,6 +129,23 @@ pub(super) fn templates(directives: &[Template]) -> Stage {
     });
     let rules = rules.collect();
     Stage::Templates(Arc::new(template::Templates { rules }))
+}
+
+/// `k8s_external`.
+pub(super) fn k8s_external(
+    directive: &K8sExternal,
+    cluster: &Arc<kubernetes::Kubernetes>,
+) -> Stage {
+    let zone = |zone: &ZoneName| kubernetes::ExternalZone::new(wire(zone).0, &directive.apex);
+    Stage::K8sExternal(Arc::new(kubernetes::K8sExternal::new(
+        Arc::clone(cluster),
+        directive.zones.iter().map(zone).collect(),
+        kubernetes::ExternalOptions {
+            ttl: directive.ttl,
+            headless: directive.headless,
+            fallthrough: falls(&directive.fallthrough),
+        },
+    )))
 }
 
 /// `hosts`.

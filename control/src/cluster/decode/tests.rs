@@ -55,6 +55,32 @@ fn namespaces() {
 }
 
 #[test]
+fn services_from_outside() {
+    let host = |text: &str| match text.parse() {
+        Ok(address) => EndpointAddress::Ip(address),
+        Err(_) => EndpointAddress::Fqdn(text.into()),
+    };
+    for (rest, expected) in [
+        (r#""status":{"loadBalancer":{}}"#, &[][..]),
+        (r#""status":{"loadBalancer":{"ingress":null}}"#, &[]),
+        (r#""spec":{"externalIPs":null}"#, &[]),
+        (
+            r#""spec":{"externalIPs":["192.0.2.1","fd00::1"]},
+               "status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.2","hostname":"not.used"},
+                 {"hostname":"lb.test"},{"ip":"","hostname":"b.test"},{}]}}"#,
+            &["192.0.2.1", "fd00::1", "192.0.2.2", "lb.test", "b.test"],
+        ),
+    ] {
+        let json = format!(r#"{{"metadata":{{"name":"a"}},{rest}}}"#);
+        let Some(Object::Service(service)) = trimmed::<WireService>(&json, false) else {
+            panic!("{json}");
+        };
+        let expected: Box<[_]> = expected.iter().map(|text| host(text)).collect();
+        assert_eq!(service.external, expected, "{json}");
+    }
+}
+
+#[test]
 fn service_types() {
     let cluster =
         |list: &[&str]| ServiceType::ClusterIp(list.iter().map(|text| ip(text)).collect());

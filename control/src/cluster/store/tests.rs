@@ -18,6 +18,7 @@ fn settings() -> StoreSettings {
         ttl: 5,
         ignore_empty: false,
         namespaces: HashSet::new(),
+        external: true,
         kinds: vec![
             Kind::Namespace,
             Kind::Service,
@@ -48,6 +49,7 @@ fn service(space: &str, name: &str, service_type: ServiceType) -> Object {
         key: Key::new(space, name),
         service_type,
         ports: Box::new([port]),
+        external: Box::default(),
     })
 }
 
@@ -310,4 +312,51 @@ fn a_restored_store_answers_and_is_corrected_by_the_first_lists() {
     }
     assert!(store.is_listed() && index.is_synced());
     assert_eq!(told(&index), fill(now));
+}
+
+#[test]
+fn external_hosts_are_published_and_have_their_own_serial() {
+    let index = Arc::new(ClusterIndex::default());
+    let mut store = Store::new(Arc::clone(&index), settings());
+    let with = |hosts: &[EndpointAddress]| {
+        let Object::Service(service) = service("one", "a", ServiceType::ClusterIp([].into()))
+        else {
+            unreachable!("it is one");
+        };
+        Event::Applied(Object::Service(Service {
+            external: hosts.into(),
+            ..service
+        }))
+    };
+    let name = ServiceName::new(Arc::new(Namespace::new("one")), "a");
+    let hosts = || index.external().hosts(name.key(), <[_]>::len);
+    let owners = || index.external().owners(address(9), <[_]>::len);
+    let both = [
+        EndpointAddress::Ip(address(9)),
+        EndpointAddress::Fqdn("lb.test".into()),
+    ];
+    store.apply(with(&both));
+    for kind in settings().kinds {
+        store.apply(Event::RelistDone(kind));
+    }
+    store.publish();
+    assert_eq!((hosts(), owners(), index.external().serial()), (2, 1, 0));
+    store.apply(with(&both[1..]));
+    store.publish();
+    assert_eq!((hosts(), owners()), (1, 0));
+    assert_ne!(index.external().serial(), 0);
+    index.external().set_serial(0);
+    store.apply(Event::Deleted(Kind::Service, Key::new("one", "a")));
+    store.publish();
+    assert_eq!(hosts(), 0);
+    assert_ne!(index.external().serial(), 0);
+
+    let plain = StoreSettings {
+        external: false,
+        ..settings()
+    };
+    let mut store = Store::new(Arc::clone(&index), plain);
+    store.apply(with(&both));
+    store.publish();
+    assert_eq!((hosts(), owners()), (0, 0));
 }

@@ -17,9 +17,9 @@ const SOA_TTL_MAX: u32 = 300;
 /// The zone's name server and who is responsible for it, both below the zone.
 const PRIMARY: &[u8] = b"\x02ns\x03dns";
 const MAILBOX: &[u8] = b"\x0ahostmaster";
-const REFRESH: u32 = 7_200;
-const RETRY: u32 = 1_800;
-const EXPIRE: u32 = 86_400;
+pub(super) const REFRESH: u32 = 7_200;
+pub(super) const RETRY: u32 = 1_800;
+pub(super) const EXPIRE: u32 = 86_400;
 /// SRV weights of a name add up to about this.
 const WEIGHT_TOTAL: usize = 100;
 
@@ -211,7 +211,17 @@ pub(super) fn service(
         };
     }
     match qtype {
-        RType::SRV => services(question, name, node, selector, endpoint, reply),
+        RType::SRV => {
+            let ttl = question.kubernetes.ttl;
+            let items = Inside {
+                question,
+                name,
+                node,
+                selector,
+                endpoint,
+            };
+            services(&items, (ttl, ttl), reply)
+        }
         RType::CNAME => {
             let mut first = None;
             node.items(selector, endpoint, |item| {
@@ -288,25 +298,59 @@ pub(super) fn holds_address(reply: &mut Reply<'_>, host: IpAddr) -> bool {
     })
 }
 
+/// What a name stands for, to be visited more than once.
+pub(super) trait Items<'a> {
+    /// Visits each combination, and returns how many there are; `None` if there is no such name.
+    fn each(&self, visit: impl FnMut(Item<'a>)) -> Option<usize>;
+
+    /// Writes the name under which the addresses of a Service, or of one of its endpoints, are found,
+    /// in full: RFC 2782 forbids compression.
+    fn put_target(&self, endpoint: Option<(&EndpointSlice, usize)>, reply: &mut Reply<'_>);
+
+    /// Whether host names have SRV records, too.
+    const SHOWS_NAMES: bool;
+}
+
+/// Items of a Service inside of the cluster.
+struct Inside<'q, 'a> {
+    question: &'q Question<'q>,
+    name: &'a ServiceName,
+    node: &'a ServiceNode,
+    selector: PortSelector<'q>,
+    endpoint: Option<LabelRef<'q>>,
+}
+
+impl<'a> Items<'a> for Inside<'_, 'a> {
+    const SHOWS_NAMES: bool = false;
+
+    #[inline]
+    fn each(&self, visit: impl FnMut(Item<'a>)) -> Option<usize> {
+        self.node.items(self.selector, self.endpoint, visit)
+    }
+
+    /// `[endpoint.]service.namespace.svc.ZONE`.
+    #[inline]
+    fn put_target(&self, endpoint: Option<(&EndpointSlice, usize)>, reply: &mut Reply<'_>) {
+        put_service(self.name, endpoint, reply);
+        reply.put(b"\x03svc");
+        reply.put_question_suffix_in_full(self.question.suffix);
+    }
+}
+
 /// Writes SRV records and, behind them, the addresses of their targets.
-fn services(
-    question: &Question<'_>,
-    name: &ServiceName,
-    node: &ServiceNode,
-    selector: PortSelector<'_>,
-    endpoint: Option<LabelRef<'_>>,
+pub(super) fn services<'a>(
+    items: &impl Items<'a>,
+    (ttl, glue_ttl): (u32, u32),
     reply: &mut Reply<'_>,
 ) -> Result<Written, Missing> {
-    let shown = |item: &Item<'_>| matches!(item.host, Host::Ip(_));
+    let shown = |item: &Item<'_>| shows_names(items) || matches!(item.host, Host::Ip(_));
     let mut total = 0;
-    node.items(selector, endpoint, |item| {
-        total += usize::from(shown(&item))
-    })
-    .ok_or(Missing::Name)?;
+    items
+        .each(|item| total += usize::from(shown(&item)))
+        .ok_or(Missing::Name)?;
     let weight = weight(total);
-    let ttl = question.kubernetes.ttl;
     let srv_at = reply.len();
-    node.items(selector, endpoint, |item| {
+    items.each(|item| {
         let Some(port) = item.port.filter(|_| shown(&item) && !item.repeats_port) else {
             return;
         };
@@ -317,19 +361,21 @@ fn services(
         reply.put(&[0, 0]);
         reply.put(&weight.to_be_bytes());
         reply.put(&port.to_be_bytes());
-        put_target(question, name, item.endpoint, reply);
+        match item.host {
+            Host::Ip(_) => items.put_target(item.endpoint, reply),
+            Host::Name(name) => reply.put(name),
+        }
         reply.end(begun);
     });
     // The same items in the same order: each SRV record's target is the owner of its addresses.
     let mut next = srv_at;
     let mut target = srv_at;
-    node.items(selector, endpoint, |item| {
-        let Host::Ip(host) = item.host else { return };
-        if item.port.is_none() || reply.truncated() {
+    items.each(|item| {
+        if item.port.is_none() || !shown(&item) || reply.truncated() {
             return;
         }
         if item.repeats_port {
-            target = target_of(question, name, item.endpoint, srv_at, reply).unwrap_or(target);
+            target = target_of(items, item.endpoint, srv_at, reply).unwrap_or(target);
         } else {
             let (message, ..) = reply.message_mut();
             let Some(record) = crate::wire::walk::record_at(message, next) else {
@@ -338,11 +384,12 @@ fn services(
             next = record.end;
             target = record.rdata_at + SRV_FIXED_LEN;
         }
+        let Host::Ip(host) = item.host else { return };
         if !item.repeats_glue {
             address(
                 Owner::At(target),
                 address_type(host),
-                ttl,
+                glue_ttl,
                 Section::Additional,
                 host,
                 reply,
@@ -350,6 +397,10 @@ fn services(
         }
     });
     whole_unless_empty(reply)
+}
+
+const fn shows_names<'a, I: Items<'a>>(_: &I) -> bool {
+    I::SHOWS_NAMES
 }
 
 /// Octets of SRV RDATA before the target: priority, weight, port.
@@ -362,9 +413,8 @@ fn weight(total: usize) -> u16 {
     (share.floor() as u16).max(1)
 }
 
-/// Writes a target in full (RFC 2782 forbids compression): `[endpoint.]service.namespace.svc.ZONE`.
-fn put_target(
-    question: &Question<'_>,
+/// Writes the labels `[endpoint.]service.namespace`.
+pub(super) fn put_service(
     name: &ServiceName,
     endpoint: Option<(&EndpointSlice, usize)>,
     reply: &mut Reply<'_>,
@@ -375,14 +425,11 @@ fn put_target(
     }
     put_label(name.label(), reply);
     put_label(name.namespace().label().octets, reply);
-    reply.put(b"\x03svc");
-    reply.put_question_suffix_in_full(question.suffix);
 }
 
 /// Where an earlier SRV record holds the target of this item.
-fn target_of(
-    question: &Question<'_>,
-    name: &ServiceName,
+fn target_of<'a>(
+    items: &impl Items<'a>,
     endpoint: Option<(&EndpointSlice, usize)>,
     srv_at: usize,
     reply: &mut Reply<'_>,
@@ -390,7 +437,7 @@ fn target_of(
     let count = usize::from(reply.count(Section::Answer));
     let start = reply.len();
     // Written behind the message to be compared, and taken back.
-    put_target(question, name, endpoint, reply);
+    items.put_target(endpoint, reply);
     let end = reply.len();
     let (message, ..) = reply.message_mut();
     let wanted = &message[start..end];
@@ -480,7 +527,7 @@ pub(super) fn pointers(
 }
 
 /// An uncompressed name put together label by label.
-struct NameBuf {
+pub(super) struct NameBuf {
     wire: [u8; NAME_LEN_MAX],
     len: usize,
     bad: bool,
@@ -497,7 +544,7 @@ impl Default for NameBuf {
 }
 
 impl NameBuf {
-    fn push(&mut self, label: &[u8]) {
+    pub(super) fn push(&mut self, label: &[u8]) {
         let end = self.len + 1 + label.len();
         if label.is_empty() || label.len() > 63 || end >= NAME_LEN_MAX {
             self.bad = true;
@@ -510,7 +557,7 @@ impl NameBuf {
 
     /// The name below `zone`; `None` if a label was not one or the whole is too long. CoreDNS
     /// would fail to pack such a record and leave the client without a reply.
-    fn under(&mut self, zone: &[u8]) -> Option<&[u8]> {
+    pub(super) fn under(&mut self, zone: &[u8]) -> Option<&[u8]> {
         let end = self.len + zone.len();
         if self.bad || end > NAME_LEN_MAX {
             return None;

@@ -100,7 +100,7 @@ pub(crate) fn service_at(name: &FoldedName, place: usize) -> ServiceRef<'_> {
 }
 
 #[inline]
-fn label(name: &FoldedName, place: usize) -> LabelRef<'_> {
+pub(super) fn label(name: &FoldedName, place: usize) -> LabelRef<'_> {
     let (octets, hash) = name.label_and_hash(place);
     LabelRef { octets, hash }
 }
@@ -140,6 +140,6 @@ impl<'n> Parts<'n> {
     }
 }
 
-fn without_underscore(label: &[u8]) -> &[u8] {
+pub(super) fn without_underscore(label: &[u8]) -> &[u8] {
     label.strip_prefix(b"_").unwrap_or(label)
 }

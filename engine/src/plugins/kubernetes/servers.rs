@@ -10,10 +10,12 @@ use crate::index::{EndpointSlice, Host, LabelBuf, ServiceKind, ServiceName, Serv
 use crate::wire::reply::Owner;
 use crate::wire::{Class, RType, Reply, Section};
 
-/// The names and addresses under which this server is known in the cluster: the Services whose
-/// endpoints include one of our own addresses, or `ns.dns` if there is none. Names without zone.
-fn name_server_addresses(kubernetes: &Kubernetes) -> Vec<(Vec<u8>, IpAddr)> {
-    let mut found = Vec::new();
+/// Visits the Services whose endpoints include one of our own addresses, with the slices that do,
+/// and says whether there is such an endpoint at all.
+pub(super) fn each_own_service(
+    kubernetes: &Kubernetes,
+    mut visit: impl FnMut(&ServiceName, &ServiceNode, &EndpointSlice),
+) -> bool {
     let mut is_endpoint = false;
     for &own in &*kubernetes.local_addresses {
         let mut services = Vec::new();
@@ -31,11 +33,21 @@ fn name_server_addresses(kubernetes: &Kubernetes) -> Vec<(Vec<u8>, IpAddr)> {
         for service in services {
             kubernetes.index.service(service.key(), |name, node, _| {
                 for slice in node.slices().iter().filter(|slice| slice.contains(own)) {
-                    add_name_servers(name, node, slice, &mut found);
+                    visit(name, node, slice);
                 }
             });
         }
     }
+    is_endpoint
+}
+
+/// The names and addresses under which this server is known in the cluster: those of its Services,
+/// or `ns.dns` if there is none. Names without zone.
+fn name_server_addresses(kubernetes: &Kubernetes) -> Vec<(Vec<u8>, IpAddr)> {
+    let mut found = Vec::new();
+    let is_endpoint = each_own_service(kubernetes, |name, node, slice| {
+        add_name_servers(name, node, slice, &mut found);
+    });
     if !is_endpoint {
         let default = kubernetes.local_addresses.iter();
         found.extend(default.map(|&own| (b"\x02ns\x03dns".to_vec(), own)));
