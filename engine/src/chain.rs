@@ -391,6 +391,8 @@ pub struct Context<'q> {
     pub peer: &'q Peer,
     /// The listener that it came to, for look-ups of other names.
     pub listener: &'q Listener,
+    /// The block that takes it, if that is known already.
+    pub(crate) block: Option<&'q Block>,
     /// `loadbalance` wants RRsets rotated. Whoever does it clears this.
     pub rotates: bool,
     /// Look-ups inside look-ups so far.
@@ -438,6 +440,7 @@ impl<'q> Context<'q> {
             name,
             peer,
             listener,
+            block: None,
             rotates: false,
             nesting: 0,
             random,
@@ -474,7 +477,9 @@ impl<'q> Context<'q> {
         reply: &mut Reply<'_>,
         watch: impl FnOnce(&'q Block, usize, Step),
     ) -> Outcome {
-        let (block, stages) = match self.listener.block(&self.query, self.name, self.peer) {
+        let known = self.block.take();
+        let find = || self.listener.block(&self.query, self.name, self.peer);
+        let (block, stages) = match known.or_else(find) {
             Some(block) if !block.stages.is_empty() => {
                 self.seen.scope = block.scope;
                 (block, &*block.stages)

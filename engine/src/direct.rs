@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use crate::chain::{Listener, Peer, Random, Stage};
+use crate::chain::{Block, Random, Stage};
 use crate::index::{Encoded, ServiceNode};
 use crate::metrics::Scope;
 use crate::plugins::kubernetes::{Kubernetes, service_at, soa_record};
@@ -94,7 +94,7 @@ enum Found {
 pub(crate) fn answer(
     query: &Query<'_>,
     name: &FoldedName,
-    (listener, peer): (&Listener, &Peer),
+    (block, stream): (Option<&Block>, bool),
     random: &mut Random,
     buf: &mut [u8],
 ) -> Option<Written> {
@@ -108,7 +108,7 @@ pub(crate) fn answer(
     if !is_usual {
         return None;
     }
-    let block = listener.block(query, name, peer)?;
+    let block = block?;
     let direct = block.direct.as_ref()?;
     let (zone, above) = direct.kubernetes.zone(name)?;
     // What begins like the name of a zone's server may be one.
@@ -129,7 +129,7 @@ pub(crate) fn answer(
                     if above > 3 {
                         return None;
                     }
-                    direct.bare(node, (query, peer.stream), random, buf)
+                    direct.bare(node, (query, stream), random, buf)
                 });
                 found.unwrap_or(Some(Found::Nothing))?
             }
@@ -148,7 +148,7 @@ pub(crate) fn answer(
         Found::Nothing => Rcode::NXDOMAIN,
         _ => Rcode::NOERROR,
     };
-    let len = direct.denial(rcode, name.offset(above), (query, peer.stream), buf)?;
+    let len = direct.denial(rcode, name.offset(above), (query, stream), buf)?;
     Some(Written { len, rcode, scope })
 }
 

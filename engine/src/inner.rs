@@ -44,6 +44,7 @@ impl Context<'_> {
                 name: &folded,
                 peer: self.peer,
                 listener: self.listener,
+                block: None,
                 rotates: self.rotates,
                 nesting: self.nesting,
                 random: self.random,

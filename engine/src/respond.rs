@@ -120,7 +120,8 @@ pub fn respond(
         Ok(query) => query,
         Err(error) => return complain(message, error, (peer, listener), scratch, buf),
     };
-    let at = (listener, &peer);
+    let block = listener.block(&query, &scratch.name, &peer);
+    let at = (block, peer.stream);
     if let Some(written) = direct::answer(&query, &scratch.name, at, &mut scratch.random, buf) {
         let Written { len, rcode, scope } = written;
         scratch.tally.replies[usize::from(rcode.0)] += 1;
@@ -147,6 +148,7 @@ pub fn respond(
         &mut scratch.random,
         log,
     );
+    context.block = block;
     let (response, rcode) = serve(&mut context, buf);
     scratch.seen = observe(&context, response, rcode);
     scratch.tally.count(&response, rcode);
