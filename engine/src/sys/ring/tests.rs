@@ -160,7 +160,11 @@ fn what_had_come_before_the_stop_is_answered() {
         // What comes later is left to others.
         send(1);
         servers[1].set_nonblocking(false).unwrap();
-        assert_eq!(servers[1].recv(&mut buf).unwrap(), 2, "polled: {polled}");
+        assert_eq!(
+            receive(&servers[1], &mut buf).unwrap(),
+            2,
+            "polled: {polled}"
+        );
     }
 }
 
