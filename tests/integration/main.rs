@@ -6,6 +6,7 @@ mod bind;
 mod cache;
 mod clients;
 mod deploy;
+mod deployed;
 mod errors;
 mod external_name;
 mod fixtures;
