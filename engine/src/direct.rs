@@ -12,6 +12,7 @@ use crate::chain::{Block, Random, Stage};
 use crate::index::{Encoded, ServiceNode};
 use crate::metrics::Scope;
 use crate::plugins::kubernetes::{Kubernetes, service_at, soa_record};
+use crate::plugins::rewrite::Rewrite;
 use crate::wire::reply::{Whole, write_whole};
 use crate::wire::{Class, FoldedName, Opcode, Query, RType, Rcode, Section};
 
@@ -19,6 +20,8 @@ use crate::wire::{Class, FoldedName, Opcode, Query, RType, Rcode, Section};
 #[derive(Clone)]
 pub(crate) struct Direct {
     kubernetes: Arc<Kubernetes>,
+    /// Queries that a rule of it is about are not answered here.
+    rewrite: Option<Arc<Rewrite>>,
     /// `loadbalance` is there.
     rotates: bool,
     /// TTLs in seconds that the `cache` directive leaves alone: smallest, largest.
@@ -31,12 +34,14 @@ impl Direct {
     /// `None` if a stage before `kubernetes` may do more with such a query than is done here.
     pub(crate) fn new(stages: &[Stage]) -> Option<Self> {
         let mut rotates = false;
+        let mut rewrite = None;
         let mut ttls = (0, u32::MAX);
         for stage in stages {
             match stage {
                 // They care for failures and for other types.
                 Stage::Errors(_) | Stage::Any => {}
                 Stage::LoadBalance => rotates = true,
+                Stage::Rewrite(rules) => rewrite = Some(Arc::clone(rules)),
                 Stage::Clamp(cache) => {
                     for range in [cache.success, cache.denial] {
                         ttls = (ttls.0.max(range.min), ttls.1.min(range.max));
@@ -46,6 +51,7 @@ impl Direct {
                     return Some(Self {
                         falls_through: falls_through(kubernetes),
                         kubernetes: Arc::clone(kubernetes),
+                        rewrite,
                         rotates,
                         ttls,
                     });
@@ -110,6 +116,13 @@ pub(crate) fn answer(
     }
     let block = block?;
     let direct = block.direct.as_ref()?;
+    if direct
+        .rewrite
+        .as_ref()
+        .is_some_and(|rules| rules.is_about(query, name))
+    {
+        return None;
+    }
     let (zone, above) = direct.kubernetes.zone(name)?;
     // What begins like the name of a zone's server may be one.
     if zone.reverse || zone.labels == 0 || above == 0 || name.wire().starts_with(b"\x02ns\x03dns") {

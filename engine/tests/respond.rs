@@ -14,14 +14,16 @@ use martlet_engine::index::{
 use martlet_engine::log::LogSink;
 use martlet_engine::metrics::Scope;
 use martlet_engine::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
-use martlet_engine::plugins::{cache, loop_};
+use martlet_engine::plugins::rewrite::{Action, Form, Matcher, ResponseRule};
+use martlet_engine::plugins::{cache, loop_, rewrite};
 use martlet_engine::respond::{Response, Scratch, respond};
+use martlet_engine::wire::RType;
 use martlet_engine::wire::name::wire_from_text;
 use proptest::prelude::*;
 
 const TTL: u32 = 30;
 
-static BOTH_WAYS: LazyLock<[(Listener, Listener); 3]> = LazyLock::new(both_ways);
+static BOTH_WAYS: LazyLock<Vec<(Listener, Listener)>> = LazyLock::new(both_ways);
 
 fn port(name: &str, protocol: &str, number: u16) -> Port {
     Port {
@@ -217,32 +219,59 @@ fn ask(listener: &Listener, name: &str, qtype: RecordType) -> Message {
 
 /// The same cluster answered with the short way and without: `loop` keeps a block off it, and
 /// notices HINFO only. With bounds for TTLs that are met, and some that are not.
-fn both_ways() -> [(Listener, Listener); 3] {
+fn both_ways() -> Vec<(Listener, Listener)> {
     let range = |min, max| cache::TtlRange { min, max };
-    [None, Some(range(5, TTL)), Some(range(5, TTL - 1))].map(|range| {
-        let clamp = range.map(|range| {
-            Stage::Clamp(Arc::new(cache::Cache {
-                zones: vec![([0].into(), 0)],
-                success: range,
-                denial: range,
-                success_disabled: Vec::new(),
-                denial_disabled: Vec::new(),
-                servfail: 5,
-                prefetch: None,
-                stale: None,
-                keep_ttl: false,
-                table: cache::Table::new(1_024, 1_024),
-            }))
-        });
+    let clamp = |range| {
+        Stage::Clamp(Arc::new(cache::Cache {
+            zones: vec![([0].into(), 0)],
+            success: range,
+            denial: range,
+            success_disabled: Vec::new(),
+            denial_disabled: Vec::new(),
+            servfail: 5,
+            prefetch: None,
+            stale: None,
+            keep_ttl: false,
+            table: cache::Table::new(1_024, 1_024),
+        }))
+    };
+    // What no rule is about goes the short way.
+    let rule = |action| rewrite::Rule {
+        continues: false,
+        action,
+    };
+    let matcher = |form, text: &str| Matcher::new(form, text);
+    let rules = vec![
+        rule(Action::Name {
+            from: matcher(Form::Exact, "web.default.svc.cluster.local."),
+            to: "db.default.svc.cluster.local.".into(),
+            auto: true,
+            answers: Vec::new(),
+        }),
+        rule(Action::Response(
+            matcher(Form::Prefix, "big."),
+            ResponseRule::Ttl(7, 7),
+        )),
+        rule(Action::Type(RType(255), RType::A)),
+    ];
+    let rewrite = Stage::Rewrite(Arc::new(rewrite::Rewrite { rules }));
+    let stages = [
+        None,
+        Some(clamp(range(5, TTL))),
+        Some(clamp(range(5, TTL - 1))),
+        Some(rewrite),
+    ];
+    let both = stages.into_iter().map(|stage| {
         let detector = Stage::Loop(Arc::new(loop_::Loop::new([0].into(), |_| {})));
         let cluster = cluster();
-        let short = clamp.iter().cloned().collect();
-        let long = [detector].into_iter().chain(clamp).collect();
+        let short = stage.iter().cloned().collect();
+        let long = [detector].into_iter().chain(stage).collect();
         (
             cluster.listener(short, PodMode::Insecure),
             cluster.listener(long, PodMode::Insecure),
         )
-    })
+    });
+    both.collect()
 }
 
 /// The answer section as `TYPE data`, in order.

@@ -11,7 +11,7 @@ mod matcher;
 use crate::chain::{Context, Stage, Step};
 use crate::wire::message::compose;
 use crate::wire::name::{NameText, wire_from_presentation};
-use crate::wire::{Class, RType, Rcode, Reply};
+use crate::wire::{Class, FoldedName, Query, RType, Rcode, Reply};
 
 pub use self::answer::{Respell, ResponseRule};
 pub use self::edns::{EdnsAction, EdnsOption, EdnsRule, Variable};
@@ -72,18 +72,26 @@ struct Asked {
 
 impl Rewrite {
     pub(crate) fn query(&self, context: &Context<'_>) -> Step {
+        if self.is_about(&context.query, context.name) {
+            Step::Wraps
+        } else {
+            Step::Next
+        }
+    }
+
+    /// Whether a rule is about this query. If none is, this stage does nothing.
+    pub(crate) fn is_about(&self, query: &Query<'_>, name: &FoldedName) -> bool {
         let mut text = None;
-        let matches = self.rules.iter().any(|rule| match &rule.action {
+        self.rules.iter().any(|rule| match &rule.action {
             Action::Name { from: matcher, .. } | Action::Response(matcher, _) => {
-                let wire = context.name.wire();
+                let wire = name.wire();
                 matcher.may_match(wire)
                     && matcher.is_match(text.get_or_insert_with(|| NameText::of(wire)).as_str())
             }
-            Action::Type(from, _) => *from == context.query.qtype,
-            Action::Class(from, _) => *from == context.query.qclass,
+            Action::Type(from, _) => *from == query.qtype,
+            Action::Class(from, _) => *from == query.qclass,
             Action::Edns(_) | Action::AnyResponse(_) => true,
-        });
-        if matches { Step::Wraps } else { Step::Next }
+        })
     }
 
     pub(crate) fn wrap(

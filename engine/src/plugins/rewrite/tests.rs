@@ -298,7 +298,7 @@ fn options_are_put_in_and_sent_back() {
         assert_eq!(text.sections[0][0].rdata[1..], **seen, "{what}");
         // Read as if it were a query, for its OPT.
         reply[2] &= 0x7f;
-        let mut folded = crate::wire::FoldedName::default();
+        let mut folded = FoldedName::default();
         let parsed = Query::parse(&reply, &mut folded).unwrap();
         assert_eq!(parsed.edns.map(|edns| edns.options), *echoed, "{what}");
     }
