@@ -254,7 +254,7 @@ fn both_ways() -> Vec<(Listener, Listener)> {
         )),
         rule(Action::Type(RType(255), RType::A)),
     ];
-    let rewrite = Stage::Rewrite(Arc::new(rewrite::Rewrite { rules }));
+    let rewrite = Stage::Rewrite(Arc::new(rewrite::Rewrite::new(rules)));
     let stages = [
         None,
         Some(clamp(range(5, TTL))),

@@ -99,7 +99,7 @@ pub(super) fn stages(
     }
     if !rewrite.is_empty() {
         let rules = rewrite.iter().map(|Rewrite(rule)| rule.clone()).collect();
-        stages.push(Stage::Rewrite(Arc::new(rewrite::Rewrite { rules })));
+        stages.push(Stage::Rewrite(Arc::new(rewrite::Rewrite::new(rules))));
     }
     if let Some(autopath) = &directives.autopath {
         let cluster = kubernetes.as_ref().zip(index.as_ref());

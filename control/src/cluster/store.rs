@@ -7,6 +7,7 @@
 
 mod export;
 mod outside;
+mod pods;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use martlet_engine::index::{
-    AddressNode, ClusterIndex, EndpointName, EndpointSlice, Namespace, PodName, ServiceName,
-    ServiceNode, ServiceParts,
+    AddressNode, ClusterIndex, EndpointName, EndpointSlice, Namespace, ServiceName, ServiceNode,
+    ServiceParts,
 };
 
 use super::convert;
@@ -406,58 +407,6 @@ impl Store {
         self.change_endpoints(&name, &old, &[]);
     }
 
-    fn apply_pod(&mut self, pod: object::Pod) {
-        let seen = self.epoch(Kind::Pod);
-        let entry = namespace_entry(&mut self.namespaces, &pod.key.namespace);
-        let address = pod.address;
-        let old = entry.pods.insert(pod.key.name, PodEntry { address, seen });
-        let old = old.map(|old| old.address);
-        if old == Some(address) {
-            return;
-        }
-        self.changed = true;
-        count_pods(&self.index, &entry.namespace, address, 1);
-        if let Some(old) = old {
-            count_pods(&self.index, &entry.namespace, old, -1);
-        }
-    }
-
-    fn delete_pod(&mut self, key: &Key) {
-        let Some(entry) = self.namespaces.get_mut(&key.namespace) else {
-            return;
-        };
-        if let Some(old) = entry.pods.remove(&key.name) {
-            self.changed = true;
-            count_pods(&self.index, &entry.namespace, old.address, -1);
-            self.forget_namespace(&key.namespace);
-        }
-    }
-
-    /// Whose these addresses are, but for those that several pods share.
-    pub fn pods_at(&self, addresses: &[IpAddr]) -> Vec<(IpAddr, PodName)> {
-        let mut found = HashMap::<IpAddr, Option<PodName>>::new();
-        for (namespace, entry) in &self.namespaces {
-            let asked = entry
-                .pods
-                .iter()
-                .filter(|(_, pod)| addresses.contains(&pod.address));
-            for (name, pod) in asked {
-                let owner = PodName {
-                    namespace: namespace.clone(),
-                    name: name.clone(),
-                };
-                let known = found.entry(pod.address);
-                known
-                    .and_modify(|owner| *owner = None)
-                    .or_insert(Some(owner));
-            }
-        }
-        found
-            .into_iter()
-            .filter_map(|(address, owner)| Some((address, owner?)))
-            .collect()
-    }
-
     /// Moves PTR entries from a slice's old endpoints to its new ones.
     fn change_endpoints(
         &self,
@@ -557,13 +506,6 @@ fn cluster_ips(service: &object::Service) -> &[IpAddr] {
         ServiceType::ClusterIp(addresses) => addresses,
         _ => &[],
     }
-}
-
-/// One pod of a namespace more or less at an address, which those on the host network share.
-fn count_pods(index: &ClusterIndex, namespace: &Arc<Namespace>, address: IpAddr, change: i32) {
-    let known = index.pods(namespace.label(), address);
-    let count = known.saturating_add_signed(change);
-    index.put_pods(Arc::clone(namespace), address, count);
 }
 
 fn namespace_entry<'a>(

@@ -15,13 +15,16 @@ use crate::wire::{Class, FoldedName, Query, RType, Rcode, Reply};
 
 pub use self::answer::{Respell, ResponseRule};
 pub use self::edns::{EdnsAction, EdnsOption, EdnsRule, Variable};
+use self::matcher::{Ends, Screen};
 pub use self::matcher::{Form, Matcher};
 
 /// The rules of a block.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rewrite {
     /// In the order of the file.
-    pub rules: Vec<Rule>,
+    rules: Box<[Rule]>,
+    /// For each of them.
+    screens: Box<[Screen]>,
 }
 
 /// One rule.
@@ -71,6 +74,18 @@ struct Asked {
 }
 
 impl Rewrite {
+    /// Rules in the order of the file.
+    pub fn new(rules: Vec<Rule>) -> Self {
+        let screen = |rule: &Rule| match &rule.action {
+            Action::Name { from: matcher, .. } | Action::Response(matcher, _) => matcher.screen(),
+            _ => Screen::OPEN,
+        };
+        Self {
+            screens: rules.iter().map(screen).collect(),
+            rules: rules.into(),
+        }
+    }
+
     pub(crate) fn query(&self, context: &Context<'_>) -> Step {
         if self.is_about(&context.query, context.name) {
             Step::Wraps
@@ -81,16 +96,22 @@ impl Rewrite {
 
     /// Whether a rule is about this query. If none is, this stage does nothing.
     pub(crate) fn is_about(&self, query: &Query<'_>, name: &FoldedName) -> bool {
+        let wire = name.wire();
+        let ends = Ends::of(wire);
         let mut text = None;
-        self.rules.iter().any(|rule| match &rule.action {
-            Action::Name { from: matcher, .. } | Action::Response(matcher, _) => {
-                let wire = name.wire();
-                matcher.may_match(wire)
-                    && matcher.is_match(text.get_or_insert_with(|| NameText::of(wire)).as_str())
-            }
-            Action::Type(from, _) => *from == query.qtype,
-            Action::Class(from, _) => *from == query.qclass,
-            Action::Edns(_) | Action::AnyResponse(_) => true,
+        let mut passing = self.screens.iter().zip(&self.rules);
+        passing.any(|(screen, rule)| {
+            screen.passes(&ends)
+                && match &rule.action {
+                    Action::Name { from: matcher, .. } | Action::Response(matcher, _) => {
+                        matcher.may_match(wire)
+                            && matcher
+                                .is_match(text.get_or_insert_with(|| NameText::of(wire)).as_str())
+                    }
+                    Action::Type(from, _) => *from == query.qtype,
+                    Action::Class(from, _) => *from == query.qclass,
+                    Action::Edns(_) | Action::AnyResponse(_) => true,
+                }
         })
     }
 
@@ -108,7 +129,7 @@ impl Rewrite {
             edns: edns::Asked::new(context.query.edns.as_ref()),
         };
         let mut undo = Vec::new();
-        for rule in &self.rules {
+        for rule in &*self.rules {
             let Some(done) = rule.action.apply(&mut asked, context, &mut undo) else {
                 return Step::Failed(Rcode::SERVFAIL, "invalid name after rewrite");
             };

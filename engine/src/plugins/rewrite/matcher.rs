@@ -28,7 +28,88 @@ pub struct Matcher {
     octets: Box<[u8]>,
 }
 
+/// A first look at a name: eight octets of its wire form, of either end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Screen {
+    /// Of which end: the place in [`Ends`].
+    end: usize,
+    word: u64,
+    /// Bits that count; none, if nothing can be said.
+    mask: u64,
+}
+
+/// The first octets of a name behind its first length octet, and the last ones.
+#[derive(Clone, Copy)]
+pub(super) struct Ends([u64; 2]);
+
+const WORD: usize = 8;
+
+impl Ends {
+    /// Of a name on the wire.
+    #[inline]
+    pub(super) fn of(wire: &[u8]) -> Self {
+        let first = wire.get(1..).unwrap_or_default();
+        let ends = [first.first_chunk(), wire.last_chunk()];
+        if let [Some(first), Some(last)] = ends {
+            return Self([u64::from_be_bytes(*first), u64::from_be_bytes(*last)]);
+        }
+        Self([front(first), back(wire)])
+    }
+}
+
+/// At most eight octets, the first in the highest place.
+fn front(octets: &[u8]) -> u64 {
+    let mut word = [0; WORD];
+    let len = octets.len().min(WORD);
+    word[..len].copy_from_slice(&octets[..len]);
+    u64::from_be_bytes(word)
+}
+
+/// The last eight octets at most, the last in the lowest place.
+fn back(octets: &[u8]) -> u64 {
+    let mut word = [0; WORD];
+    let len = octets.len().min(WORD);
+    word[WORD - len..].copy_from_slice(&octets[octets.len() - len..]);
+    u64::from_be_bytes(word)
+}
+
+impl Screen {
+    /// One that lets every name pass.
+    pub(super) const OPEN: Self = Self {
+        end: 0,
+        word: 0,
+        mask: 0,
+    };
+
+    /// `false` if the name with these ends cannot match.
+    #[inline]
+    pub(super) const fn passes(&self, ends: &Ends) -> bool {
+        (ends.0[self.end] ^ self.word) & self.mask == 0
+    }
+}
+
 impl Matcher {
+    /// What tells most names from those that match.
+    pub(super) fn screen(&self) -> Screen {
+        let bits = 8 * self.octets.len().min(WORD) as u32;
+        if bits == 0 {
+            return Screen::OPEN;
+        }
+        match self.form {
+            Form::Exact | Form::Suffix => Screen {
+                end: 1,
+                word: back(&self.octets),
+                mask: u64::MAX >> (64 - bits),
+            },
+            Form::Prefix => Screen {
+                end: 0,
+                word: front(&self.octets),
+                mask: u64::MAX << (64 - bits),
+            },
+            Form::Substring | Form::Regex(_) => Screen::OPEN,
+        }
+    }
+
     /// Names that have `text` in this form. Of an expression, `text` is its source.
     pub fn new(form: Form, text: &str) -> Self {
         // In labels that need escapes text and wire form differ.

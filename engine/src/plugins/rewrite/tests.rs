@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use std::sync::Arc;
 
 use super::super::testing::{ask, ask_from, describe, name, peer, query};
@@ -37,7 +39,7 @@ fn name_rule(continues: bool, form: Form, from: &str, to: &str, auto: bool) -> R
 }
 
 fn stage(rules: Vec<Rule>) -> Stage {
-    Stage::Rewrite(Arc::new(Rewrite { rules }))
+    Stage::Rewrite(Arc::new(Rewrite::new(rules)))
 }
 
 fn regex(text: &str) -> Form {
@@ -301,5 +303,28 @@ fn options_are_put_in_and_sent_back() {
         let mut folded = FoldedName::default();
         let parsed = Query::parse(&reply, &mut folded).unwrap();
         assert_eq!(parsed.edns.map(|edns| edns.options), *echoed, "{what}");
+    }
+}
+
+proptest! {
+    /// What tells names apart beforehand never hides one that matches.
+    #[test]
+    fn nothing_that_matches_is_screened_out(
+        labels in prop::collection::vec("[a-c-]{1,10}", 0..6),
+        (from, len) in (0_usize..40, 0_usize..40),
+        form in prop::sample::select(vec![Form::Exact, Form::Prefix, Form::Suffix, Form::Substring]),
+        other in "[a-c.-]{0,12}",
+    ) {
+        let name = format!("{}.", labels.join("."));
+        let wire = wire_from_presentation(&name).unwrap();
+        let end = (from + len).min(name.len());
+        // A piece of the name, all of it, or something else.
+        for text in [&name[from.min(end)..end], &name, &name[from.min(name.len())..], &other] {
+            let matcher = Matcher::new(form.clone(), text);
+            if !text.is_empty() && matcher.is_match(&name) {
+                prop_assert!(matcher.screen().passes(&Ends::of(&wire)), "{form:?} {text}");
+                prop_assert!(matcher.may_match(&wire), "{form:?} {text}");
+            }
+        }
     }
 }
