@@ -5,6 +5,7 @@ mod api_source;
 mod bind;
 mod cache;
 mod clients;
+mod clock;
 mod deploy;
 mod deployed;
 mod errors;

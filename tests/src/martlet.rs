@@ -24,6 +24,7 @@ pub struct Setup {
     ports: Vec<u16>,
     ready: Ready,
     descriptors: Option<u32>,
+    environment: Vec<(String, String)>,
 }
 
 /// When a server is taken to be up.
@@ -52,6 +53,7 @@ impl Setup {
             ports: Vec::new(),
             ready,
             descriptors: None,
+            environment: Vec::new(),
         };
         let ports = (1..10)
             .take_while(|n| setup.corefile.contains(&placeholder(*n)))
@@ -80,6 +82,13 @@ impl Setup {
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.ports = vec![port];
+        self
+    }
+
+    /// A variable of its environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -129,6 +138,7 @@ impl Setup {
                 command
             }
         };
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(dir.path()).arg("-conf").arg(corefile);
         command.args(self.arguments.iter().map(|argument| fill(argument)));
         let process = Process::start(&mut command);
