@@ -27,6 +27,13 @@ impl Counters {
         }
     }
 
+    /// These counts.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut sum = [0; Tally::LEN];
+        self.sum_into(&mut sum);
+        Tally::from_values(&sum)
+    }
+
     /// Adds these counts to `sum`.
     pub(crate) fn sum_into(&self, sum: &mut [u64; Tally::LEN]) {
         for (sum, place) in sum.iter_mut().zip(self.0.iter()) {

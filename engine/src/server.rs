@@ -22,6 +22,7 @@ use crate::net::udp::{self, WorkerSocket};
 use crate::respond::Tally;
 use crate::slow::Slow;
 use crate::slow::io::Backend;
+use crate::sys;
 use crate::top::{Busiest, Window};
 
 /// Workers that share one thread of the slow path.
@@ -251,6 +252,25 @@ impl Gauges {
             counters.sum_into(&mut sum);
         }
         Tally::from_values(&sum)
+    }
+
+    /// The counts of each worker since the start.
+    pub fn workers(&self) -> Vec<Tally> {
+        // The last one is that of TCP.
+        let workers = self.0.windows.len();
+        let counters = self.0.counters.iter().take(workers);
+        counters.map(Counters::tally).collect()
+    }
+
+    /// For each worker the datagrams that its sockets had no room for since they were opened.
+    pub fn drops(&self) -> Vec<u64> {
+        let serving = self.0.serving.load();
+        let of_worker = |sockets: &[WorkerSocket]| {
+            let drops = sockets.iter().map(|it| sys::drops(&*it.socket));
+            drops.flatten().map(u64::from).sum()
+        };
+        let workers = serving.sockets.iter();
+        workers.map(|sockets| of_worker(sockets)).collect()
     }
 
     /// The busiest clients and names of late, of queries over UDP: an estimate from a sample.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use martlet_tests::dns::{Edns, Query};
 use martlet_tests::{Client, Martlet, Scrape, Setup, http_get, run_binary, wait_until};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::fixtures::{cluster, manifest};
@@ -358,4 +359,45 @@ fn several_addresses_tell_the_same() {
             });
         }
     }
+}
+
+/// A change that is published is counted, and so is what each worker receives and loses.
+#[test]
+fn workers_and_the_index_tell_of_themselves() {
+    let martlet = start();
+    let client = martlet.client();
+    for _ in 0..20 {
+        client.ask("web.shop.svc.cluster.local.", "A");
+    }
+    let messages = "martlet_worker_messages_total";
+    let told = scrape_until(martlet.nth_port(2), |now| now.sum(messages, &[]) >= 20.0);
+    let workers = |family: &str| {
+        let samples = told.samples.iter();
+        samples.filter(|sample| sample.family == family).count()
+    };
+    let cores = std::thread::available_parallelism()
+        .expect("Linux tells")
+        .get();
+    assert_eq!(workers(messages), cores);
+    assert_eq!(workers("martlet_worker_socket_drops_total"), cores);
+    assert!(told.sum("martlet_kubernetes_generation", &[]) > 0.0);
+    let published = "martlet_kubernetes_publish_duration_seconds_count";
+    assert!(told.sum(published, &[]) > 0.0);
+}
+
+/// What a worker that cannot keep up loses is told.
+#[test]
+fn datagrams_that_found_no_room_are_counted() {
+    let martlet = start();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let query = Query::new("web.shop.svc.cluster.local.", "A").wire(1);
+    let drops = "martlet_worker_socket_drops_total";
+    assert_eq!(Scrape::of(martlet.nth_port(2)).sum(drops, &[]), 0.0);
+    martlet.process.signal(Signal::STOP);
+    for _ in 0..50_000 {
+        // The kernel has nowhere to put most of them.
+        let _ = socket.send_to(&query, martlet.client().server);
+    }
+    martlet.process.signal(Signal::CONT);
+    scrape_until(martlet.nth_port(2), |now| now.sum(drops, &[]) > 0.0);
 }

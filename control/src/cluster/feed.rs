@@ -20,6 +20,7 @@ use super::source::SourceSettings;
 use super::source::api::{self, Access, ApiLimits, SourceError};
 use super::source::manifests::{self, ManifestError};
 use super::store::{Store, StoreSettings};
+use crate::metrics::own::OWN;
 
 /// Events that may wait for the store. A source that is faster waits; a list is never kept whole.
 const WAITING_MAX: usize = 1_024;
@@ -200,6 +201,7 @@ fn spawn_store(
                 },
             };
             let Some(event) = event else { return };
+            let arrived = Instant::now();
             let mut store = lock(&store);
             store.apply(event);
             for _ in 1..BATCH_MAX {
@@ -207,6 +209,8 @@ fn spawn_store(
                 store.apply(event);
             }
             store.publish();
+            let took = arrived.elapsed().as_secs_f64();
+            OWN.publish_duration.observe(took);
         }
     };
     std::thread::Builder::new()

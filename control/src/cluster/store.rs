@@ -163,6 +163,7 @@ impl Store {
         }
         if std::mem::take(&mut self.changed) {
             self.unsaved = true;
+            OWN.generation.inc();
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();

@@ -393,6 +393,23 @@ pub(super) fn slow_path(gauges: &Gauges, families: &mut Families) {
             f64::from(u8::from(backend == chosen)),
         );
     }
+    for (worker, tally) in gauges.workers().iter().enumerate() {
+        families.counter(
+            "martlet_worker_messages_total",
+            "Datagrams that a worker has received.",
+            &[("worker", &worker.to_string())],
+            tally.received,
+        );
+    }
+    for (worker, drops) in gauges.drops().into_iter().enumerate() {
+        families.counter(
+            "martlet_worker_socket_drops_total",
+            "Datagrams that the kernel dropped because a worker's sockets had no room; begins anew \
+             with the sockets.",
+            &[("worker", &worker.to_string())],
+            drops,
+        );
+    }
     let (waiting, running) = gauges.slow_depth();
     families.gauge(
         "martlet_slow_path_waiting",

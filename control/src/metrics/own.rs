@@ -42,6 +42,10 @@ pub struct Own {
     pub rest_duration: HistogramVec,
     /// `martlet_kubernetes_watch_restarts_total`, by `resource`.
     pub watch_restarts: IntCounterVec,
+    /// `martlet_kubernetes_publish_duration_seconds`.
+    pub publish_duration: Histogram,
+    /// `martlet_kubernetes_generation`.
+    pub generation: IntCounter,
 }
 
 impl Own {
@@ -135,6 +139,21 @@ impl Own {
                     ),
                     &["resource"],
                 ),
+            ),
+            publish_duration: register(
+                &registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "martlet_kubernetes_publish_duration_seconds",
+                        "From the arrival of a change until answers show it, with what came together \
+                         with it.",
+                    )
+                    .buckets(powers(0.00001, 4.0, 10)),
+                ),
+            ),
+            generation: counter(
+                "martlet_kubernetes_generation",
+                "How often the index was changed.",
             ),
             registry,
         }
