@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::chain::{Peer, Plan};
+use crate::chain::{Peer, Plan, Random};
 use crate::metrics::Recorder;
 use crate::respond::{Response, Scratch, after_panic, respond, shed};
 use crate::server::{Serving, Shared};
@@ -82,7 +82,7 @@ impl<'s> Worker<'s> {
             number,
             scratch: Scratch::default(),
             recorder: serving.plan.metrics.recorder(),
-            observer: Observer::new(rand::random()),
+            observer: Observer::new(Random::new().next().into()),
         }
     }
 
