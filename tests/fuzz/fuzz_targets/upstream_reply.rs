@@ -15,7 +15,7 @@ use martlet_engine::plugins::cache::{Cache, Table, TtlRange};
 use martlet_engine::plugins::forward::Forward;
 use martlet_engine::respond::{Response, Resumed, Scratch, respond, resume};
 use martlet_engine::upstream::{Group, HealthCheck, Policy, Settings};
-use martlet_engine::wire::message::{Message, MessageError};
+use martlet_engine::wire::message::{Message, MessageError, question_of};
 use martlet_engine::wire::walk::skip_name;
 
 mod cluster;
@@ -138,12 +138,13 @@ fuzz_target!(|input: &[u8]| {
                 resume(query, peer, plan, resumed, &mut scratch, &mut buf);
             match (response, stuck.map(|stuck| stuck.need)) {
                 (Response::Slow, Some(Need::Exchange { group, request })) => {
-                    gathered.add_exchange(group, upstream(&request));
+                    gathered.add_exchange(group, question_of(&request).into(), upstream(&request));
                 }
                 (Response::Slow, Some(Need::LookUp(look_up))) => {
                     let mut inner = Gathered::new(false);
                     let request = &look_up.packet;
-                    inner.add_exchange(Arc::clone(&GROUP), upstream(request));
+                    let question = question_of(request).into();
+                    inner.add_exchange(Arc::clone(&GROUP), question, upstream(request));
                     let resumed = Resumed { gathered: &inner, nesting: nesting + 1 };
                     let mut buf = vec![0; 65_535];
                     let (response, _) =
