@@ -9,7 +9,7 @@ use martlet_control::args::Args;
 use martlet_control::run::{self, RunError};
 
 fn main() -> ExitCode {
-    allocator::give_back_at_once();
+    allocator::give_back_soon();
     let args = match Args::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => {

@@ -11,11 +11,31 @@ use super::selector;
 /// Kind, namespace, name.
 type Key = (String, String, String);
 
+/// An object, and its text in a list: written once, as a real server's cache does, so that what is
+/// measured of a client is the client.
+pub(super) struct Stored {
+    value: Value,
+    /// Without its kind, which the items of a list do not repeat.
+    pub(super) item: Box<str>,
+}
+
+impl Stored {
+    fn new(value: Value) -> Arc<Self> {
+        let mut item = value.clone();
+        if let Some(item) = item.as_object_mut() {
+            item.remove("kind");
+            item.remove("apiVersion");
+        }
+        let item = item.to_string().into();
+        Arc::new(Self { value, item })
+    }
+}
+
 /// All objects, and what has happened to them.
 #[derive(Default)]
 pub(super) struct Store {
     version: u64,
-    objects: BTreeMap<Key, Arc<Value>>,
+    objects: BTreeMap<Key, Arc<Stored>>,
     history: Vec<Change>,
     /// Changes up to this version are forgotten.
     compacted: u64,
@@ -27,8 +47,8 @@ pub(super) struct Store {
 struct Change {
     version: u64,
     kind: String,
-    before: Option<Arc<Value>>,
-    after: Option<Arc<Value>>,
+    before: Option<Arc<Stored>>,
+    after: Option<Arc<Stored>>,
 }
 
 /// What a list or a watch selects.
@@ -77,7 +97,7 @@ impl Store {
             object["metadata"]["uid"] = json!(format!("{}-{}-{}", key.0, key.1, key.2));
         }
         let kind = key.0.clone();
-        let after = Arc::new(object);
+        let after = Stored::new(object);
         let before = self.objects.insert(key, Arc::clone(&after));
         Change {
             version: self.version,
@@ -107,7 +127,7 @@ impl Store {
     /// An object as it is now.
     pub(super) fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
         let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
-        self.objects.get(&key).map(|object| Value::clone(object))
+        self.objects.get(&key).map(|object| object.value.clone())
     }
 
     /// The version of the last change.
@@ -116,10 +136,10 @@ impl Store {
     }
 
     /// The objects of a scope.
-    pub(super) fn list(&self, scope: &Scope) -> Vec<Arc<Value>> {
+    pub(super) fn list(&self, scope: &Scope) -> Vec<Arc<Stored>> {
         self.objects
             .values()
-            .filter(|object| scope.fits(object))
+            .filter(|object| scope.fits(&object.value))
             .cloned()
             .collect()
     }
@@ -196,14 +216,14 @@ impl Change {
             return None;
         }
         let fitting =
-            |object: &Option<Arc<Value>>| object.clone().filter(|object| scope.fits(object));
+            |object: &Option<Arc<Stored>>| object.clone().filter(|it| scope.fits(&it.value));
         let (event, object) = match (fitting(&self.before), fitting(&self.after)) {
             (None, None) => return None,
             (None, Some(after)) => ("ADDED", after),
             (Some(_), Some(after)) => ("MODIFIED", after),
             (Some(before), None) => ("DELETED", before),
         };
-        let mut object = Value::clone(&object);
+        let mut object = object.value.clone();
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         Some(line(&json!({"type": event, "object": object})))
     }

@@ -13,6 +13,7 @@ mod yaml;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use thiserror::Error;
@@ -94,37 +95,52 @@ pub fn load(
     for path in paths {
         all.extend(files(path)?);
     }
-    // Parsing is what costs: the files of one round at once, their events in the files' order.
     let threads = thread::available_parallelism()
         .map_or(1, usize::from)
         .min(THREADS_MAX);
-    for round in all.chunks(threads) {
-        let events = |file: &PathBuf| {
-            let mut events = Vec::new();
-            load_file(file, settings, &mut |event| events.push(event)).map(|()| events)
-        };
-        let [file] = round else {
-            let loaded = thread::scope(|scope| {
-                let started = round.iter().map(|file| scope.spawn(|| events(file)));
-                let started = started.collect::<Vec<_>>();
-                let loaded = started.into_iter().map(|thread| thread.join());
-                loaded.collect::<Vec<_>>()
-            });
-            for (file, events) in round.iter().zip(loaded) {
-                let events = events.expect("reading a file does not panic");
-                events
-                    .map_err(|stop| stop.of(file))?
-                    .into_iter()
-                    .for_each(&mut sink);
-            }
-            continue;
-        };
-        load_file(file, settings, &mut sink).map_err(|stop| stop.of(file))?;
+    if threads == 1 || all.len() == 1 {
+        for file in &all {
+            load_file(file, settings, &mut sink).map_err(|stop| stop.of(file))?;
+        }
+    } else {
+        load_together(&all, threads, settings, &mut sink)?;
     }
     settings
         .kinds()
         .for_each(|kind| sink(Event::RelistDone(kind)));
     Ok(())
+}
+
+/// Parsing is what costs, so the threads take the files in turns; the events come in the files
+/// order.
+fn load_together(
+    files: &[PathBuf],
+    threads: usize,
+    settings: &SourceSettings,
+    sink: &mut impl FnMut(Event),
+) -> Result<(), ManifestError> {
+    let events = |file: &PathBuf| {
+        let mut events = Vec::new();
+        load_file(file, settings, &mut |event| events.push(event)).map(|()| events)
+    };
+    thread::scope(|scope| {
+        // One file ahead of what is taken: memory stays flat. Whoever finds nobody there ends.
+        let read = |first| {
+            let (sender, read) = sync_channel(1);
+            scope.spawn(move || {
+                let mut files = files.iter().skip(first).step_by(threads);
+                files.try_for_each(|file| sender.send(events(file)))
+            });
+            read
+        };
+        let readers: Vec<_> = (0..threads).map(read).collect();
+        for (file, reader) in files.iter().zip(readers.iter().cycle()) {
+            let events = reader.recv().expect("reading a file does not panic");
+            let events = events.map_err(|stop| stop.of(file))?;
+            events.into_iter().for_each(&mut *sink);
+        }
+        Ok(())
+    })
 }
 
 /// Why reading a file stopped.
