@@ -1,22 +1,25 @@
-//! The short way: addresses at and below the names of Services, and the names that resolvers make
-//! up from search lists, which together are most of what a cluster asks.
+//! The short way: addresses of Services and endpoints, ports of Services, and the names that resolvers
+//! make up from search lists, which together are most of what a cluster asks.
 //!
 //! What the chain comes to for such a query is the same each time, so it is worked out when the plan
 //! is made ([`Direct::new`]). A query that is in any way unusual, and all queries of a block with
 //! stages that might have their say, walk the chain. Both ways give the same octets; a test holds
 //! them against each other.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::chain::{Block, Random, Stage};
-use crate::index::{Encoded, ServiceNode};
+use crate::index::{Encoded, Host, LabelRef, PortSelector, ServiceNode, a_record, aaaa_record};
 use crate::metrics::Scope;
-use crate::plugins::kubernetes::{Kubernetes, service_at, soa_record};
+use crate::plugins::kubernetes::{
+    Kubernetes, label_at, service_at, soa_record, weight, without_underscore,
+};
 use crate::plugins::rewrite::Rewrite;
-use crate::wire::reply::{Whole, write_whole};
+use crate::wire::reply::{Target, Whole, write_target, write_whole};
 use crate::wire::{Class, FoldedName, Opcode, Query, RType, Rcode, Section};
 
-/// What a block's chain comes to for addresses in the cluster's zones.
+/// What a block's chain comes to for addresses and ports in the cluster's zones.
 #[derive(Clone)]
 pub(crate) struct Direct {
     kubernetes: Arc<Kubernetes>,
@@ -95,7 +98,7 @@ enum Found {
     Nothing,
 }
 
-/// Answers A and AAAA in a zone of the cluster. `None` if the chain has to.
+/// Answers A, AAAA and SRV in a zone of the cluster. `None` if the chain has to.
 #[inline]
 pub(crate) fn answer(
     query: &Query<'_>,
@@ -104,7 +107,7 @@ pub(crate) fn answer(
     random: &mut Random,
     buf: &mut [u8],
 ) -> Option<Written> {
-    let is_usual = matches!(query.qtype, RType::A | RType::AAAA)
+    let is_usual = matches!(query.qtype, RType::A | RType::AAAA | RType::SRV)
         && query.qclass == Class::IN
         && query.flags.opcode() == Opcode::QUERY
         && query
@@ -139,10 +142,12 @@ pub(crate) fn answer(
                     if !is_exposed || node.is_hidden() {
                         return Some(Found::Nothing);
                     }
-                    if above > 3 {
-                        return None;
+                    let to = (query, stream);
+                    match above {
+                        3 => direct.bare(node, to, random, buf),
+                        4 => direct.endpoint(node, label_at(name, 0), to, buf),
+                        _ => direct.port(node, (name, above), to, random, buf),
                     }
-                    direct.bare(node, (query, stream), random, buf)
                 });
                 found.unwrap_or(Some(Found::Nothing))?
             }
@@ -188,6 +193,83 @@ impl Direct {
             Encoded::A(records) => self.rrset(records, to, random, buf),
             Encoded::Aaaa(records) => self.rrset(records, to, random, buf),
         }
+    }
+
+    /// The name of an endpoint.
+    #[inline]
+    fn endpoint(
+        &self,
+        node: &ServiceNode,
+        label: LabelRef<'_>,
+        (query, stream): (&Query<'_>, bool),
+        buf: &mut [u8],
+    ) -> Option<Found> {
+        if query.qtype == RType::SRV {
+            return None;
+        }
+        let address = match node.hosts_named(label)? {
+            (0, _) => return Some(Found::Nothing),
+            (1, Some(Host::Ip(address))) => address,
+            _ => return None,
+        };
+        let ttl = self.kubernetes.ttl;
+        match (address, query.qtype) {
+            _ if !self.leaves_alone(ttl) => None,
+            (IpAddr::V4(v4), RType::A) => Self::one(&a_record(ttl, v4), (query, stream), buf),
+            (IpAddr::V6(v6), RType::AAAA) => Self::one(&aaaa_record(ttl, v6), (query, stream), buf),
+            _ => Some(Found::NoData),
+        }
+    }
+
+    // Apart, so that it does not crowd the way to a Service's own name.
+    #[inline(never)]
+    fn one<const LEN: usize>(
+        record: &[u8; LEN],
+        (query, stream): (&Query<'_>, bool),
+        buf: &mut [u8],
+    ) -> Option<Found> {
+        let reply = Whole {
+            rcode: Rcode::NOERROR,
+            section: Section::Answer,
+            records: std::slice::from_ref(record),
+            rotation: 0,
+        };
+        write_whole(query, stream, &reply, buf).map(Found::Written)
+    }
+
+    /// The name of a port: `_port._protocol.service.namespace.svc.ZONE`.
+    #[inline(never)]
+    fn port(
+        &self,
+        node: &ServiceNode,
+        (name, above): (&FoldedName, usize),
+        (query, stream): (&Query<'_>, bool),
+        random: &mut Random,
+        buf: &mut [u8],
+    ) -> Option<Found> {
+        let ttl = self.kubernetes.ttl;
+        if query.qtype != RType::SRV || !self.leaves_alone(ttl) {
+            return None;
+        }
+        let selector = PortSelector {
+            port: without_underscore(name.label(0)),
+            protocol: without_underscore(name.label(1)),
+        };
+        let (port, mut addresses) = node.only_port(selector)?;
+        let total = addresses.iter().filter(|it| !it.is_empty()).count();
+        if total > 1 && self.rotates {
+            addresses.rotate_left(random.below(total));
+        }
+        let zone_at = name.offset(above);
+        let reply = Target {
+            ttl,
+            weight: weight(total),
+            port,
+            labels: &name.wire()[name.offset(2)..zone_at],
+            zone: &query.name_as_sent()[zone_at..],
+            addresses,
+        };
+        write_target(query, stream, &reply, buf).map(Found::Written)
     }
 
     #[inline]

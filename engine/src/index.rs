@@ -22,7 +22,10 @@ use std::time::{Duration, Instant};
 
 pub use external::{ExternalHost, ExternalIndex, external_items};
 pub use node::{Encoded, Item, ServiceKind, ServiceNode, ServiceParts};
-pub use slice::{Addresses, EndpointNames, EndpointSlice, Host, LabelBuf, Port, PortSelector};
+pub(crate) use node::{a_record, aaaa_record};
+pub use slice::{
+    Addresses, EndpointNames, EndpointSlice, Host, LabelBuf, Port, PortLabel, PortSelector,
+};
 pub(crate) use table::Passthrough;
 use table::{AddressKey, LabelKey, PodKey, PodRef, ServiceKey};
 pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName, ServiceRef};

@@ -1,6 +1,6 @@
 //! The packet seam as a whole: octets in, octets out. hickory-proto reads what we write.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
@@ -116,6 +116,26 @@ fn cluster() -> Cluster {
         vec![port("http", "tcp", 80), port("https", "tcp", 443)],
         vec![],
     );
+    let v4_address = Ipv4Addr::new(10, 96, 0, 11);
+    let v6_address = Ipv6Addr::new(0xfd00, 0, 0, 6, 0, 0, 0, 1);
+    let families: [(&str, Box<[IpAddr]>); 3] = [
+        ("flip", Box::new([v6_address.into(), v4_address.into()])),
+        ("six", Box::new([v6_address.into()])),
+        ("both", Box::new([v4_address.into(), v6_address.into()])),
+    ];
+    for (name, addresses) in families {
+        let slice = EndpointSlice {
+            ports: Box::new([port("dns", "udp", 53)]),
+            addresses: Addresses::V6(Box::new([Ipv6Addr::LOCALHOST])),
+            names: None,
+        };
+        let ports = vec![
+            port("dns", "udp", 53),
+            port("dns", "tcp", 53),
+            port("sip", "sctp", 9),
+        ];
+        cluster.service(name, ServiceKind::ClusterIp(addresses), ports, vec![slice]);
+    }
     let names = |list: [&str; 2]| Some(list.map(|name| Some(name.as_bytes().into())).into());
     let db = EndpointSlice {
         ports: Box::new([port("sql", "tcp", 5432)]),
@@ -531,6 +551,65 @@ fn well_formed_or_silent(listener: &Listener, message: &[u8]) -> Result<(), Test
     Ok(())
 }
 
+/// Every kind of name that has a short way of its own, and what stands beside it.
+#[test]
+fn endpoints_and_ports_go_both_ways() {
+    const NAMES: &[&str] = &[
+        "_http._tcp.web",
+        "http.tcp.web",
+        "_HTTP._Tcp.Web",
+        "_http._udp.web",
+        "_x._tcp.web",
+        "_http._tcp.no",
+        "_dns._udp.six",
+        "_dns._tcp.six",
+        "_sip._sctp.six",
+        "_dns._udp.both",
+        "_dns._udp.flip",
+        "_sql._tcp.db",
+        "_x._tcp.big",
+        "_http._tcp.ext",
+        "_x._x.idle",
+        "a._http._tcp.web",
+        "_tcp.web",
+        "db-0.db",
+        "DB-1.Db",
+        "db-2.db",
+        "10-1-0-7.big",
+        "10-1-0-07.big",
+        "10-1-1-7.big",
+        "--1.six",
+        "--1.both",
+        "x.web",
+        "x.ext",
+        "x.idle",
+        "x.no",
+    ];
+    for name in NAMES {
+        for zone in [
+            "default.svc.cluster.local",
+            "Default.SVC.Cluster.Local",
+            "other.svc.cluster.local",
+        ] {
+            for qtype in [
+                RecordType::A,
+                RecordType::AAAA,
+                RecordType::SRV,
+                RecordType::ANY,
+            ] {
+                for size in [None, Some(512), Some(1_232)] {
+                    let message = query(&format!("{name}.{zone}"), qtype, size);
+                    for ((short, long), stream) in BOTH_WAYS.iter().zip([false, true, false, true])
+                    {
+                        let [short, long] = [short, long].map(|it| ask_raw(it, &message, stream));
+                        assert_eq!(short, long, "{name}.{zone} {qtype} {size:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -558,10 +637,10 @@ proptest! {
     fn the_short_way_leads_where_the_chain_does(
         (left, middle, zone) in (
             "(([a-zA-Z0-9_-]{1,9}|ns|dns|a\\.b\\.c)\\.){0,3}",
-            "((web|Web|db|db-0\\.db|10-1-0-7\\.big|_http\\._tcp\\.web|big|idle|ext|no)\\.(default|other|ns\\.dns)\\.)?(svc\\.|Svc\\.|pod\\.|ns\\.dns\\.|dns\\.)?",
+            "((web|Web|db|db-0\\.db|10-1-0-7\\.(big|web)|_?(http|HTTP)\\._?tcp\\.(Web|web|big|db)|big|idle|ext|no)\\.(default|other|ns\\.dns)\\.)?(svc\\.|Svc\\.|pod\\.|ns\\.dns\\.|dns\\.)?",
             prop::sample::select(vec!["cluster.local", "CLUSTER.local", "1.10.in-addr.arpa", "example.org"]),
         ),
-        qtype in prop::sample::select(vec![1_u16, 1, 1, 28, 28, 5, 33, 16, 255]),
+        qtype in prop::sample::select(vec![1_u16, 1, 1, 28, 28, 5, 33, 33, 33, 16, 255]),
         size in prop::option::of(prop::sample::select(vec![0_u16, 512, 600, 1_232, 65_535])),
         (flags, class, version, edns_flags, options) in (
             prop::sample::select(vec![0x0100_u16, 0x0000, 0x0130, 0x07ff, 0x2000]),

@@ -31,18 +31,24 @@ pub enum Kind {
     Headless,
     /// The same without EDNS: the reply is cut at 512 octets.
     Truncated,
+    /// A of an endpoint of such a Service.
+    Endpoint,
+    /// SRV of a port of a Service with a cluster IP.
+    Port,
     /// A of an external name that the cache holds.
     CacheHit,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::IndexHit,
         Self::NoData,
         Self::NxDomain,
         Self::Headless,
         Self::Truncated,
+        Self::Endpoint,
+        Self::Port,
         Self::CacheHit,
     ];
 
@@ -54,6 +60,8 @@ impl Kind {
             Self::NxDomain => "nxdomain",
             Self::Headless => "headless",
             Self::Truncated => "truncated",
+            Self::Endpoint => "endpoint",
+            Self::Port => "port",
             Self::CacheHit => "cache-hit",
         }
     }
@@ -62,7 +70,7 @@ impl Kind {
     /// RD; RCODE.
     pub const fn expected(self) -> ([u8; 2], u8) {
         match self {
-            Self::IndexHit => ([0x85, 0], 1),
+            Self::IndexHit | Self::Endpoint | Self::Port => ([0x85, 0], 1),
             Self::NoData => ([0x85, 0], 0),
             Self::NxDomain => ([0x85, 3], 0),
             Self::Headless => ([0x85, 0], ENDPOINTS),
@@ -81,6 +89,17 @@ impl Kind {
                 (missing.collect(), RType::A)
             }
             Self::Headless | Self::Truncated => (services(true).collect(), RType::A),
+            Self::Endpoint => {
+                let endpoints = (0..SERVICES).filter(|&at| is_headless(at)).map(|at| {
+                    let [_, _, high, low] = at.to_be_bytes();
+                    format!("10-{}-{low}-7.{}", 128 + high, owner(at))
+                });
+                (endpoints.collect(), RType::A)
+            }
+            Self::Port => {
+                let ports = services(false).map(|name| format!("_http._tcp.{name}"));
+                (ports.collect(), RType::SRV)
+            }
             Self::CacheHit => {
                 let external = (0..SERVICES).map(|n| format!("www{n}.example.com"));
                 (external.collect(), RType::A)
@@ -166,7 +185,11 @@ fn service(at: u32) -> String {
 
 fn services(headless: bool) -> impl Iterator<Item = String> {
     let at = (0..SERVICES).filter(move |&at| is_headless(at) == headless);
-    at.map(|at| format!("{}.{NAMESPACE}.svc.cluster.local", service(at)))
+    at.map(owner)
+}
+
+fn owner(at: u32) -> String {
+    format!("{}.{NAMESPACE}.svc.cluster.local", service(at))
 }
 
 const NAMESPACE: &str = "checkout-12";

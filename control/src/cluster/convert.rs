@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use martlet_engine::index::{
-    Addresses, EndpointName, EndpointNames, EndpointSlice, ExternalHost, Host, Port, ServiceKind,
-    ServiceName,
+    Addresses, EndpointName, EndpointNames, EndpointSlice, ExternalHost, Host, Port, PortLabel,
+    ServiceKind, ServiceName,
 };
 use martlet_engine::limits::{LABEL_LEN_MAX, NAME_LEN_MAX};
 
@@ -35,7 +35,7 @@ pub(super) fn external_hosts(hosts: &[EndpointAddress]) -> Box<[ExternalHost]> {
 
 /// The ports, names and protocols in lower case.
 pub(super) fn ports(ports: &[object::Port]) -> Box<[Port]> {
-    let folded = |text: &str| text.to_ascii_lowercase().into_bytes().into_boxed_slice();
+    let folded = |text: &str| PortLabel::from(text.to_ascii_lowercase().as_bytes());
     ports
         .iter()
         .map(|port| Port {

@@ -1,6 +1,6 @@
 //! One Service as workers read it: its encoded addresses, its ports, its endpoints.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -56,7 +56,8 @@ pub struct ServiceNode {
     addresses: SmallVec<[u8; A_RECORD_LEN + AAAA_RECORD_LEN]>,
     kind: ServiceKind,
     ports: Box<[Port]>,
-    slices: Box<[Arc<EndpointSlice>]>,
+    /// One slice a family is what nearly every Service has.
+    slices: SmallVec<[Arc<EndpointSlice>; 2]>,
     /// (hash of the endpoint's name, its number over all slices), sorted.
     by_name: Box<[(u32, u32)]>,
 }
@@ -158,7 +159,7 @@ impl ServiceNode {
             exists,
             kind,
             ports,
-            slices,
+            slices: slices.into_vec().into(),
             addresses,
             a_len,
             by_name: by_name.into(),
@@ -203,6 +204,43 @@ impl ServiceNode {
             }
             _ => None,
         }
+    }
+
+    /// What most names of ports stand for: one port of a Service with one cluster IP, or one a family,
+    /// whose records come in the API's order, the second one empty if there is none. `None` says
+    /// nothing; [`Self::items`] then does.
+    #[inline]
+    pub(crate) fn only_port(&self, selector: PortSelector<'_>) -> Option<(u16, [&[u8]; 2])> {
+        let ServiceKind::ClusterIp(addresses) = &self.kind else {
+            return None;
+        };
+        let (a, aaaa) = self.addresses.split_at(self.a_len as usize);
+        let records = match (addresses.len(), a.len(), aaaa.len()) {
+            (1, A_RECORD_LEN, 0) | (1, 0, AAAA_RECORD_LEN) => [&self.addresses[..], &[]],
+            (2, A_RECORD_LEN, AAAA_RECORD_LEN) if addresses[0].is_ipv4() => [a, aaaa],
+            (2, A_RECORD_LEN, AAAA_RECORD_LEN) => [aaaa, a],
+            _ => return None,
+        };
+        let mut selected = self.ports.iter().filter(|port| selector.selects(port));
+        let port = selected.next()?.number?;
+        if selected.next().is_some() {
+            return None;
+        }
+        Some((port, records))
+    }
+
+    /// The hosts that an endpoint's name stands for: how many, and the last of them. `None` says
+    /// nothing; [`Self::items`] then does.
+    #[inline]
+    pub(crate) fn hosts_named(&self, label: LabelRef<'_>) -> Option<(usize, Option<Host<'_>>)> {
+        if matches!(self.kind, ServiceKind::External(_)) {
+            return None;
+        }
+        let mut found = (0, None);
+        self.endpoints_named(label, &mut |_, slice, index| {
+            found = (found.0 + 1, Some(slice.addresses.host(index)));
+        });
+        Some(found)
     }
 
     /// Whether the bare name exists: a headless Service needs a ready endpoint for that.
@@ -390,6 +428,32 @@ impl ServiceNode {
     }
 }
 
+/// An A record of the question's name.
+#[inline]
+pub(crate) fn a_record(ttl: u32, address: Ipv4Addr) -> [u8; A_RECORD_LEN] {
+    let mut record = [0; A_RECORD_LEN];
+    record[..12].copy_from_slice(&record_head(RType::A, ttl, 4));
+    record[12..].copy_from_slice(&address.octets());
+    record
+}
+
+/// An AAAA record of the question's name.
+#[inline]
+pub(crate) fn aaaa_record(ttl: u32, address: Ipv6Addr) -> [u8; AAAA_RECORD_LEN] {
+    let mut record = [0; AAAA_RECORD_LEN];
+    record[..12].copy_from_slice(&record_head(RType::AAAA, ttl, 16));
+    record[12..].copy_from_slice(&address.octets());
+    record
+}
+
+/// Owner, type, class, TTL and length of a record of the question's name.
+#[inline]
+const fn record_head(rtype: RType, ttl: u32, len: u8) -> [u8; 12] {
+    let [o1, o2] = QUESTION_POINTER.to_be_bytes();
+    let ([r1, r2], [t1, t2, t3, t4]) = (rtype.0.to_be_bytes(), ttl.to_be_bytes());
+    [o1, o2, r1, r2, 0, 1, t1, t2, t3, t4, 0, len]
+}
+
 /// Encodes addresses as records of the question's name, each one once, IPv4 first; says how many
 /// octets those take.
 fn encode_addresses(
@@ -400,21 +464,14 @@ fn encode_addresses(
     for wanted in [RType::A, RType::AAAA] {
         let mut seen = std::collections::HashSet::new();
         for &address in addresses {
-            let (rtype, rdlength) = match address {
-                IpAddr::V4(_) => (RType::A, 4_u16),
-                IpAddr::V6(_) => (RType::AAAA, 16_u16),
-            };
-            if rtype != wanted || !seen.insert(address) {
-                continue;
-            }
-            out.extend_from_slice(&QUESTION_POINTER.to_be_bytes());
-            out.extend_from_slice(&rtype.0.to_be_bytes());
-            out.extend_from_slice(&1_u16.to_be_bytes());
-            out.extend_from_slice(&ttl.to_be_bytes());
-            out.extend_from_slice(&rdlength.to_be_bytes());
             match address {
-                IpAddr::V4(v4) => out.extend_from_slice(&v4.octets()),
-                IpAddr::V6(v6) => out.extend_from_slice(&v6.octets()),
+                IpAddr::V4(v4) if wanted == RType::A && seen.insert(address) => {
+                    out.extend_from_slice(&a_record(ttl, v4));
+                }
+                IpAddr::V6(v6) if wanted == RType::AAAA && seen.insert(address) => {
+                    out.extend_from_slice(&aaaa_record(ttl, v6));
+                }
+                _ => {}
             }
         }
         if wanted == RType::A {

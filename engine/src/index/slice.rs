@@ -3,15 +3,21 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use smallvec::SmallVec;
+
 use crate::limits::LABEL_LEN_MAX;
+
+/// A port's name or protocol: names of Services' ports have at most 15 octets, so that these stand in
+/// the port itself and cost no walk through memory.
+pub type PortLabel = SmallVec<[u8; 16]>;
 
 /// A named or unnamed port. Name and protocol are in lower case, as names are matched.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Port {
     /// The port's name; empty when it has none.
-    pub name: Box<[u8]>,
+    pub name: PortLabel,
     /// `tcp`, `udp` or `sctp`.
-    pub protocol: Box<[u8]>,
+    pub protocol: PortLabel,
     /// The number; `None` stands for "no particular port", which no SRV record can show.
     pub number: Option<u16>,
 }
@@ -26,7 +32,8 @@ pub struct PortSelector<'a> {
 }
 
 impl PortSelector<'_> {
-    fn selects(&self, port: &Port) -> bool {
+    #[inline]
+    pub(super) fn selects(&self, port: &Port) -> bool {
         (self.port.is_empty() || *self.port == *port.name)
             && (self.protocol.is_empty() || *self.protocol == *port.protocol)
     }
@@ -74,6 +81,7 @@ impl Addresses {
         self.len() == 0
     }
 
+    #[inline]
     pub(super) fn host(&self, index: usize) -> Host<'_> {
         match self {
             Self::V4(list) => Host::Ip(IpAddr::V4(list[index])),

@@ -24,11 +24,11 @@ use std::sync::Arc;
 use crate::chain::{Context, Step};
 use crate::index::ClusterIndex;
 use crate::wire::{FoldedName, RType, Rcode, Reply, Section};
-pub(crate) use answer::soa_record;
+pub(crate) use answer::{soa_record, weight};
 pub use external::{ExternalOptions, ExternalZone, K8sExternal};
 pub use name::Cut;
 use name::Parts;
-pub(crate) use name::service_at;
+pub(crate) use name::{label_at, service_at, without_underscore};
 pub use subject::Subject;
 
 /// The version of the specification that `dns-version.ZONE` tells.

@@ -20,7 +20,7 @@ mod whole;
 pub use error::write_error;
 pub use opt::echoes;
 use opt::{OPT_LEN, opt_len};
-pub use whole::{Whole, write_whole};
+pub use whole::{Target, Whole, write_target, write_whole};
 
 use super::codes::{Class, Flags, Opcode, RType, Rcode};
 use super::message::Message;

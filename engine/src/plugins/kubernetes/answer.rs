@@ -408,7 +408,8 @@ const SRV_FIXED_LEN: usize = 6;
 
 /// CoreDNS's arithmetic, floating point included: each of `total` records gets an equal part of
 /// 100, at least 1.
-fn weight(total: usize) -> u16 {
+#[inline]
+pub(crate) fn weight(total: usize) -> u16 {
     let share = WEIGHT_TOTAL as f64 / (total.max(1) * WEIGHT_TOTAL) as f64 * WEIGHT_TOTAL as f64;
     (share.floor() as u16).max(1)
 }

@@ -14,7 +14,7 @@ use super::answer::{
     EXPIRE, Items, NameBuf, REFRESH, RETRY, Written, address, holds_address, put_service, services,
     whole_unless_empty,
 };
-use super::name::{label, service_at, without_underscore};
+use super::name::{label_at, service_at, without_underscore};
 use super::{Kubernetes, Missing, reverse, servers};
 use crate::chain::{Context, Step};
 use crate::index::{
@@ -272,7 +272,7 @@ impl K8sExternal {
     ) -> Result<(), Missing> {
         let (name, qtype) = (context.name, context.query.qtype);
         let index = &self.cluster.index;
-        if !index.namespace_exposed(label(name, above - 1)) {
+        if !index.namespace_exposed(label_at(name, above - 1)) {
             return Err(Missing::Name);
         }
         let (selector, endpoint) = match above {
@@ -433,7 +433,7 @@ const fn ip(host: Host<'_>) -> Option<IpAddr> {
 
 /// The first label, with or without an underscore.
 fn endpoint(name: &FoldedName) -> LabelRef<'_> {
-    let whole = label(name, 0);
+    let whole = label_at(name, 0);
     match without_underscore(whole.octets) {
         octets if octets.len() == whole.octets.len() => whole,
         octets => LabelRef {

@@ -51,7 +51,7 @@ impl<'n> Cut<'n> {
         };
         let (selector, endpoint) = match namespace {
             0 | 1 => (PortSelector::default(), None),
-            2 => (PortSelector::default(), Some(label(name, 0))),
+            2 => (PortSelector::default(), Some(label_at(name, 0))),
             // Any two labels are a port and a protocol; their underscores are optional.
             3 => {
                 let selector = PortSelector {
@@ -74,7 +74,7 @@ impl<'n> Cut<'n> {
     /// The namespace.
     #[inline]
     pub fn namespace(&self) -> LabelRef<'n> {
-        label(self.name, self.namespace)
+        label_at(self.name, self.namespace)
     }
 
     /// The label of the Service, or that of a pod's address.
@@ -100,7 +100,7 @@ pub(crate) fn service_at(name: &FoldedName, place: usize) -> ServiceRef<'_> {
 }
 
 #[inline]
-pub(super) fn label(name: &FoldedName, place: usize) -> LabelRef<'_> {
+pub(crate) fn label_at(name: &FoldedName, place: usize) -> LabelRef<'_> {
     let (octets, hash) = name.label_and_hash(place);
     LabelRef { octets, hash }
 }
@@ -140,6 +140,6 @@ impl<'n> Parts<'n> {
     }
 }
 
-pub(super) fn without_underscore(label: &[u8]) -> &[u8] {
+pub(crate) fn without_underscore(label: &[u8]) -> &[u8] {
     label.strip_prefix(b"_").unwrap_or(label)
 }

@@ -9,7 +9,7 @@ use crate::plugins::testing::{ask, name};
 fn port(name: &str, number: u16) -> Port {
     Port {
         name: name.as_bytes().into(),
-        protocol: (*b"tcp").into(),
+        protocol: b"tcp"[..].into(),
         number: Some(number),
     }
 }
