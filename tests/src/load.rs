@@ -1,7 +1,7 @@
 //! Clients at a steady rate, each asking something new, and what became of their questions.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,11 @@ struct Waiting {
 impl Load {
     /// Asks for as long as told, then waits for what is missing.
     pub fn run(&self) -> Outcome {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let any: IpAddr = match self.server {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        let socket = UdpSocket::bind((any, 0)).expect("a free port");
         socket
             .connect(self.server)
             .expect("loopback can be reached");

@@ -237,16 +237,20 @@ fn the_node_local_form_agrees_with_itself() {
 
 #[test]
 fn the_components_fit_the_base() {
-    let base = folder("base");
-    let scale = folder("components/autoscale");
-    let target = &only(&scale, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"];
+    let mut components = folder("components/autoscale");
+    components.extend(folder("components/monitoring"));
+    assert_scales_and_is_scraped(&components, &folder("base"));
+}
+
+/// The autoscaler and the scraper are about these objects.
+pub(super) fn assert_scales_and_is_scraped(components: &[Value], objects: &[Value]) {
+    let target = &only(components, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"];
     assert_eq!(
         target["name"],
-        only(&base, "Deployment")["metadata"]["name"]
+        only(objects, "Deployment")["metadata"]["name"]
     );
-    let monitoring = folder("components/monitoring");
-    let monitor = &only(&monitoring, "ServiceMonitor")["spec"];
-    let service = only(&base, "Service");
+    let monitor = &only(components, "ServiceMonitor")["spec"];
+    let service = only(objects, "Service");
     assert!(selects(
         &monitor["selector"]["matchLabels"],
         &service["metadata"]["labels"]
