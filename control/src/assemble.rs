@@ -34,6 +34,7 @@ use crate::telemetry::consolidate::Consolidation;
 use crate::tls::TlsError;
 use crate::upstreams::UpstreamError;
 use crate::weights::{WeightFile, WeightsError};
+use crate::zone_file::{self, ZoneFileError};
 
 /// Everything that a start or a reload needs.
 pub struct Assembled {
@@ -142,6 +143,14 @@ pub enum AssembleError {
         /// What is wrong with it.
         source: Box<WeightsError>,
     },
+    /// The zone file of a `file`.
+    #[error("{position}: file: {source}")]
+    ZoneFile {
+        /// Where the server block stands.
+        position: Position,
+        /// What is wrong with it.
+        source: Box<ZoneFileError>,
+    },
     /// The file with the search list of `autopath` cannot be read.
     #[error("{position}: autopath: cannot read the search list: {source}")]
     SearchList {
@@ -213,6 +222,14 @@ pub fn problems_here(corefile: &Corefile) -> Vec<AssembleError> {
                 source: Box::new(source),
             }));
         }
+        for file in &directives.file {
+            let read = |zone| zone_file::parse(&file.path, &wire(zone).0).err();
+            let found = file.zones.iter().filter_map(read);
+            problems.extend(found.map(|source| AssembleError::ZoneFile {
+                position: position.clone(),
+                source: Box::new(source),
+            }));
+        }
         let groups = directives.forward.iter().map(crate::upstreams::group);
         problems.extend(groups.filter_map(Result::err).map(AssembleError::Upstream));
     }
@@ -227,6 +244,7 @@ impl AssembleError {
             Self::Tls { source, .. } => source.is_absent(),
             Self::Upstream(error) => error.is_absent(),
             Self::Weights { source, .. } => source.is_absent(),
+            Self::ZoneFile { source, .. } => source.is_absent(),
             Self::Interface { .. } | Self::Interfaces(_) | Self::SearchList { .. } => true,
             Self::Scheme { .. }
             | Self::Certificate { .. }

@@ -32,6 +32,7 @@ pub use self::directives::cache::{Cache, Prefetch, Refresh, ServeStale, Store};
 pub use self::directives::chaos::Chaos;
 pub use self::directives::debug::Debug;
 pub use self::directives::errors::{Consolidate, Errors, Level};
+pub use self::directives::file::File;
 pub use self::directives::forward::{
     Destination, Forward, HealthCheck, Policy, Transport, Upstream,
 };

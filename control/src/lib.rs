@@ -24,3 +24,4 @@ pub mod tls;
 pub mod tools;
 pub mod upstreams;
 pub mod weights;
+pub mod zone_file;

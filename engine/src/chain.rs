@@ -15,9 +15,9 @@ use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
 use crate::metrics::{HttpsStatuses, Metrics, Observation, Plugin, Scope};
 use crate::plugins::{
-    acl, any, autopath, bufsize, cache, chaos, dns64, erratic, errors, forward, header, hosts,
-    kubernetes, loadbalance, local, log, loop_, minimal, no_aaaa, nsid, rewrite, template, view,
-    whoami, zones,
+    acl, any, autopath, bufsize, cache, chaos, dns64, erratic, errors, file, forward, header,
+    hosts, kubernetes, loadbalance, local, log, loop_, minimal, no_aaaa, nsid, rewrite, template,
+    view, whoami, zones,
 };
 use crate::wire::name::count_labels;
 use crate::wire::{FoldedName, Message, Query, RType, Rcode, Reply};
@@ -96,6 +96,8 @@ pub enum Stage {
     Forward(forward::Forward),
     /// Fails on purpose.
     Erratic(Arc<erratic::Erratic>),
+    /// Zones from files.
+    File(Arc<file::File>),
     /// Tells clients their address.
     Whoami,
     /// Does what a test wants.
@@ -134,6 +136,7 @@ impl Stage {
             Self::Loop(_) => Plugin::Loop,
             Self::Forward(_) => Plugin::Forward,
             Self::Erratic(_) => Plugin::Erratic,
+            Self::File(_) => Plugin::File,
             Self::Whoami => Plugin::Whoami,
             #[cfg(test)]
             Self::Panic | Self::Fixed(_) => Plugin::None,
@@ -173,6 +176,7 @@ impl Stage {
             Self::Kubernetes(kubernetes) => kubernetes.query(context, reply),
             Self::Forward(forward) => forward.query(context, reply),
             Self::Erratic(erratic) => erratic.query(context, reply),
+            Self::File(file) => file.query(context, reply),
             Self::Whoami => whoami::query(context, reply),
             #[cfg(test)]
             Self::Fixed(act) => act(context, reply),
@@ -247,6 +251,7 @@ impl Stage {
             | Self::Loop(_)
             | Self::Forward(_)
             | Self::Erratic(_)
+            | Self::File(_)
             | Self::Whoami => {}
             #[cfg(test)]
             Self::Panic | Self::Fixed(_) => {}

@@ -10,6 +10,7 @@ pub mod chaos;
 pub mod dns64;
 pub mod erratic;
 pub mod errors;
+pub mod file;
 pub mod forward;
 pub mod header;
 pub mod hosts;

@@ -130,6 +130,15 @@ pub(super) fn stages(
         stages.extend(external.map(|external| answering::k8s_external(external, &kubernetes)));
         stages.push(Stage::Kubernetes(kubernetes));
     }
+    if !directives.file.is_empty() {
+        let is_last = loop_.is_none() && forward.is_empty() && whoami.is_none();
+        let is_last = is_last && directives.erratic.is_none();
+        let files = answering::files(&directives.file, is_last, watches);
+        stages.push(files.map_err(|source| AssembleError::ZoneFile {
+            position: block.position.clone(),
+            source: Box::new(source),
+        })?);
+    }
     if let Some(no_aaaa) = &directives.no_aaaa {
         stages.push(Stage::NoAaaa(Arc::new(answering::zones(&no_aaaa.zones))));
     }

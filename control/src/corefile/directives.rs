@@ -19,6 +19,7 @@ use self::debug::Debug;
 use self::dns64::Dns64;
 use self::erratic::Erratic;
 use self::errors::Errors;
+use self::file::File;
 use self::forward::Forward;
 use self::header::Header;
 use self::health::Health;
@@ -54,6 +55,7 @@ pub mod debug;
 pub mod dns64;
 pub mod erratic;
 pub mod errors;
+pub mod file;
 pub mod forward;
 pub mod header;
 pub mod health;
@@ -174,6 +176,8 @@ pub struct Directives {
     pub k8s_external: Option<K8sExternal>,
     /// `kubernetes`.
     pub kubernetes: Option<Kubernetes>,
+    /// `file`.
+    pub file: Vec<File>,
     /// `no_aaaa`.
     pub no_aaaa: Option<NoAaaa>,
     /// `loop`: detection of forwarding loops.
@@ -280,6 +284,7 @@ impl Directives {
             Hosts::NAME => once(&mut self.hosts, directive, all, context),
             K8sExternal::NAME => once(&mut self.k8s_external, directive, all, context),
             Kubernetes::NAME => once(&mut self.kubernetes, directive, all, context),
+            File::NAME => many(&mut self.file, directive, context),
             NoAaaa::NAME => once(&mut self.no_aaaa, directive, all, context),
             Loop::NAME => once(&mut self.loop_, directive, all, context),
             Forward::NAME => many(&mut self.forward, directive, context),
@@ -316,6 +321,7 @@ impl Directives {
             (Hosts::NAME, self.hosts.is_some()),
             (K8sExternal::NAME, self.k8s_external.is_some()),
             (Kubernetes::NAME, self.kubernetes.is_some()),
+            (File::NAME, !self.file.is_empty()),
             (NoAaaa::NAME, self.no_aaaa.is_some()),
             (Loop::NAME, self.loop_.is_some()),
             (Forward::NAME, !self.forward.is_empty()),
@@ -519,7 +525,7 @@ pub(super) const ORDER: [(&str, bool); 61] = [
     ("clouddns", false),
     ("k8s_external", true),
     ("kubernetes", true),
-    ("file", false),
+    ("file", true),
     ("auto", false),
     ("secondary", false),
     ("etcd", false),

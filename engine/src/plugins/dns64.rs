@@ -46,9 +46,14 @@ impl Dns64 {
                 .iter()
                 .any(|record| record.rtype == RType::AAAA)
         };
+        // Without a SOA it denies nothing, for CoreDNS: the name may be where an alias leads.
+        let has_soa = || {
+            let mut authority = answer.sections[1].iter();
+            authority.any(|record| record.rtype == RType::SOA)
+        };
         // A failure is as good as an empty answer (RFC 6147 §5.1.2), but for one that nobody wrote.
         if step != Step::Answered
-            || answer.rcode == Rcode::NXDOMAIN
+            || (answer.rcode == Rcode::NXDOMAIN && has_soa())
             || (!self.translate_all && has_aaaa())
         {
             if step == Step::Answered {

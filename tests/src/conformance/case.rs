@@ -1,6 +1,6 @@
 //! One Corefile over one cluster: run in namespaces of its own, asked, compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use crate::fake_api::FakeApi;
 use crate::martlet::binary;
 use crate::netns;
 use crate::process::{Process, wait_until};
+use crate::tools::repository;
 use crate::upstream::Upstream;
 
 /// Where the server gets the cluster from.
@@ -31,6 +32,34 @@ pub enum Source {
     Manifests,
     /// The fixture API server.
     Api,
+    /// The same, and the Corefile is that of a manifest in `deploy/`.
+    Deployed(&'static Manifest),
+}
+
+/// A manifest with a Corefile, and the template whose answers it is to give.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Manifest {
+    name: &'static str,
+    /// In `deploy/`.
+    path: &'static str,
+    template: &'static str,
+}
+
+impl Manifest {
+    /// The Corefile of its ConfigMap, on our port and with this line about the cluster's source.
+    fn corefile(&self, source: &str) -> String {
+        let path = repository().join("deploy").join(self.path);
+        let text = fs::read_to_string(path).expect("the manifest can be read");
+        let objects = objects(&text);
+        let mut maps = objects.iter().filter(|it| it["kind"] == "ConfigMap");
+        let corefile = maps.find_map(|map| map["data"]["Corefile"].as_str());
+        let corefile = corefile.expect("a ConfigMap has a Corefile");
+        let (block, zones) = (".:53 {", "ip6.arpa {");
+        assert!(corefile.contains(block) && corefile.contains(zones));
+        corefile
+            .replace(block, &format!(".:{PORT} {{"))
+            .replace(zones, &format!("{zones}\n{source}"))
+    }
 }
 
 /// A Corefile template over a cluster, or the case of a single plugin.
@@ -66,6 +95,10 @@ impl Case {
             cases.push(case("plugins", &plugin, Source::Manifests));
         }
         cases.extend(THROUGH_API.map(|template| case("cluster-1", template, Source::Api)));
+        for manifest in &DEPLOYED {
+            let source = Source::Deployed(manifest);
+            cases.push(case("cluster-1", manifest.template, source));
+        }
         cases
     }
 
@@ -76,12 +109,12 @@ impl Case {
 
     /// How it is called on the command line and in reports.
     pub fn label(&self) -> String {
-        let prefix = if self.source == Source::Api {
-            "api/"
-        } else {
-            ""
-        };
-        format!("{prefix}{}/{}", self.set, self.template)
+        let case = format!("{}/{}", self.set, self.template);
+        match self.source {
+            Source::Manifests => case,
+            Source::Api => format!("api/{case}"),
+            Source::Deployed(manifest) => format!("deploy/{}/{case}", manifest.name),
+        }
     }
 
     /// The questions that it asks, in the corpus's order.
@@ -91,7 +124,18 @@ impl Case {
             (true, _) => "queries.txt".to_owned(),
             (false, corpus) => format!("{}.txt.gz", corpus.unwrap_or("main")),
         };
-        template.select(parse_corpus(&read(&self.dir().join(corpus))))
+        let mut questions = template.select(parse_corpus(&read(&self.dir().join(corpus))));
+        if matches!(self.source, Source::Deployed(_)) {
+            // The templates have nothing behind `kubernetes` that would answer the others.
+            let recorded = self.recorded().answers;
+            questions.retain(|question| {
+                let reply = recorded.get(&question.key).and_then(Answer::reply);
+                // `cache` makes its TTL of 0 longer.
+                !question.key.starts_with("dns-version.")
+                    && reply.is_some_and(|it| !matches!(&*it.rcode, "REFUSED" | "SERVFAIL"))
+            });
+        }
+        questions
     }
 
     /// What CoreDNS answered.
@@ -131,7 +175,11 @@ impl Case {
         }
         let ours = Answers::read(&dir.path().join(ANSWERS));
         let questions = self.questions();
-        let recorded = self.recorded();
+        let mut recorded = self.recorded();
+        if matches!(self.source, Source::Deployed(_)) {
+            let asked: HashSet<_> = questions.iter().map(|question| &question.key).collect();
+            recorded.answers.retain(|key, _| asked.contains(key));
+        }
         let mut deviations = deviations.lock().expect("nobody panicked");
         Ok(Report::compare(
             &self.label(),
@@ -186,16 +234,20 @@ impl Case {
             let upstream = Upstream::bind(ident, address);
             upstreams.push(upstream.map_err(|error| format!("upstream {ident}: {error}"))?);
         }
-        let api = (self.source == Source::Api).then(|| FakeApi::start(cluster));
+        let api = (self.source != Source::Manifests).then(|| FakeApi::start(cluster));
         if let Some(api) = &api {
             source = format!("kubeconfig {}", api.write_kubeconfig(dir).display());
         }
         self.copy_files(dir, &values)?;
         let corefile = dir.join("Corefile");
-        fs::write(&corefile, template.corefile(&values, &source))
-            .map_err(|error| error.to_string())?;
+        let text = match self.source {
+            Source::Deployed(manifest) => manifest.corefile(&source),
+            _ => template.corefile(&values, &source),
+        };
+        fs::write(&corefile, text).map_err(|error| error.to_string())?;
         let mut command = Command::new(binary());
         command.current_dir(dir).arg("-conf").arg(corefile);
+        command.envs(&template.meta.env);
         let answers = self.ask(&template, &mut Process::start(&mut command))?;
         let text =
             serde_json::to_string(&Answers { answers }).map_err(|error| error.to_string())?;
@@ -292,6 +344,25 @@ const THROUGH_API: [&str; 5] = [
     "namespaces",
     "labels",
     "namespace-labels",
+];
+
+/// What operators apply gives CoreDNS's answers.
+static DEPLOYED: [Manifest; 3] = [
+    Manifest {
+        name: "base",
+        path: "kustomize/base/configmap.yaml",
+        template: "kubeadm",
+    },
+    Manifest {
+        name: "chart",
+        path: "helm/rendered.yaml",
+        template: "kubeadm",
+    },
+    Manifest {
+        name: "chart-all",
+        path: "helm/rendered-all.yaml",
+        template: "pods-verified",
+    },
 ];
 
 /// The port of the server in its own network.

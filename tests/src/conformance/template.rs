@@ -1,6 +1,6 @@
 //! Corefile templates: what they ask for, and what is filled in.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use regex::Regex;
 use serde::Deserialize;
@@ -38,6 +38,8 @@ pub(super) struct Meta {
     pub(super) hostname: Option<String>,
     /// The search list of `/etc/resolv.conf`.
     pub(super) search: Option<String>,
+    /// Variables of the server's environment.
+    pub(super) env: HashMap<String, String>,
     /// A name that is SERVFAIL until the server is ready.
     pub(super) probe: Option<String>,
 }

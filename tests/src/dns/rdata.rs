@@ -60,6 +60,29 @@ fn parsed(wire: &[u8], class: &str, rtype: u16, start: usize, len: usize) -> Res
         }
         "TXT" | "SPF" | "HINFO" => strings(&mut at, end)?,
         "RRSIG" => signature(&mut at, end)?,
+        "DS" => {
+            let (tag, [algorithm, digest_type]) = (at.u16()?, at.take::<2>()?);
+            let digest = hex(rest(&mut at, end)?);
+            Text::plain(format!("{tag} {algorithm} {digest_type} {digest}"))
+        }
+        "CAA" => {
+            let [flags, len] = at.take::<2>()?;
+            let tag_end = at.pos + usize::from(len);
+            let tag = String::from_utf8_lossy(rest(&mut at, tag_end)?).into_owned();
+            let mut text = format!("{flags} {tag} ");
+            quote(rest(&mut at, end)?, &mut text);
+            Text::plain(text)
+        }
+        "NAPTR" => {
+            let [order, preference] = [at.u16()?, at.u16()?];
+            let mut text = format!("{order} {preference}");
+            for _ in ["flags", "services", "expression"] {
+                let string_end = at.pos + 1 + usize::from(at.wire[at.pos]);
+                let _ = write!(text, " {}", strings(&mut at, string_end)?.text);
+            }
+            Text::plain(format!("{text} {}", name(&mut at)?))
+        }
+        "SVCB" | "HTTPS" => service(&mut at, end)?,
         _ => return Err(Fault::Value),
     };
     if at.pos == end {
@@ -106,10 +129,45 @@ fn signature(at: &mut Octets<'_>, end: usize) -> Result<Text, Fault> {
     }
     let tag = at.u16()?;
     let signer = name(at)?;
-    let signature = at.wire.get(at.pos..end).ok_or(Fault::Short)?;
-    at.pos = end;
+    let signature = rest(at, end)?;
     let _ = write!(text, " {tag} {signer} {}", BASE64.encode(signature));
     Ok(Text::plain(text))
+}
+
+/// RFC 9460 §2.1, with the parameters that are asked about.
+fn service(at: &mut Octets<'_>, end: usize) -> Result<Text, Fault> {
+    let mut text = format!("{} {}", at.u16()?, name(at)?);
+    while at.pos < end {
+        let (key, len) = (at.u16()?, usize::from(at.u16()?));
+        let value_end = at.pos + len;
+        let value = rest(at, value_end)?;
+        let _ = match key {
+            1 => {
+                let mut names = Vec::new();
+                let mut left = value;
+                while let Some((&len, behind)) = left.split_first() {
+                    let (name, behind) = behind.split_at_checked(len.into()).ok_or(Fault::Short)?;
+                    names.push(String::from_utf8_lossy(name));
+                    left = behind;
+                }
+                write!(text, " alpn=\"{}\"", names.join(","))
+            }
+            4 => {
+                let hints = value.as_chunks::<4>().0.iter();
+                let hints: Vec<_> = hints.map(|it| Ipv4Addr::from(*it).to_string()).collect();
+                write!(text, " ipv4hint=\"{}\"", hints.join(","))
+            }
+            _ => return Err(Fault::Value),
+        };
+    }
+    Ok(Text::plain(text))
+}
+
+/// What is left up to `end`.
+fn rest<'w>(at: &mut Octets<'w>, end: usize) -> Result<&'w [u8], Fault> {
+    let rest = at.wire.get(at.pos..end).ok_or(Fault::Short)?;
+    at.pos = end;
+    Ok(rest)
 }
 
 fn name(at: &mut Octets<'_>) -> Result<String, Fault> {
@@ -130,7 +188,11 @@ fn ipv6(address: Ipv6Addr) -> String {
 }
 
 fn unknown(octets: &[u8]) -> String {
-    let mut text = format!("\\# {} ", octets.len());
+    format!("\\# {} {}", octets.len(), hex(octets))
+}
+
+fn hex(octets: &[u8]) -> String {
+    let mut text = String::new();
     for octet in octets {
         let _ = write!(text, "{octet:02x}");
     }

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use martlet_engine::chain::Stage;
 use martlet_engine::index::{ClusterIndex, Namespace};
 use martlet_engine::plugins::zones::Zones;
-use martlet_engine::plugins::{acl, autopath, chaos, hosts, kubernetes, template};
+use martlet_engine::plugins::{acl, autopath, chaos, file, hosts, kubernetes, template};
 use martlet_engine::wire::name::wire_from_text;
 
 use super::super::{Watch, wire};
 use crate::corefile::directives::acl::Policy;
 use crate::corefile::{
-    Acl, Autopath, Chaos, Fallthrough, Hosts, K8sExternal, Kubernetes, Nsid, Template, ZoneName,
+    Acl, Autopath, Chaos, Fallthrough, File, Hosts, K8sExternal, Kubernetes, Nsid, Template,
+    ZoneName,
 };
 use crate::hosts::HostsFile;
+use crate::zone_file::{ZoneFile, ZoneFileError};
 
 /// Zones as plugins look them up.
 pub(super) fn zones(zones: &[ZoneName]) -> Zones {
@@ -172,4 +174,36 @@ pub(super) fn hosts(directive: &Hosts, watches: &mut Vec<Watch>) -> Stage {
     };
     watches.push(Box::pin(file.watch()));
     Stage::Hosts(Arc::new(stage))
+}
+
+/// All `file`s of a block.
+pub(super) fn files(
+    directives: &[File],
+    is_last: bool,
+    watches: &mut Vec<Watch>,
+) -> Result<Stage, ZoneFileError> {
+    let mut contents = Vec::new();
+    for directive in directives {
+        for (origin, _) in directive.zones.iter().map(wire) {
+            let File {
+                path,
+                reload,
+                by_mtime,
+                ..
+            } = directive;
+            let file = ZoneFile::open(path, &origin, *reload, *by_mtime)?;
+            contents.push((origin, file.contents()));
+            watches.push(Box::pin(file.watch()));
+        }
+    }
+    // CoreDNS keeps one list for all of them.
+    let mut falling = directives.iter().rev().map(|it| &it.fallthrough);
+    let fallthrough = falling.find(|it| **it != Fallthrough::None);
+    let stage = file::File {
+        zones: Zones::new(contents.iter().map(|(origin, _)| origin.clone())),
+        contents,
+        fallthrough: fallthrough.map_or_else(Zones::default, falls),
+        is_last,
+    };
+    Ok(Stage::File(Arc::new(stage)))
 }
