@@ -108,6 +108,7 @@ fn node(kind: ServiceKind, endpoints: u8) -> ServiceNode {
         ports: Box::default(),
         addresses: Addresses::V4(pods.collect()),
         names: None,
+        zones: None,
     };
     ServiceNode::build(ServiceParts {
         kind,

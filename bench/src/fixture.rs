@@ -26,6 +26,7 @@ pub fn publish(cluster: &Cluster) -> (Store, Arc<ClusterIndex>) {
         ignore_empty: false,
         namespaces: Default::default(),
         external: false,
+        multicluster: false,
         kinds: KINDS.into(),
     };
     let mut store = Store::new(Arc::clone(&index), settings);

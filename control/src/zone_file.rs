@@ -205,7 +205,10 @@ fn read_into(
                 if depth >= DEPTH_MAX {
                     return Err(fault("too many files that include each other".into()));
                 }
-                let included = path.parent().unwrap_or_else(|| Path::new("")).join(&*included);
+                let included = path
+                    .parent()
+                    .unwrap_or_else(|| Path::new(""))
+                    .join(&*included);
                 let own = own.or_else(|| file.origin().ok());
                 let own = own.map(|name| name.as_slice().to_ascii_lowercase());
                 let origin = own.as_deref().unwrap_or(origin);

@@ -13,7 +13,7 @@ use crate::chain::{Block, Random, Stage};
 use crate::index::{Encoded, Host, LabelRef, PortSelector, ServiceNode, a_record, aaaa_record};
 use crate::metrics::Scope;
 use crate::plugins::kubernetes::{
-    Kubernetes, label_at, service_at, soa_record, weight, without_underscore,
+    Grammar, Kubernetes, label_at, service_at, soa_record, weight, without_underscore,
 };
 use crate::plugins::rewrite::Rewrite;
 use crate::wire::reply::{Target, Whole, write_target, write_whole};
@@ -128,7 +128,7 @@ pub(crate) fn answer(
     }
     let (zone, above) = direct.kubernetes.zone(name)?;
     // What begins like the name of a zone's server may be one.
-    if zone.reverse || zone.labels == 0 || above == 0 || name.wire().starts_with(b"\x02ns\x03dns") {
+    if !zone.is_short || above == 0 || name.wire().starts_with(b"\x02ns\x03dns") {
         return None;
     }
     let found = match name.label(above - 1) {
@@ -151,6 +151,8 @@ pub(crate) fn answer(
                 });
                 found.unwrap_or(Some(Found::Nothing))?
             }
+            // Deeper ones may be about topology zones.
+            _ if zone.grammar == Grammar::Zonal => return None,
             _ => Found::Nothing,
         },
         b"pod" => return None,

@@ -25,6 +25,7 @@ pub use node::{Encoded, Item, ServiceKind, ServiceNode, ServiceParts};
 pub(crate) use node::{a_record, aaaa_record};
 pub use slice::{
     Addresses, EndpointNames, EndpointSlice, Host, LabelBuf, Port, PortLabel, PortSelector,
+    ZoneSelector,
 };
 pub(crate) use table::Passthrough;
 use table::{AddressKey, LabelKey, PodKey, PodRef, ServiceKey};
@@ -44,6 +45,8 @@ pub struct ClusterIndex {
     /// How many pods share the address.
     pods: Map<PodKey, u32>,
     external: ExternalIndex,
+    /// What the clusters of a set offer together (ServiceImports), if that is answered.
+    imports: OnceLock<Arc<Self>>,
     serial: AtomicU32,
     synced: AtomicBool,
     /// Since when a part of the cluster cannot be followed.
@@ -65,7 +68,7 @@ pub struct PodName {
 pub type Directory = Box<dyn Fn(&[IpAddr]) -> Vec<(IpAddr, PodName)> + Send + Sync>;
 
 /// The parts of a cluster that are followed one by one: the kinds of its objects.
-pub const PARTS: usize = 4;
+pub const PARTS: usize = 5;
 
 impl Default for ClusterIndex {
     fn default() -> Self {
@@ -75,6 +78,7 @@ impl Default for ClusterIndex {
             addresses: map(),
             pods: map(),
             external: ExternalIndex::default(),
+            imports: OnceLock::new(),
             serial: AtomicU32::new(0),
             synced: AtomicBool::new(false),
             lost: Mutex::default(),
@@ -123,6 +127,12 @@ impl ClusterIndex {
         &self.external
     }
 
+    /// The Services of a set of clusters, by the names of their imports, and the serial of the zones
+    /// that hold them.
+    pub fn imports(&self) -> Option<&Arc<Self>> {
+        self.imports.get()
+    }
+
     /// The zone's serial: Unix seconds of the last change that DNS shows.
     pub fn serial(&self) -> u32 {
         self.serial.load(Ordering::Relaxed)
@@ -153,6 +163,12 @@ impl ClusterIndex {
     pub fn set_directory(&self, directory: Directory) {
         // There is one writer, and it says so once.
         let _ = self.directory.set(directory);
+    }
+
+    /// Says where imports are published.
+    pub fn set_imports(&self, imports: Arc<Self>) {
+        // As above.
+        let _ = self.imports.set(imports);
     }
 
     /// Whose these addresses are, as far as pods are known and do not share theirs.

@@ -128,6 +128,7 @@ fn cluster() -> Cluster {
             ports: Box::new([port("dns", "udp", 53)]),
             addresses: Addresses::V6(Box::new([Ipv6Addr::LOCALHOST])),
             names: None,
+            zones: None,
         };
         let ports = vec![
             port("dns", "udp", 53),
@@ -141,6 +142,7 @@ fn cluster() -> Cluster {
         ports: Box::new([port("sql", "tcp", 5432)]),
         addresses: Addresses::V4(Box::new([v4(1), v4(2)])),
         names: names(["db-0", "db-1"]),
+        zones: None,
     };
     cluster.service("db", ServiceKind::Headless, vec![], vec![db]);
     cluster.service("idle", ServiceKind::Headless, vec![], vec![]);
@@ -152,6 +154,7 @@ fn cluster() -> Cluster {
                 .collect(),
         ),
         names: None,
+        zones: None,
     };
     cluster.service("big", ServiceKind::Headless, vec![], vec![big]);
     let target = |text| ServiceKind::External(wire_from_text(text));

@@ -128,6 +128,7 @@ pub fn cluster() -> Arc<ClusterIndex> {
                 ports: port(),
                 addresses: Addresses::V4((1..=ENDPOINTS).map(address).collect()),
                 names: None,
+                zones: None,
             };
             (ServiceKind::Headless, Box::new([Arc::new(slice)]))
         } else {

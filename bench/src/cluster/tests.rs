@@ -103,7 +103,7 @@ fn counts_are_exact() {
                         }
                     }
                 }
-                Object::Pod(_) => panic!("not generated"),
+                _ => panic!("not generated"),
             }
         }
         assert_eq!(
@@ -206,7 +206,7 @@ fn existing_names(cluster: &Cluster) -> HashSet<String> {
                     names.extend(own.drain(..));
                 }
             }
-            Object::Namespace(_) | Object::Pod(_) => {}
+            _ => {}
         }
     }
     names

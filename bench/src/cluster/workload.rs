@@ -148,10 +148,12 @@ impl Workload {
             address: EndpointAddress::Ip(self.pod_ip(endpoint, slice.family)),
             hostname: self.hostname(endpoint).map(Into::into),
             pod_name: None,
+            zone: None,
         };
         EndpointSlice {
             key: Key::new(&self.namespace, &slice.name),
             service: self.name.as_str().into(),
+            import: None,
             endpoints: slice.endpoints.clone().map(endpoint).collect(),
             ports: self.ports(|port| port.target),
             last_change_trigger: None,

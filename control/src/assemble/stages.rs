@@ -264,7 +264,7 @@ fn kubernetes_stage(
     let mut zones = directive
         .zones
         .iter()
-        .map(|zone| kubernetes::Zone::new(wire(zone).0))
+        .map(|zone| kubernetes::Zone::new(wire(zone).0).with_grammar(grammar(directive, zone)))
         .collect::<Vec<_>>();
     zones.sort_by_key(|zone| std::cmp::Reverse(zone.labels));
     let fallthrough = match &directive.fallthrough {
@@ -285,6 +285,18 @@ fn kubernetes_stage(
         fallthrough: kubernetes::Fallthrough { zones: fallthrough },
         filters_reverse: !directive.namespaces.is_empty(),
         local_addresses,
+    }
+}
+
+/// What names a zone of a `kubernetes` has. As in CoreDNS, zones below a multicluster one are such
+/// zones, too.
+fn grammar(directive: &Kubernetes, zone: &ZoneName) -> kubernetes::Grammar {
+    if answering::zones(&directive.multicluster).hold_wire(&wire(zone).0) {
+        kubernetes::Grammar::Multicluster
+    } else if directive.zonal {
+        kubernetes::Grammar::Zonal
+    } else {
+        kubernetes::Grammar::Usual
     }
 }
 
@@ -310,6 +322,8 @@ pub(crate) fn source_settings(
         pods: directive.pods == PodMode::Verified,
         endpoint_slices: !directive.no_endpoints,
         keep_pod_names: directive.endpoint_pod_names,
+        keep_zones: directive.zonal,
+        multicluster: !directive.multicluster.is_empty(),
     })
 }
 
@@ -351,6 +365,7 @@ fn cluster(
             .map(|name| name.as_str().into())
             .collect(),
         external,
+        multicluster: source_settings.multicluster,
         kinds: source_settings.kinds().collect(),
     };
     let startup_timeout = directive.startup_timeout;
@@ -381,12 +396,15 @@ fn identity(directive: &Kubernetes, external: bool) -> String {
     };
     let selector = |text: &Option<String>| text.clone().unwrap_or_default();
     let identity = format!(
-        "source {source}, labels {}, namespace_labels {}, pods {}, endpoints {}, pod names {}, external {external}",
+        "source {source}, labels {}, namespace_labels {}, pods {}, endpoints {}, pod names {}, \
+         external {external}, multicluster {}, zones {}",
         selector(&directive.labels),
         selector(&directive.namespace_labels),
         directive.pods == PodMode::Verified,
         !directive.no_endpoints,
         directive.endpoint_pod_names,
+        !directive.multicluster.is_empty(),
+        directive.zonal,
     );
     identity.replace('\n', " ")
 }

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use martlet_engine::index::{
-    Addresses, EndpointName, EndpointNames, EndpointSlice, ExternalHost, Host, Port, PortLabel,
-    ServiceKind, ServiceName,
+    Addresses, EndpointName, EndpointNames, EndpointSlice, ExternalHost, Host, LabelBuf, Port,
+    PortLabel, ServiceKind, ServiceName,
 };
 use martlet_engine::limits::{LABEL_LEN_MAX, NAME_LEN_MAX};
 
-use super::object::{self, EndpointAddress, ServiceType};
+use super::object::{self, Endpoint, EndpointAddress, ServiceType};
 
 /// Where a Service's addresses come from.
 pub(super) fn service_kind(service_type: &ServiceType) -> ServiceKind {
@@ -52,78 +52,127 @@ pub(super) fn endpoint_slices(slice: &object::EndpointSlice) -> Arc<[Arc<Endpoin
     let ports = ports(&slice.ports);
     let (mut v4, mut v6, mut fqdn) = (Part::default(), Part::default(), Part::default());
     for endpoint in &slice.endpoints {
-        let name = endpoint
-            .hostname
-            .as_deref()
-            .filter(|name| !name.is_empty())
-            .or_else(|| {
-                // Pods' names may be longer than a label; then the address makes the name.
-                endpoint
-                    .pod_name
-                    .as_deref()
-                    .filter(|name| name.len() <= LABEL_LEN_MAX)
-            });
+        let (name, zone) = (own_name(endpoint), endpoint.zone.as_deref());
         match &endpoint.address {
-            EndpointAddress::Ip(IpAddr::V4(address)) => v4.push(*address, name),
-            EndpointAddress::Ip(IpAddr::V6(address)) => v6.push(*address, name),
+            EndpointAddress::Ip(IpAddr::V4(address)) => v4.push(*address, name, zone),
+            EndpointAddress::Ip(IpAddr::V6(address)) => v6.push(*address, name, zone),
             EndpointAddress::Fqdn(host) => {
                 if let Some(wire) = wire_name(host) {
-                    // CoreDNS makes a label of any host with dots in it, of names as well.
-                    let dashed = host.replace('.', "-");
-                    fqdn.push(wire, Some(name.unwrap_or(&dashed)));
+                    fqdn.push(wire, Some(name.unwrap_or(&dashed(host))), zone);
                 }
             }
         }
     }
     let mut parts = Vec::with_capacity(1);
-    let mut add = |addresses: Addresses, names: Option<EndpointNames>| {
+    let mut add = |addresses: Addresses, (names, zones): Labels| {
         if !addresses.is_empty() {
             parts.push(Arc::new(EndpointSlice {
                 ports: ports.clone(),
                 addresses,
                 names,
+                zones: zones.map(Box::new),
             }));
         }
     };
-    let (addresses, names) = v4.finish();
-    add(Addresses::V4(addresses), names);
-    let (addresses, names) = v6.finish();
-    add(Addresses::V6(addresses), names);
-    let (addresses, names) = fqdn.finish();
-    add(Addresses::Fqdn(addresses), names);
+    let (addresses, labels) = v4.finish();
+    add(Addresses::V4(addresses), labels);
+    let (addresses, labels) = v6.finish();
+    add(Addresses::V6(addresses), labels);
+    let (addresses, labels) = fqdn.finish();
+    add(Addresses::Fqdn(addresses), labels);
     parts.into()
+}
+
+/// The name that an endpoint has itself: its host's, or its pod's.
+fn own_name(endpoint: &Endpoint) -> Option<&str> {
+    let hostname = endpoint.hostname.as_deref();
+    hostname.filter(|name| !name.is_empty()).or_else(|| {
+        // Pods' names may be longer than a label; then the address makes the name.
+        let pod_name = endpoint.pod_name.as_deref();
+        pod_name.filter(|name| name.len() <= LABEL_LEN_MAX)
+    })
+}
+
+/// CoreDNS makes a label of any host with dots in it, of names as well.
+fn dashed(host: &str) -> String {
+    host.replace('.', "-")
+}
+
+/// What of a slice belongs to a ServiceImport: a slice of a Service of its name, where endpoints are
+/// called `endpoint.cluster`. Of no Service if it belongs to no import.
+pub(super) fn imported_slice(slice: &object::EndpointSlice) -> object::EndpointSlice {
+    let imported = |endpoint: &Endpoint, cluster: &str| {
+        let mut name = match (own_name(endpoint), &endpoint.address) {
+            (Some(name), _) => name.to_owned(),
+            (None, EndpointAddress::Ip(address)) => {
+                String::from_utf8_lossy(LabelBuf::default().dashed(*address)).into_owned()
+            }
+            (None, EndpointAddress::Fqdn(host)) => dashed(host),
+        };
+        if !cluster.is_empty() {
+            name.push('.');
+            name.push_str(cluster);
+        }
+        Endpoint {
+            address: endpoint.address.clone(),
+            hostname: Some(name.into()),
+            pod_name: None,
+            zone: None,
+        }
+    };
+    let (service, endpoints) = slice
+        .import
+        .as_ref()
+        .map_or_else(Default::default, |import| {
+            let endpoints = slice.endpoints.iter();
+            let endpoints = endpoints.map(|endpoint| imported(endpoint, &import.cluster));
+            (import.service.clone(), endpoints.collect())
+        });
+    object::EndpointSlice {
+        key: slice.key.clone(),
+        service,
+        import: None,
+        endpoints,
+        ports: slice.ports.clone(),
+        last_change_trigger: None,
+    }
 }
 
 /// Endpoints of one family, while they are gathered.
 struct Part<A> {
     addresses: Vec<A>,
     names: Vec<Option<Box<[u8]>>>,
+    zones: Vec<Option<Box<[u8]>>>,
 }
+
+/// Names and topology zones of endpoints, if there is one at all.
+type Labels = (Option<EndpointNames>, Option<EndpointNames>);
 
 impl<A> Default for Part<A> {
     fn default() -> Self {
         Self {
             addresses: Vec::new(),
             names: Vec::new(),
+            zones: Vec::new(),
         }
     }
 }
 
 impl<A> Part<A> {
-    fn push(&mut self, address: A, name: Option<&str>) {
+    fn push(&mut self, address: A, name: Option<&str>, zone: Option<&str>) {
+        let folded = |text: &str| text.to_ascii_lowercase().into_bytes().into();
         self.addresses.push(address);
-        self.names
-            .push(name.map(|name| name.to_ascii_lowercase().into_bytes().into()));
+        self.names.push(name.map(folded));
+        self.zones.push(zone.map(folded));
     }
 
-    /// The addresses, and the names if there is one at all.
-    fn finish(self) -> (Box<[A]>, Option<EndpointNames>) {
-        let names = self
-            .names
-            .iter()
-            .any(Option::is_some)
-            .then(|| self.names.into());
-        (self.addresses.into(), names)
+    /// The addresses, and what stands beside them.
+    fn finish(self) -> (Box<[A]>, Labels) {
+        let any = |list: Vec<Option<Box<[u8]>>>| {
+            let any = list.iter().any(Option::is_some);
+            any.then(|| list.into())
+        };
+        (self.addresses.into(), (any(self.names), any(self.zones)))
     }
 }
 

@@ -16,10 +16,25 @@ use k8s_openapi::jiff::Timestamp;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
-use self::field::{LastChangeTrigger, Picked, ServiceName, TextVisitor, text};
+pub use self::field::IMPORT_LABEL;
+use self::field::{LastChangeTrigger, Picked, SliceLabels, TextVisitor, text};
 use super::object::{
-    Endpoint, EndpointAddress, EndpointSlice, Key, Kind, Object, Pod, Port, Service, ServiceType,
+    Endpoint, EndpointAddress, EndpointSlice, Import, Key, Kind, Object, Pod, Port, Service,
+    ServiceType,
 };
+
+/// What is kept of EndpointSlices.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Keep {
+    /// To which Service they belong.
+    pub services: bool,
+    /// To which ServiceImport they belong.
+    pub imports: bool,
+    /// The names of the pods behind endpoints.
+    pub pod_names: bool,
+    /// The topology zones of endpoints.
+    pub zones: bool,
+}
 
 /// A kind's wire type: what is read of it, and how it becomes an [`Object`].
 pub trait Wire: DeserializeOwned + Clone + fmt::Debug + Send + 'static {
@@ -34,7 +49,7 @@ pub trait Wire: DeserializeOwned + Clone + fmt::Debug + Send + 'static {
 
     /// What is left of the object, or `None` when it cannot be asked for, so that whoever knew it
     /// must forget it.
-    fn trim(self, keep_pod_names: bool) -> Option<Object>;
+    fn trim(self, keep: Keep) -> Option<Object>;
 
     /// What names the object.
     fn key(&self) -> Key {
@@ -62,12 +77,12 @@ pub struct Metadata {
     /// Whether the object is being deleted.
     #[serde(default)]
     deletion_timestamp: Option<IgnoredAny>,
-    /// The label that ties a slice to its Service.
+    /// To what a slice belongs.
     #[serde(default)]
-    labels: Picked<ServiceName>,
+    labels: Picked<SliceLabels, 3>,
     /// When the change behind a slice's last update happened.
     #[serde(default)]
-    annotations: Picked<LastChangeTrigger>,
+    annotations: Picked<LastChangeTrigger, 1>,
 }
 
 /// `v1/Namespace`.
@@ -89,7 +104,7 @@ impl Wire for WireNamespace {
     }
 
     // A terminating namespace still exists, and so do the Services in it.
-    fn trim(self, _: bool) -> Option<Object> {
+    fn trim(self, _: Keep) -> Option<Object> {
         Some(Object::Namespace(self.key()))
     }
 }
@@ -154,7 +169,7 @@ impl Wire for WireService {
         &mut self.metadata
     }
 
-    fn trim(self, _: bool) -> Option<Object> {
+    fn trim(self, _: Keep) -> Option<Object> {
         let key = self.key();
         let spec = self.spec.unwrap_or_default();
         // `clusterIPs` holds the primary address too; `clusterIP` is for objects that predate it.
@@ -208,6 +223,8 @@ struct WireEndpoint {
     hostname: Option<Box<str>>,
     #[serde(default)]
     target_ref: Option<WireTargetRef>,
+    #[serde(default)]
+    zone: Option<Box<str>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -243,7 +260,7 @@ impl Wire for WireEndpointSlice {
         &mut self.metadata
     }
 
-    fn trim(self, keep_pod_names: bool) -> Option<Object> {
+    fn trim(self, keep: Keep) -> Option<Object> {
         let key = self.key();
         let fqdn = self.address_type.as_deref() == Some("FQDN");
         let mut endpoints = Vec::new();
@@ -255,31 +272,92 @@ impl Wire for WireEndpointSlice {
             // A longer name cannot be a label, so it cannot name the endpoint either.
             let pod_name = endpoint
                 .target_ref
-                .filter(|_| keep_pod_names)
+                .filter(|_| keep.pod_names)
                 .and_then(|target| target.name)
                 .filter(|name| (1..=LABEL_LEN_MAX).contains(&name.len()));
+            let zone = endpoint.zone.filter(|zone| keep.zones && !zone.is_empty());
             for WireAddress(address) in endpoint.addresses.unwrap_or_default() {
                 if fqdn || matches!(address, EndpointAddress::Ip(_)) {
                     let (hostname, pod_name) = (hostname.clone(), pod_name.clone());
+                    let zone = zone.clone();
                     endpoints.push(Endpoint {
                         address,
                         hostname,
                         pod_name,
+                        zone,
                     });
                 }
             }
         }
+        let [service, import, cluster] = self.metadata.labels.values;
+        let [trigger] = self.metadata.annotations.values;
+        let import = import.filter(|name| keep.imports && !name.is_empty());
+        let import = import.map(|service| Import {
+            service,
+            cluster: cluster.unwrap_or_default(),
+        });
         Some(Object::EndpointSlice(EndpointSlice {
             key,
-            service: self.metadata.labels.value.unwrap_or_default(),
+            service: service.filter(|_| keep.services).unwrap_or_default(),
+            import,
             endpoints: endpoints.into(),
             ports: trim_ports(self.ports),
-            last_change_trigger: self
-                .metadata
-                .annotations
-                .value
+            last_change_trigger: trigger
                 .and_then(|text| text.parse::<Timestamp>().ok())
                 .map(SystemTime::from),
+        }))
+    }
+}
+
+/// `multicluster.x-k8s.io/v1alpha1/ServiceImport`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WireServiceImport {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Option<WireServiceImportSpec>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct WireServiceImportSpec {
+    #[serde(default, rename = "type")]
+    import_type: Option<Box<str>>,
+    #[serde(default)]
+    ips: Option<Vec<ClusterIp>>,
+    #[serde(default)]
+    ports: Option<Vec<WirePort>>,
+}
+
+impl Wire for WireServiceImport {
+    const KIND: Kind = Kind::ServiceImport;
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
+    }
+
+    fn trim(self, _: Keep) -> Option<Object> {
+        let key = self.key();
+        let spec = self.spec.unwrap_or_default();
+        let service_type = if spec.import_type.as_deref() == Some("Headless") {
+            ServiceType::Headless
+        } else {
+            let ips = spec.ips.unwrap_or_default().into_iter();
+            ServiceType::ClusterIp(ips.filter_map(ClusterIp::ip).collect())
+        };
+        let ports = trim_ports(spec.ports);
+        // Unlike a Service, an import without ports does not even have its addresses.
+        if ports.is_empty() && service_type != ServiceType::Headless {
+            return None;
+        }
+        Some(Object::ServiceImport(Service {
+            key,
+            service_type,
+            ports,
+            external: Box::default(),
         }))
     }
 }
@@ -312,7 +390,7 @@ impl Wire for WirePod {
         &mut self.metadata
     }
 
-    fn trim(self, _: bool) -> Option<Object> {
+    fn trim(self, _: Keep) -> Option<Object> {
         let key = self.key();
         let status = self.status.unwrap_or_default();
         let is_over = matches!(

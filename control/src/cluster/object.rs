@@ -20,6 +20,8 @@ pub enum Kind {
     EndpointSlice,
     /// `v1/Pod`.
     Pod,
+    /// `multicluster.x-k8s.io/v1alpha1/ServiceImport`.
+    ServiceImport,
 }
 
 impl fmt::Display for Kind {
@@ -68,6 +70,11 @@ pub enum Object {
     EndpointSlice(EndpointSlice),
     /// A pod that can be asked for by its address.
     Pod(Pod),
+    /// A ServiceImport, as the Service that it stands for.
+    ServiceImport(Service),
+    /// What of an EndpointSlice belongs to a ServiceImport. Only in snapshots: a source has the
+    /// whole slice. Its `service` is the import, and its host names are whole.
+    ImportedSlice(EndpointSlice),
 }
 
 impl Object {
@@ -76,8 +83,9 @@ impl Object {
         match self {
             Self::Namespace(_) => Kind::Namespace,
             Self::Service(_) => Kind::Service,
-            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::EndpointSlice(_) | Self::ImportedSlice(_) => Kind::EndpointSlice,
             Self::Pod(_) => Kind::Pod,
+            Self::ServiceImport(_) => Kind::ServiceImport,
         }
     }
 
@@ -85,8 +93,8 @@ impl Object {
     pub const fn key(&self) -> &Key {
         match self {
             Self::Namespace(key) => key,
-            Self::Service(service) => &service.key,
-            Self::EndpointSlice(slice) => &slice.key,
+            Self::Service(service) | Self::ServiceImport(service) => &service.key,
+            Self::EndpointSlice(slice) | Self::ImportedSlice(slice) => &slice.key,
             Self::Pod(pod) => &pod.key,
         }
     }
@@ -145,6 +153,17 @@ pub struct Endpoint {
     pub hostname: Option<Box<str>>,
     /// `targetRef.name`; kept only when the source was asked to (`endpoint_pod_names`).
     pub pod_name: Option<Box<str>>,
+    /// The endpoint's topology zone; kept only when the source was asked to (`zonal`).
+    pub zone: Option<Box<str>>,
+}
+
+/// To which ServiceImport a slice belongs.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Import {
+    /// The label `multicluster.kubernetes.io/service-name`, never empty.
+    pub service: Box<str>,
+    /// The label `multicluster.kubernetes.io/source-cluster`; empty when the slice has none.
+    pub cluster: Box<str>,
 }
 
 /// A trimmed `discovery.k8s.io/v1/EndpointSlice`.
@@ -154,6 +173,8 @@ pub struct EndpointSlice {
     pub key: Key,
     /// The label `kubernetes.io/service-name`; empty when the slice has none.
     pub service: Box<str>,
+    /// The import; kept only when the source was asked to (`multicluster`).
+    pub import: Option<Import>,
     /// Ready addresses only (`conditions.ready` true or absent), one entry an address, in the API's
     /// order.
     pub endpoints: Box<[Endpoint]>,

@@ -81,6 +81,20 @@ impl Selector {
     }
 }
 
+impl Selector {
+    /// The same, and objects must have the label `key`.
+    #[must_use]
+    pub fn with_label(mut self, key: &str) -> Self {
+        let mut requirements = std::mem::take(&mut self.requirements).into_vec();
+        requirements.push(Requirement {
+            key: key.into(),
+            test: Test::Exists,
+        });
+        self.requirements = requirements.into();
+        self
+    }
+}
+
 impl Test {
     // As in the API, an absent label differs from every value.
     fn holds(&self, value: Option<&str>) -> bool {

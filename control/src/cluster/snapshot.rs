@@ -2,7 +2,7 @@
 //! true before instead of SERVFAIL.
 //!
 //! ```text
-//! martlet snapshot 1 ␊   identity ␊   (length, object)… , 0   SHA-256 of all that
+//! martlet snapshot 3 ␊   identity ␊   (length, object)… , 0   SHA-256 of all that
 //! ```
 //!
 //! Lengths are four octets, the smallest first; objects are in [`postcard`]'s format. A file is
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::object::Object;
 
 /// The first line, which changes whenever older files cannot be read any more.
-const MAGIC: &[u8] = b"martlet snapshot 2\n";
+const MAGIC: &[u8] = b"martlet snapshot 3\n";
 const CHECKSUM_LEN: usize = 32;
 /// No object is larger: a thousand endpoints take a twentieth of that.
 const OBJECT_LEN_MAX: usize = 4 << 20;

@@ -6,6 +6,9 @@
 pub mod api;
 pub mod manifests;
 
+use std::borrow::Cow;
+
+use super::decode::{IMPORT_LABEL, Keep};
 use super::object::Kind;
 use super::selector::Selector;
 
@@ -22,28 +25,50 @@ pub struct SourceSettings {
     pub endpoint_slices: bool,
     /// Whether endpoints keep the name of the pod behind them (`endpoint_pod_names`).
     pub keep_pod_names: bool,
+    /// Whether endpoints keep their topology zone (`zonal`).
+    pub keep_zones: bool,
+    /// Whether ServiceImports are watched, and the EndpointSlices behind them (`multicluster`).
+    pub multicluster: bool,
 }
 
 impl SourceSettings {
     /// The kinds a source with these settings lists. No event names any other kind, so the first
     /// state is whole once each of these had its `RelistDone`.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
-        let (slices, pods) = (self.endpoint_slices, self.pods);
+        let (imports, pods) = (self.multicluster, self.pods);
+        let slices = self.endpoint_slices || imports;
         [
             (Kind::Namespace, true),
             (Kind::Service, true),
             (Kind::EndpointSlice, slices),
             (Kind::Pod, pods),
+            (Kind::ServiceImport, imports),
         ]
         .into_iter()
         .filter_map(|(kind, wanted)| wanted.then_some(kind))
     }
 
     /// The selector that objects of this kind must match.
-    pub const fn selector(&self, kind: Kind) -> Option<&Selector> {
-        match kind {
-            Kind::Namespace => self.namespace_labels.as_ref(),
-            Kind::Service | Kind::EndpointSlice | Kind::Pod => self.labels.as_ref(),
+    pub fn selector(&self, kind: Kind) -> Option<Cow<'_, Selector>> {
+        let selector = match kind {
+            // CoreDNS selects imports as it does namespaces.
+            Kind::Namespace | Kind::ServiceImport => &self.namespace_labels,
+            Kind::Service | Kind::EndpointSlice | Kind::Pod => &self.labels,
+        };
+        if kind == Kind::EndpointSlice && !self.endpoint_slices {
+            let imported = selector.clone().unwrap_or_default();
+            return Some(Cow::Owned(imported.with_label(IMPORT_LABEL)));
+        }
+        selector.as_ref().map(Cow::Borrowed)
+    }
+
+    /// What is kept of EndpointSlices.
+    pub const fn keep(&self) -> Keep {
+        Keep {
+            services: self.endpoint_slices,
+            imports: self.multicluster,
+            pod_names: self.keep_pod_names,
+            zones: self.keep_zones,
         }
     }
 }

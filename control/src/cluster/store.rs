@@ -6,6 +6,7 @@
 //! no second copy of the cluster is ever made.
 
 mod export;
+mod imports;
 mod outside;
 mod pods;
 
@@ -34,6 +35,8 @@ pub struct StoreSettings {
     pub namespaces: HashSet<Box<str>>,
     /// Whether Services are answered as they are seen from outside (`k8s_external`).
     pub external: bool,
+    /// Whether ServiceImports are published as well (`multicluster`).
+    pub multicluster: bool,
     /// The kinds that have to be listed once before a missing name means anything.
     pub kinds: Vec<Kind>,
 }
@@ -42,6 +45,8 @@ pub struct StoreSettings {
 pub struct Store {
     index: Arc<ClusterIndex>,
     settings: StoreSettings,
+    /// What clusters offer together.
+    imports: Option<Box<Self>>,
     namespaces: HashMap<Box<str>, NamespaceEntry>,
     services: HashMap<Key, ServiceEntry>,
     /// To which Service a slice belongs.
@@ -102,6 +107,7 @@ impl Store {
     /// An empty store that publishes to `index`.
     pub fn new(index: Arc<ClusterIndex>, settings: StoreSettings) -> Self {
         Self {
+            imports: imports::store(&index, &settings),
             index,
             settings,
             namespaces: HashMap::new(),
@@ -139,6 +145,7 @@ impl Store {
 
     /// Folds one event in. What it changes for Services shows after [`Self::publish`].
     pub fn apply(&mut self, event: Event) {
+        self.apply_to_imports(&event);
         match event {
             Event::Applied(Object::Namespace(key)) => self.apply_namespace(&key),
             Event::Applied(Object::Service(service)) => self.apply_service(service),
@@ -148,6 +155,9 @@ impl Store {
             Event::Deleted(Kind::Service, key) => self.delete_service(&key),
             Event::Deleted(Kind::EndpointSlice, key) => self.delete_slice(&key),
             Event::Deleted(Kind::Pod, key) => self.delete_pod(&key),
+            // Nothing but imports.
+            Event::Applied(Object::ServiceImport(_) | Object::ImportedSlice(_))
+            | Event::Deleted(Kind::ServiceImport, _) => {}
             Event::RelistStarted(kind) => self.epochs.entry(kind).or_default().number += 1,
             Event::RelistDone(kind) => self.finish_relist(kind),
         }
@@ -155,6 +165,7 @@ impl Store {
 
     /// Rebuilds and publishes what the events since the last call concerned.
     pub fn publish(&mut self) {
+        self.publish_imports();
         for key in std::mem::take(&mut self.dirty) {
             self.publish_service(&key);
         }
@@ -232,6 +243,7 @@ impl Store {
                 let gone = stale(&self.slices, |entry| entry.seen != number);
                 gone.iter().for_each(|key| self.delete_slice(key));
             }
+            Kind::ServiceImport => {}
             Kind::Pod => {
                 let stale = self.namespaces.iter().flat_map(|(namespace, entry)| {
                     let stale = entry.pods.iter().filter(|(_, pod)| pod.seen != number);

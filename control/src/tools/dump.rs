@@ -14,7 +14,7 @@ use martlet_engine::chain::{Block, Listener, Protocol, Stage};
 use martlet_engine::index::{LabelBuf, ServiceKind, ServiceName, ServiceNode};
 use martlet_engine::log::LogSink;
 use martlet_engine::metrics::Scope;
-use martlet_engine::plugins::kubernetes::{Kubernetes, PodMode, Zone};
+use martlet_engine::plugins::kubernetes::{Grammar, Kubernetes, PodMode, Zone};
 use martlet_engine::watched::watch;
 use martlet_engine::wire::RType;
 use martlet_engine::wire::name::wire_from_text;
@@ -96,6 +96,12 @@ fn write_zone(plugin: &Plugin, zone: &Zone, log: &LogSink, out: &mut String) {
         let _ = writeln!(
             out,
             "; `pods insecure`: ADDRESS.NAMESPACE.pod names stand for any address and are left out"
+        );
+    }
+    if !zone.reverse && zone.grammar == Grammar::Zonal {
+        let _ = writeln!(
+            out,
+            "; `zonal`: TOPOLOGY-ZONE.(pin|prefer)._zone names are left out"
         );
     }
     let mut records = Vec::new();
@@ -221,9 +227,14 @@ impl Names<'_> {
         for slice in node.slices() {
             for index in 0..slice.addresses.len() {
                 let endpoint = slice.name(index, &mut buf);
-                // An endpoint's name with dots is one that no question reaches.
-                if !endpoint.contains(&b'.') {
-                    self.add(&[endpoint, service, namespace, b"svc"]);
+                let labels = endpoint.split(|&octet| octet == b'.').collect::<Vec<_>>();
+                match (labels[..].as_ref(), self.zone.grammar) {
+                    ([endpoint], _) => self.add(&[endpoint, service, namespace, b"svc"]),
+                    ([endpoint, cluster], Grammar::Multicluster) => {
+                        self.add(&[endpoint, cluster, service, namespace, b"svc"]);
+                    }
+                    // Other names with dots are some that no question reaches.
+                    _ => {}
                 }
             }
         }
@@ -260,11 +271,13 @@ fn names(kubernetes: &Kubernetes, zone: &Zone) -> BTreeSet<Box<[u8]>> {
     if zone.reverse {
         index.each_address(|address, _| names.add_reverse(address));
     } else {
-        index.each_service(|name, node, is_exposed| {
-            if is_exposed {
-                names.add_service(name, node);
-            }
-        });
+        if let Some(index) = kubernetes.index_of(zone) {
+            index.each_service(|name, node, is_exposed| {
+                if is_exposed {
+                    names.add_service(name, node);
+                }
+            });
+        }
         let mut buf = LabelBuf::default();
         index.each_pod(|namespace, address| {
             let label = buf.spelled(address);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::slice::{EndpointSlice, Host, LabelBuf, Port, PortSelector};
+use super::slice::{EndpointSlice, Host, LabelBuf, Port, PortSelector, ZoneSelector};
 use super::table::LabelRef;
 use crate::wire::RType;
 use crate::wire::name::label_hash;
@@ -280,7 +280,8 @@ impl ServiceNode {
             _ => {
                 let mut count = 0;
                 let mut each = |number: usize, slice: &'a EndpointSlice, index: usize| {
-                    count += self.endpoint_items(selector, number, slice, index, &mut visit);
+                    let place = (number, slice, index);
+                    count += self.endpoint_items(selector, |_, _| true, place, &mut visit);
                 };
                 match endpoint {
                     Some(label) => self.endpoints_named(label, &mut each),
@@ -289,6 +290,33 @@ impl ServiceNode {
                 (count > 0).then_some(count)
             }
         }
+    }
+
+    /// Visits the endpoints of a topology zone, or all of them if the selector says so and the zone
+    /// has none, and returns how many combinations with ports there are. `None` means that there is
+    /// no such name: only headless Services have it, those without any endpoint as well.
+    pub fn items_in_zone<'a>(
+        &'a self,
+        zone: &ZoneSelector<'_>,
+        mut visit: impl FnMut(Item<'a>),
+    ) -> Option<usize> {
+        if self.kind != ServiceKind::Headless {
+            return None;
+        }
+        let ports = PortSelector::default();
+        let mut of_zone = 0;
+        self.all_endpoints(&mut |number, slice, index| {
+            if zone.holds(slice, index) {
+                let (place, counts) = ((number, slice, index), |slice: &_, at| {
+                    zone.holds(slice, at)
+                });
+                of_zone += self.endpoint_items(ports, counts, place, &mut visit);
+            }
+        });
+        if of_zone == 0 && zone.falls_back {
+            return Some(self.items(ports, None, visit).unwrap_or_default());
+        }
+        Some(of_zone)
     }
 
     fn cluster_ip_items<'a>(
@@ -318,13 +346,13 @@ impl ServiceNode {
         (ports > 0).then_some(ports * addresses.len())
     }
 
-    /// Visits one endpoint's combinations; returns how many there are.
+    /// Visits one endpoint's combinations; returns how many there are. `counts` says which others
+    /// are visited as well.
     fn endpoint_items<'a>(
         &'a self,
         selector: PortSelector<'_>,
-        number: usize,
-        slice: &'a EndpointSlice,
-        index: usize,
+        counts: impl Fn(&EndpointSlice, usize) -> bool,
+        (number, slice, index): (usize, &'a EndpointSlice, usize),
         visit: &mut impl FnMut(Item<'a>),
     ) -> usize {
         let host = slice.addresses.host(index);
@@ -349,7 +377,7 @@ impl ServiceNode {
                     hash: label_hash(name),
                 };
                 self.endpoints_named(label, &mut |other, other_slice, other_index| {
-                    if other < number {
+                    if other < number && counts(other_slice, other_index) {
                         let mut ports = selector.numbers(&other_slice.ports);
                         repeats_port |= ports.any(|earlier| earlier == port);
                         if other_slice.addresses.host(other_index) == host {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use smallvec::SmallVec;
 
 use crate::limits::LABEL_LEN_MAX;
+use crate::wire::FoldedName;
 
 /// A port's name or protocol: names of Services' ports have at most 15 octets, so that these stand in
 /// the port itself and cost no walk through memory.
@@ -52,6 +53,30 @@ impl PortSelector<'_> {
                 .filter(move |port| selector.selects(port))
                 .map(|port| port.number),
         )
+    }
+}
+
+/// Which endpoints a name is about: those of a topology zone.
+#[derive(Clone, Copy, Debug)]
+pub struct ZoneSelector<'a> {
+    /// The question's name, whose first labels are the zone. A zone may hold dots.
+    pub name: &'a FoldedName,
+    /// How many labels.
+    pub labels: usize,
+    /// Whether all endpoints stand for a zone that has none.
+    pub falls_back: bool,
+}
+
+impl ZoneSelector<'_> {
+    fn selects(&self, zone: &[u8]) -> bool {
+        let mut labels = zone.split(|&octet| octet == b'.');
+        (0..self.labels).all(|place| labels.next() == Some(self.name.label(place)))
+            && labels.next().is_none()
+    }
+
+    /// Whether an endpoint is in the zone.
+    pub(super) fn holds(&self, slice: &EndpointSlice, index: usize) -> bool {
+        slice.zone(index).is_some_and(|zone| self.selects(zone))
     }
 }
 
@@ -104,7 +129,13 @@ pub struct EndpointSlice {
     /// Names of the endpoints (`hostname`, or the pod's name), where they have one; absent when
     /// none has.
     pub names: Option<EndpointNames>,
+    /// The topology zone of each endpoint that has one, lower case; absent when nobody asks for it.
+    /// Behind a pointer of its own, so that slices without it are no larger.
+    pub zones: Option<Box<EndpointNames>>,
 }
+
+// With the counts of an `Arc` this fills the allocator's class of 80 octets.
+const _: () = assert!(size_of::<EndpointSlice>() <= 64);
 
 impl EndpointSlice {
     /// The hosts, in the API's order.
@@ -115,6 +146,11 @@ impl EndpointSlice {
     /// Whether an endpoint has this address.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.hosts().any(|host| host == Host::Ip(address))
+    }
+
+    /// The topology zone of endpoint `index`, if that is known.
+    pub fn zone(&self, index: usize) -> Option<&[u8]> {
+        self.zones.as_ref()?[index].as_deref()
     }
 
     /// The name of endpoint `index`: its own, or its address with dashes. Empty for a host name

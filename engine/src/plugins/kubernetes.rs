@@ -7,6 +7,9 @@
 //! [[port.proto | endpoint].]service.namespace.svc.ZONE      address.namespace.pod.ZONE
 //! ```
 //!
+//! Zones of a set of clusters hold what these offer together, and `endpoint.cluster` there. With
+//! `zonal`, headless Services have `TOPOLOGY-ZONE.(pin | prefer)._zone` names as well.
+//!
 //! Where CoreDNS's answers are odd but harmless they are the same here, because clients and tools
 //! have grown around them; the comments say which those are. Deviations: `tests/DEVIATIONS.md`.
 
@@ -22,12 +25,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::chain::{Context, Step};
-use crate::index::ClusterIndex;
+use crate::index::{ClusterIndex, ServiceName, ServiceNode, ServiceRef};
 use crate::wire::{FoldedName, RType, Rcode, Reply, Section};
 pub(crate) use answer::{soa_record, weight};
 pub use external::{ExternalOptions, ExternalZone, K8sExternal};
-pub use name::Cut;
 use name::Parts;
+pub use name::{Cut, Part};
 pub(crate) use name::{label_at, service_at, without_underscore};
 pub use subject::Subject;
 
@@ -55,6 +58,23 @@ pub struct Zone {
     pub labels: usize,
     /// Under `in-addr.arpa.` or `ip6.arpa.`.
     pub reverse: bool,
+    /// What names it has.
+    pub grammar: Grammar,
+    /// Names of it may be answered without the chain.
+    pub(crate) is_short: bool,
+}
+
+/// Which names a zone has besides the usual ones, and whose Services it holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Grammar {
+    /// The cluster's own Services.
+    #[default]
+    Usual,
+    /// Likewise, and the endpoints of headless ones by topology zone.
+    Zonal,
+    /// The Services that clusters offer together; two labels below one are an endpoint and its
+    /// cluster.
+    Multicluster,
 }
 
 impl Zone {
@@ -67,6 +87,19 @@ impl Zone {
             apex,
             labels,
             reverse,
+            grammar: Grammar::Usual,
+            is_short: !reverse && labels > 0,
+        }
+    }
+
+    /// The same zone with other names.
+    #[must_use]
+    pub fn with_grammar(self, grammar: Grammar) -> Self {
+        let is_short = self.is_short && grammar != Grammar::Multicluster;
+        Self {
+            grammar,
+            is_short,
+            ..self
         }
     }
 }
@@ -116,6 +149,15 @@ impl Kubernetes {
         zones.find_map(|zone| Some((zone, name.labels_above(&zone.apex, zone.labels)?)))
     }
 
+    /// The index that holds the Services of a zone. `None` for one that nobody publishes.
+    #[inline]
+    pub fn index_of(&self, zone: &Zone) -> Option<&ClusterIndex> {
+        match zone.grammar {
+            Grammar::Multicluster => self.index.imports().map(|imports| &**imports),
+            Grammar::Usual | Grammar::Zonal => Some(&self.index),
+        }
+    }
+
     pub(crate) fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
         let Some((zone, above)) = self.zone(context.name) else {
             return Step::Next;
@@ -161,7 +203,7 @@ impl Kubernetes {
             }
         }
         reply.set_authoritative();
-        answer::soa(self, suffix, Section::Authority, reply);
+        answer::soa(self, (zone, suffix), Section::Authority, reply);
         Step::Answered
     }
 }
@@ -188,7 +230,8 @@ impl Question<'_> {
                 if self.above > 0 {
                     return Err(Missing::Data);
                 }
-                answer::soa(self.kubernetes, self.suffix, Section::Answer, reply);
+                let zone = (self.zone, self.suffix);
+                answer::soa(self.kubernetes, zone, Section::Answer, reply);
                 Ok(())
             }
             RType::NS if self.above == 0 && self.is_zone_plain() => {
@@ -212,21 +255,27 @@ impl Question<'_> {
         self.name_as_sent.ends_with(&self.zone.apex)
     }
 
+    /// Reads the entry of a Service of the zone, as [`ClusterIndex::service`].
+    #[inline]
+    fn service<R>(
+        &self,
+        service: ServiceRef<'_>,
+        read: impl FnOnce(&ServiceName, &ServiceNode, bool) -> R,
+    ) -> Option<R> {
+        let index = self.kubernetes.index_of(self.zone)?;
+        index.service(service, read)
+    }
+
     #[inline]
     fn records(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Result<(), Missing> {
         match Parts::split(self, context.name)? {
             Parts::Pod { label, namespace } => answer::pod(self, context, label, namespace, reply),
-            Parts::Service {
-                service,
-                selector,
-                endpoint,
-            } => {
-                let index = &self.kubernetes.index;
-                let chased = index.service(service, |name, node, is_exposed| {
+            Parts::Service { service, part } => {
+                let chased = self.service(service, |name, node, is_exposed| {
                     if !is_exposed || node.is_hidden() {
                         return Err(Missing::Name);
                     }
-                    answer::service(self, context, (name, node), selector, endpoint, reply)
+                    answer::service(self, context, (name, node), part, reply)
                 });
                 match chased.unwrap_or(Err(Missing::Name))? {
                     answer::Written::Whole => Ok(()),
@@ -247,17 +296,10 @@ impl Question<'_> {
                     None => Missing::Name,
                 }
             }
-            Ok(Parts::Service {
-                service,
-                selector,
-                endpoint,
-            }) => {
-                let exists = self
-                    .kubernetes
-                    .index
-                    .service(service, |_, node, is_exposed| {
-                        is_exposed && node.items(selector, endpoint, |_| {}).is_some()
-                    });
+            Ok(Parts::Service { service, part }) => {
+                let exists = self.service(service, |_, node, is_exposed| {
+                    is_exposed && part.items(node, |_| {}).is_some()
+                });
                 if exists == Some(true) {
                     Missing::Data
                 } else {

@@ -61,6 +61,7 @@ pub fn kubernetes() -> Stage {
         ports: Box::new([port.clone()]),
         addresses: Addresses::V4((1..=60).map(|last| [10, 0, 0, last].into()).collect()),
         names: None,
+        zones: None,
     });
     let inside = wire("db.default.svc.cluster.local");
     let kinds = [

@@ -138,22 +138,22 @@ fn grants(rule: &Value, recorded: &Recorded) -> bool {
 /// The collection that a path names: of all namespaces, or of one.
 fn scope(recorded: &Recorded) -> Option<Scope> {
     let path = recorded.path.as_str();
-    let core = path.strip_prefix("/api/v1/").map(|rest| (rest, false));
-    let (rest, discovery) = core.or_else(|| {
-        path.strip_prefix("/apis/discovery.k8s.io/v1/")
-            .map(|rest| (rest, true))
-    })?;
+    let of = |group: &'static str, prefix| path.strip_prefix(prefix).map(|rest| (rest, group));
+    let (rest, group) = of("core", "/api/v1/")
+        .or_else(|| of("discovery", "/apis/discovery.k8s.io/v1/"))
+        .or_else(|| of("multicluster", "/apis/multicluster.x-k8s.io/v1alpha1/"))?;
     let (namespace, plural) = match rest.split('/').collect::<Vec<_>>().as_slice() {
         [plural] => ("", *plural),
         ["namespaces", namespace, plural] => (*namespace, *plural),
         _ => return None,
     };
-    let kind = match (plural, discovery) {
-        ("namespaces", false) if namespace.is_empty() => "Namespace",
-        ("services", false) => "Service",
-        ("endpoints", false) => "Endpoints",
-        ("pods", false) => "Pod",
-        ("endpointslices", true) => "EndpointSlice",
+    let kind = match (plural, group) {
+        ("namespaces", "core") if namespace.is_empty() => "Namespace",
+        ("services", "core") => "Service",
+        ("endpoints", "core") => "Endpoints",
+        ("pods", "core") => "Pod",
+        ("endpointslices", "discovery") => "EndpointSlice",
+        ("serviceimports", "multicluster") => "ServiceImport",
         _ => return None,
     };
     let parameter = |name| recorded.parameter(name).unwrap_or_default().to_owned();

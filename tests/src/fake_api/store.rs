@@ -239,10 +239,10 @@ impl Scope {
 
     /// The kind's API version.
     pub(super) fn api_version(&self) -> &'static str {
-        if self.kind == "EndpointSlice" {
-            "discovery.k8s.io/v1"
-        } else {
-            "v1"
+        match self.kind.as_str() {
+            "EndpointSlice" => "discovery.k8s.io/v1",
+            "ServiceImport" => "multicluster.x-k8s.io/v1alpha1",
+            _ => "v1",
         }
     }
 

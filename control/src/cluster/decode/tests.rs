@@ -3,13 +3,19 @@
 use super::*;
 
 /// Decodes the object from both forms and expects the same of them.
-fn trimmed<W: Wire>(json: &str, keep_pod_names: bool) -> Option<Object> {
+fn trimmed<W: Wire>(json: &str, pod_names: bool) -> Option<Object> {
     let wire: W = serde_json::from_str(json).unwrap_or_else(|e| panic!("{e}: {json}"));
     let value: serde_json::Value = serde_json::from_str(json).unwrap();
     let yaml = yaml_serde::to_string(&value).unwrap();
     let from_yaml: W = yaml_serde::from_str(&yaml).unwrap_or_else(|e| panic!("{e}: {yaml}"));
-    let object = wire.trim(keep_pod_names);
-    assert_eq!(from_yaml.trim(keep_pod_names), object, "{yaml}");
+    let keep = Keep {
+        services: true,
+        imports: true,
+        pod_names,
+        zones: pod_names,
+    };
+    let object = wire.trim(keep);
+    assert_eq!(from_yaml.trim(keep), object, "{yaml}");
     object
 }
 
@@ -358,5 +364,75 @@ fn pods() {
             expected.map(pod),
             "{json}"
         );
+    }
+}
+
+#[test]
+fn slices_of_imports_and_zones() {
+    let json = r#"{"metadata":{"name":"s","namespace":"n","labels":{
+        "multicluster.kubernetes.io/source-cluster":"c1",
+        "kubernetes.io/service-name":"web",
+        "multicluster.kubernetes.io/service-name":"all-web"}},
+        "addressType":"IPv4",
+        "endpoints":[{"addresses":["10.0.0.1"],"zone":"West"},{"addresses":["10.0.0.2"]}]}"#;
+    let slice = |keep: Keep| {
+        let wire: WireEndpointSlice = serde_json::from_str(json).unwrap();
+        match wire.trim(keep) {
+            Some(Object::EndpointSlice(slice)) => slice,
+            other => panic!("{other:?}"),
+        }
+    };
+    let nothing = slice(Keep::default());
+    assert_eq!((&*nothing.service, &nothing.import), ("", &None));
+    assert!(nothing.endpoints.iter().all(|one| one.zone.is_none()));
+    let all = slice(Keep {
+        services: true,
+        imports: true,
+        pod_names: false,
+        zones: true,
+    });
+    let import = Import {
+        service: "all-web".into(),
+        cluster: "c1".into(),
+    };
+    assert_eq!((&*all.service, all.import), ("web", Some(import)));
+    let zones: Vec<_> = all
+        .endpoints
+        .iter()
+        .map(|one| one.zone.as_deref())
+        .collect();
+    assert_eq!(zones, [Some("West"), None]);
+}
+
+#[test]
+fn service_imports() {
+    let set = |ips: &[&str]| ServiceType::ClusterIp(ips.iter().map(|text| ip(text)).collect());
+    let ports = r#""ports":[{"port":80,"protocol":"TCP"}]"#;
+    for (spec, expected) in [
+        (
+            format!(r#"{{"type":"ClusterSetIP","ips":["10.0.0.1","x","fd00::1"],{ports}}}"#),
+            Some(set(&["10.0.0.1", "fd00::1"])),
+        ),
+        (
+            format!(r#"{{"type":"Headless",{ports}}}"#),
+            Some(ServiceType::Headless),
+        ),
+        (
+            r#"{"type":"Headless"}"#.to_owned(),
+            Some(ServiceType::Headless),
+        ),
+        (format!("{{{ports}}}"), Some(set(&[]))),
+        (
+            r#"{"type":"ClusterSetIP","ips":["10.0.0.1"]}"#.to_owned(),
+            None,
+        ),
+    ] {
+        let json = format!(r#"{{"metadata":{{"name":"a","namespace":"b"}},"spec":{spec}}}"#);
+        let found = match trimmed::<WireServiceImport>(&json, false) {
+            Some(Object::ServiceImport(import)) => Some(import.service_type),
+            None => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{spec}");
     }
 }

@@ -63,8 +63,8 @@ fn other_files_are_refused() {
     for (content, expected) in [
         (&b""[..], "no snapshot that"),
         (b"apiVersion: v1\n", "no snapshot that"),
-        (b"martlet snapshot 3\nsource here\n", "no snapshot that"),
-        (b"martlet snapshot 2\nsource here\n", "damaged"),
+        (b"martlet snapshot 2\nsource here\n", "no snapshot that"),
+        (b"martlet snapshot 3\nsource here\n", "damaged"),
     ] {
         fs::write(&snapshot.path, content).unwrap();
         let error = read(&snapshot).unwrap_err().to_string();

@@ -2,8 +2,8 @@
 //!
 //! The watches are kube's, over [`Partial`] objects that decode nothing but what answers need.
 //! Lists come in pages, so that memory stays flat whatever the cluster's size. What is asked of the
-//! server is list and watch on namespaces, services, endpointslices and, for `pods verified`, pods;
-//! nothing else, so that the usual cluster role of a DNS server suffices.
+//! server is list and watch on namespaces, services, endpointslices and, for `pods verified`, pods,
+//! for `multicluster` serviceimports; nothing else, so that the usual cluster role of a DNS server suffices.
 
 mod client;
 mod measured;
@@ -28,7 +28,9 @@ use self::outage::Outage;
 use self::partial::{Partial, Resource};
 use self::remedy::Asked;
 use super::SourceSettings;
-use crate::cluster::decode::{WireEndpointSlice, WireNamespace, WirePod, WireService};
+use crate::cluster::decode::{
+    WireEndpointSlice, WireNamespace, WirePod, WireService, WireServiceImport,
+};
 use crate::cluster::object::{Event, Kind};
 
 /// How to reach the API server.
@@ -145,6 +147,9 @@ pub async fn run(
                 watches.spawn(watch::<WireEndpointSlice>(server, settings, events))
             }
             Kind::Pod => watches.spawn(watch::<WirePod>(server, settings, events)),
+            Kind::ServiceImport => {
+                watches.spawn(watch::<WireServiceImport>(server, settings, events))
+            }
         };
     }
     drop(events);
@@ -208,7 +213,7 @@ async fn watch<W: Resource>(
             }
             watcher::Event::InitApply(object) => {
                 start_list(W::KIND, &mut listing, &events).await;
-                match object.trim(settings.keep_pod_names) {
+                match object.trim(settings.keep()) {
                     // A list drops what it does not name.
                     Event::Deleted(..) => continue,
                     applied => events.send(applied).await,
@@ -218,9 +223,7 @@ async fn watch<W: Resource>(
                 start_list(W::KIND, &mut listing, &events).await;
                 events.send(Event::RelistDone(W::KIND)).await
             }
-            watcher::Event::Apply(object) => {
-                events.send(object.trim(settings.keep_pod_names)).await
-            }
+            watcher::Event::Apply(object) => events.send(object.trim(settings.keep())).await,
             watcher::Event::Delete(object) => {
                 events.send(Event::Deleted(W::KIND, object.key())).await
             }

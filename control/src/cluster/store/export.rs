@@ -11,6 +11,20 @@ use crate::cluster::object::{Endpoint, EndpointAddress, EndpointSlice, Object, P
 impl Store {
     /// Objects from which an empty store becomes one with the same answers: namespaces first.
     pub fn objects(&self) -> impl Iterator<Item = Object> {
+        let imports = self
+            .imports
+            .iter()
+            .flat_map(|imports| imports.own_objects());
+        let imports = imports.filter_map(|object| match object {
+            Object::Service(import) => Some(Object::ServiceImport(import)),
+            Object::EndpointSlice(slice) => Some(Object::ImportedSlice(slice)),
+            _ => None,
+        });
+        self.own_objects().chain(imports)
+    }
+
+    /// What does not belong to imports.
+    fn own_objects(&self) -> impl Iterator<Item = Object> {
         let namespaces = self.namespaces.iter().filter(|(_, entry)| entry.exists);
         let namespaces = namespaces.map(|(name, _)| Object::Namespace(Key::new("", name)));
         let services = self.services.values();
@@ -23,6 +37,7 @@ impl Store {
                         name: name.clone(),
                     },
                     service: service.name.clone(),
+                    import: None,
                     endpoints: parts.iter().flat_map(|part| endpoints(part)).collect(),
                     ports: parts.first().map_or_else(Box::default, |part| ports(part)),
                     last_change_trigger: None,
@@ -62,13 +77,12 @@ fn endpoints(slice: &Packed) -> impl Iterator<Item = Endpoint> {
             EndpointAddress::Fqdn(text.into())
         }
     };
-    let name = |index: usize| {
-        let name = slice.names.as_ref()?[index].as_deref()?;
-        Some(String::from_utf8_lossy(name).into())
-    };
+    let text = |octets: Option<&[u8]>| Some(String::from_utf8_lossy(octets?).into());
+    let name = move |index: usize| text(slice.names.as_ref()?[index].as_deref());
     (0..slice.addresses.len()).map(move |index| Endpoint {
         address: address(index),
         hostname: name(index),
         pod_name: None,
+        zone: text(slice.zone(index)),
     })
 }

@@ -19,6 +19,7 @@ fn settings() -> StoreSettings {
         ignore_empty: false,
         namespaces: HashSet::new(),
         external: true,
+        multicluster: false,
         kinds: vec![
             Kind::Namespace,
             Kind::Service,
@@ -58,10 +59,12 @@ fn slice(space: &str, name: &str, service: &str, endpoints: &[(u8, Option<&str>)
         address: EndpointAddress::Ip(address(last)),
         hostname: hostname.map(Into::into),
         pod_name: None,
+        zone: None,
     };
     Object::EndpointSlice(object::EndpointSlice {
         key: Key::new(space, name),
         service: service.into(),
+        import: None,
         endpoints: endpoints.iter().map(endpoint).collect(),
         ports: Box::new([]),
         last_change_trigger: None,
@@ -353,10 +356,92 @@ fn external_hosts_are_published_and_have_their_own_serial() {
 
     let plain = StoreSettings {
         external: false,
+        multicluster: false,
         ..settings()
     };
     let mut store = Store::new(Arc::clone(&index), plain);
     store.apply(with(&both));
     store.publish();
     assert_eq!((hosts(), owners()), (0, 0));
+}
+
+/// A slice may belong to a Service, to an import, or to both, and move between them.
+#[test]
+fn imports_are_published_apart() {
+    let with_imports = StoreSettings {
+        multicluster: true,
+        kinds: vec![Kind::ServiceImport],
+        ..settings()
+    };
+    let index = Arc::new(ClusterIndex::default());
+    let mut store = Store::new(Arc::clone(&index), with_imports.clone());
+    let imports = Arc::clone(index.imports().expect("asked for"));
+    let labelled = |service: &str, import: Option<&str>| {
+        let Object::EndpointSlice(mut made) = slice("one", "s", service, &[(1, None)]) else {
+            unreachable!("that is what it makes");
+        };
+        made.import = import.map(|name| object::Import {
+            service: name.into(),
+            cluster: "c1".into(),
+        });
+        Event::Applied(Object::EndpointSlice(made))
+    };
+    let Object::Service(import) = service("one", "a", ServiceType::Headless) else {
+        unreachable!("that is what it makes");
+    };
+    let member = ServiceName::new(Arc::new(Namespace::new("one")), "a");
+    let known = |index: &ClusterIndex, endpoint: &str| {
+        let items =
+            |node: &ServiceNode| node.items(PortSelector::default(), Some(label(endpoint)), |_| {});
+        index
+            .service(member.key(), |_, node, is_exposed| {
+                is_exposed && items(node).is_some()
+            })
+            .unwrap_or(false)
+    };
+    store.apply(Event::Applied(Object::Namespace(Key::new("", "one"))));
+    store.apply(Event::Applied(service("one", "a", ServiceType::Headless)));
+    store.apply(Event::Applied(Object::ServiceImport(import)));
+    store.publish();
+    assert!(!index.is_synced());
+    store.apply(Event::RelistStarted(Kind::ServiceImport));
+    for (service, import) in [
+        ("a", None),
+        ("a", Some("a")),
+        ("", Some("a")),
+        ("b", Some("b")),
+        ("a", Some("a")),
+    ] {
+        store.apply(labelled(service, import));
+        store.publish();
+        let found = (known(&index, "10-0-0-1"), known(&imports, "10-0-0-1.c1"));
+        assert_eq!(found, (service == "a", import == Some("a")));
+        // What is on disk makes the same store.
+        let mut other = Store::new(Arc::default(), with_imports.clone());
+        store
+            .objects()
+            .for_each(|object| other.apply(Event::Applied(object)));
+        other.publish();
+        let of_other = other.index.imports().expect("asked for");
+        let restored = (
+            known(&other.index, "10-0-0-1"),
+            known(of_other, "10-0-0-1.c1"),
+        );
+        assert_eq!(restored, found);
+    }
+    // The serials are apart.
+    index.set_serial(7);
+    imports.set_serial(7);
+    store.apply(labelled("a", None));
+    store.publish();
+    assert_eq!(index.serial(), 7);
+    assert_ne!(imports.serial(), 7);
+    // The list did not name the import.
+    assert!(!index.is_synced());
+    store.apply(Event::RelistStarted(Kind::ServiceImport));
+    store.apply(Event::RelistDone(Kind::ServiceImport));
+    store.apply(labelled("a", Some("a")));
+    store.publish();
+    assert!(index.is_synced());
+    assert!(!known(&imports, "10-0-0-1.c1"));
 }

@@ -35,6 +35,10 @@ pub struct Kubernetes {
     pub fallthrough: Fallthrough,
     /// `ignore empty_service`: a Service without ready endpoints does not exist.
     pub ignore_empty_service: bool,
+    /// `multicluster`: those of `zones` that hold what the clusters of a set offer together.
+    pub multicluster: Vec<ZoneName>,
+    /// `zonal`: endpoints of headless Services have names by topology zone.
+    pub zonal: bool,
     /// `snapshot`: the file that keeps the last known state.
     pub snapshot: Option<PathBuf>,
     /// `startup_timeout`: how long the start waits for the first full list.
@@ -139,6 +143,7 @@ impl Directive for Kubernetes {
             let (one, other) = ("namespaces", "namespace_labels");
             return Err(args.problem(Reason::Conflict { one, other }));
         }
+        kubernetes.check_zones(args)?;
         kubernetes.source = sources.choose(args)?;
         if kubernetes.snapshot.is_some()
             && matches!(kubernetes.source, KubernetesSource::Manifests(_))
@@ -166,12 +171,28 @@ impl Kubernetes {
             no_endpoints: false,
             fallthrough: Fallthrough::default(),
             ignore_empty_service: false,
+            multicluster: Vec::new(),
+            zonal: false,
             snapshot: None,
             startup_timeout: STARTUP_TIMEOUT,
             api_qps: None,
             api_burst: None,
             api_max_inflight: None,
         }
+    }
+
+    /// Whether `multicluster` and `zonal` can be had.
+    fn check_zones(&self, args: &Args<'_>) -> Result<(), Problem> {
+        let mut foreign = self.multicluster.iter();
+        if let Some(zone) = foreign.find(|zone| !self.zones.contains(zone)) {
+            let zone = zone.to_string().into();
+            return Err(args.problem(Reason::MulticlusterZone { zone }));
+        }
+        if self.zonal && self.no_endpoints {
+            let (one, other) = ("zonal", "noendpoints");
+            return Err(args.problem(Reason::Conflict { one, other }));
+        }
+        Ok(())
     }
 
     /// Reads an option; `false` if it is about the source of objects.
@@ -214,6 +235,8 @@ impl Kubernetes {
                 self.ignore_empty_service = true;
                 option.drop_rest();
             }
+            "multicluster" => self.multicluster = option.zones()?,
+            "zonal" => self.zonal = true,
             "snapshot" => self.snapshot = Some(plain_path(option.required("a file")?)),
             "startup_timeout" => {
                 self.startup_timeout = option.required("a duration")?.duration()?;
@@ -284,10 +307,6 @@ impl Sources {
                     "`{}` has had no effect since CoreDNS 1.7",
                     option.name()
                 ));
-            }
-            "multicluster" | "zonal" => {
-                let name = format!("`{}` in `kubernetes`", option.name()).into();
-                return Err(option.problem(Reason::NotSupported { name }));
             }
             "transfer" => {
                 return Err(option.problem(Reason::Removed {
@@ -399,7 +418,7 @@ fn manifest_path(argument: Arg<'_>, option: &Args<'_>) -> PathBuf {
 }
 
 /// The options, for help with a misspelled one.
-const OPTIONS: [&str; 19] = [
+const OPTIONS: [&str; 20] = [
     "apiserver_burst",
     "apiserver_max_inflight",
     "apiserver_qps",
@@ -419,6 +438,7 @@ const OPTIONS: [&str; 19] = [
     "startup_timeout",
     "tls",
     "ttl",
+    "zonal",
 ];
 
 /// The TTL, in seconds, if not given.

@@ -272,6 +272,12 @@ pub enum Reason {
     /// `kubernetes` without a zone for Services.
     #[error("`kubernetes` needs at least one zone that is not a reverse zone")]
     OnlyReverseZones,
+    /// `multicluster` with a zone that `kubernetes` is not there for.
+    #[error("`multicluster`: `{zone}` is not among the zones of `kubernetes`")]
+    MulticlusterZone {
+        /// The zone.
+        zone: Box<str>,
+    },
     /// Two options that exclude each other.
     #[error("`{one}` and `{other}` cannot both be set")]
     Conflict {
@@ -357,6 +363,9 @@ impl Reason {
             }
             Self::BindOverlap { .. } => {
                 Some("give both a `bind`, or other zones or ports".to_owned())
+            }
+            Self::MulticlusterZone { zone } => {
+                Some(format!("write `kubernetes cluster.local {zone} {{`"))
             }
             Self::OnlyReverseZones => Some("add the cluster domain: cluster.local".to_owned()),
             Self::BlockWithoutBrace { zone } if directives::is_known(zone) => Some(format!(

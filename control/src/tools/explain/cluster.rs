@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use martlet_engine::index::{
     ClusterIndex, Host, LabelBuf, Port, ServiceKind, ServiceName, ServiceNode,
 };
-use martlet_engine::plugins::kubernetes::{Cut, Kubernetes, PodMode, Subject};
+use martlet_engine::plugins::kubernetes::{Cut, Grammar, Kubernetes, Part, PodMode, Subject, Zone};
 use martlet_engine::wire::{FoldedName, RType, Rcode};
 
 use crate::corefile::nearest;
@@ -31,9 +31,9 @@ impl Meaning {
     pub(super) fn of(kubernetes: &Kubernetes, name: &[u8]) -> Option<Self> {
         let mut folded = FoldedName::default();
         folded.parse(name, 0).ok()?;
-        let (zone, subject) = kubernetes.subject(&folded)?;
+        let (within, subject) = kubernetes.subject(&folded)?;
         let mut meaning = Self {
-            zone: name_text(&zone.apex),
+            zone: name_text(&within.apex),
             means: String::new(),
             objects: Vec::new(),
             missing: None,
@@ -58,7 +58,7 @@ impl Meaning {
                 format!("the address {address}")
             }
             Subject::Object(cut) if cut.is_pod => meaning.pod(kubernetes, &cut),
-            Subject::Object(cut) => meaning.service(kubernetes, &cut),
+            Subject::Object(cut) => meaning.service(kubernetes, within, &cut),
         };
         Some(meaning)
     }
@@ -108,35 +108,66 @@ impl Meaning {
         format!("the pod with the address `{pod}` in namespace `{namespace}`")
     }
 
-    fn service(&mut self, kubernetes: &Kubernetes, cut: &Cut<'_>) -> String {
+    fn service(&mut self, kubernetes: &Kubernetes, zone: &Zone, cut: &Cut<'_>) -> String {
         let (namespace, index) = (label_text(cut.namespace().octets), &kubernetes.index);
         let Some(key) = cut.service() else {
             self.missing = namespace_missing(index, &namespace);
             return format!("namespace `{namespace}`");
         };
         let service = cut.own_label().map_or_else(String::new, label_text);
-        let mut means = format!("Service `{service}` in namespace `{namespace}`");
-        if !cut.selector.port.is_empty() || !cut.selector.protocol.is_empty() {
-            let (port, protocol) = (cut.selector.port, cut.selector.protocol);
-            let (port, protocol) = (label_text(port), label_text(protocol));
-            means = format!("port `{port}`, protocol `{protocol}` of {means}");
-        }
-        if let Some(endpoint) = cut.endpoint {
-            means = format!("endpoint `{}` of {means}", label_text(endpoint.octets));
-        }
-        let found = index.service(key, |name, node, is_exposed| {
-            self.objects.push(service_object(name, node));
+        let kind = kind(zone);
+        let whole = format!("{kind} `{service}` in namespace `{namespace}`");
+        let means = match part_text(cut.part) {
+            Some(part) => format!("{part} of {whole}"),
+            None => whole,
+        };
+        let services = kubernetes.index_of(zone).unwrap_or(index);
+        let found = services.service(key, |name, node, is_exposed| {
+            self.objects.push(service_object(kind, name, node));
             match is_exposed {
-                true => why_nothing(node, cut),
+                true => why_nothing(node, cut.part),
                 false => None,
             }
         });
         self.missing = namespace_missing(index, &namespace).or_else(|| match found {
             Some(why) => why,
-            None => Some(service_missing(index, &namespace, &service)),
+            None => Some(service_missing((services, kind), &namespace, &service)),
         });
         means
     }
+}
+
+/// What Services are called in a zone.
+const fn kind(zone: &Zone) -> &'static str {
+    match zone.grammar {
+        Grammar::Multicluster => "ServiceImport",
+        Grammar::Usual | Grammar::Zonal => "Service",
+    }
+}
+
+/// What a part of a Service is; `None` for all of it.
+fn part_text(part: Part<'_>) -> Option<String> {
+    Some(match part {
+        _ if part.is_whole() => return None,
+        Part::Ports(ports) => {
+            let (port, protocol) = (label_text(ports.port), label_text(ports.protocol));
+            format!("port `{port}`, protocol `{protocol}`")
+        }
+        Part::Endpoint(label) => format!("endpoint `{}`", label_text(label.octets)),
+        Part::Member { endpoint, cluster } => {
+            let (endpoint, cluster) = (label_text(endpoint), label_text(cluster));
+            format!("endpoint `{endpoint}` in cluster `{cluster}`")
+        }
+        Part::Zone(zone) => {
+            let labels = (0..zone.labels).map(|place| label_text(zone.name.label(place)));
+            let labels = labels.collect::<Vec<_>>().join(".");
+            let all = match zone.falls_back {
+                true => ", or else all endpoints,",
+                false => "",
+            };
+            format!("endpoints in topology zone `{labels}`{all}")
+        }
+    })
 }
 
 fn service_text(name: &ServiceName) -> String {
@@ -179,8 +210,8 @@ fn ports(node: &ServiceNode) -> impl Iterator<Item = &Port> {
     own.chain(of_slices.flat_map(|slice| &*slice.ports))
 }
 
-fn service_object(name: &ServiceName, node: &ServiceNode) -> String {
-    let mut text = format!("Service {}: ", service_text(name));
+fn service_object(kind: &str, name: &ServiceName, node: &ServiceNode) -> String {
+    let mut text = format!("{kind} {}: ", service_text(name));
     match node.kind() {
         ServiceKind::ClusterIp(addresses) => {
             text.push_str("ClusterIP ");
@@ -219,9 +250,8 @@ fn service_object(name: &ServiceName, node: &ServiceNode) -> String {
 }
 
 /// Why an exposed Service has no such name.
-fn why_nothing(node: &ServiceNode, cut: &Cut<'_>) -> Option<String> {
-    let is_plain =
-        cut.endpoint.is_none() && cut.selector.port.is_empty() && cut.selector.protocol.is_empty();
+fn why_nothing(node: &ServiceNode, part: Part<'_>) -> Option<String> {
+    let is_plain = part.is_whole();
     match node.kind() {
         ServiceKind::External(None) => {
             return Some("its externalName is no host name".to_owned());
@@ -233,12 +263,23 @@ fn why_nothing(node: &ServiceNode, cut: &Cut<'_>) -> Option<String> {
             let text = "it has no ready endpoint, and the Corefile has `ignore empty_service`";
             return Some(text.to_owned());
         }
+        ServiceKind::Headless if matches!(part, Part::Zone(_)) => return None,
+        _ if matches!(part, Part::Zone(_)) => {
+            return Some("only headless Services have names by topology zone".to_owned());
+        }
         ServiceKind::Headless if !node.exists() => {
             return Some("the Service is headless and has no ready endpoint".to_owned());
         }
         _ => {}
     }
-    if let Some(endpoint) = cut.endpoint {
+    let wanted = match part {
+        Part::Endpoint(label) => Some(label_text(label.octets)),
+        Part::Member { endpoint, cluster } => {
+            Some(format!("{}.{}", label_text(endpoint), label_text(cluster)))
+        }
+        Part::Ports(_) | Part::Zone(_) => None,
+    };
+    if let Some(wanted) = wanted {
         let mut buf = LabelBuf::default();
         let mut names = Vec::new();
         for slice in node.slices() {
@@ -248,7 +289,6 @@ fn why_nothing(node: &ServiceNode, cut: &Cut<'_>) -> Option<String> {
             true => "the Service has none".to_owned(),
             false => format!("there are {}", listed(names)),
         };
-        let wanted = label_text(endpoint.octets);
         return Some(format!("no ready endpoint is called `{wanted}`; {known}"));
     }
     if !is_plain {
@@ -281,7 +321,7 @@ fn namespace_missing(index: &ClusterIndex, wanted: &str) -> Option<String> {
 }
 
 /// What may have been meant by the name of a Service that is not there.
-fn service_missing(index: &ClusterIndex, namespace: &str, wanted: &str) -> String {
+fn service_missing((index, kind): (&ClusterIndex, &str), namespace: &str, wanted: &str) -> String {
     let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
     index.each_service(|name, _, is_exposed| {
         let service = label_text(name.label());
@@ -292,7 +332,7 @@ fn service_missing(index: &ClusterIndex, namespace: &str, wanted: &str) -> Strin
             elsewhere.push(format!("`{of}`"));
         }
     });
-    let mut text = format!("namespace `{namespace}` has no Service `{wanted}`");
+    let mut text = format!("namespace `{namespace}` has no {kind} `{wanted}`");
     text.push_str(&near(wanted, &here));
     if !elsewhere.is_empty() {
         let of = listed(elsewhere);

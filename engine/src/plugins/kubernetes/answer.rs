@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::{Kubernetes, Missing, PodMode, Question};
+use super::{Kubernetes, Missing, Part, PodMode, Question, Zone};
 use crate::chain::Context;
 use crate::index::{
-    Encoded, EndpointSlice, Host, Item, LabelBuf, LabelRef, PortSelector, ServiceName, ServiceNode,
+    ClusterIndex, Encoded, EndpointSlice, Host, Item, LabelBuf, LabelRef, ServiceName, ServiceNode,
 };
 use crate::limits::{LABEL_LEN_MAX, NAME_LEN_MAX};
 use crate::wire::reply::{Owner, QUESTION_POINTER};
@@ -32,7 +32,12 @@ pub(super) enum Written {
 }
 
 /// Writes the SOA record of the zone whose apex is the question without its first octets.
-pub(super) fn soa(kubernetes: &Kubernetes, suffix: usize, section: Section, reply: &mut Reply<'_>) {
+pub(super) fn soa(
+    kubernetes: &Kubernetes,
+    (zone, suffix): (&Zone, usize),
+    section: Section,
+    reply: &mut Reply<'_>,
+) {
     let ttl = kubernetes.ttl.min(SOA_TTL_MAX);
     let begun = reply.begin(
         section,
@@ -43,14 +48,14 @@ pub(super) fn soa(kubernetes: &Kubernetes, suffix: usize, section: Section, repl
     );
     reply.put_labels_under(PRIMARY, suffix);
     reply.put_labels_under(MAILBOX, suffix);
-    reply.put(soa_numbers(kubernetes).as_flattened());
+    let serial = kubernetes.index_of(zone).map_or(0, ClusterIndex::serial);
+    reply.put(soa_numbers(kubernetes, serial).as_flattened());
     reply.end(begun);
 }
 
 /// Serial, refresh, retry, expire, minimum (RFC 1035 §3.3.13).
 #[inline]
-fn soa_numbers(kubernetes: &Kubernetes) -> [[u8; 4]; 5] {
-    let serial = kubernetes.index.serial();
+fn soa_numbers(kubernetes: &Kubernetes, serial: u32) -> [[u8; 4]; 5] {
     [serial, REFRESH, RETRY, EXPIRE, kubernetes.ttl].map(u32::to_be_bytes)
 }
 
@@ -75,7 +80,8 @@ pub(crate) fn soa_record(kubernetes: &Kubernetes, suffix: usize) -> ([u8; SOA_LE
     record[MAILBOX_AT - 2..MAILBOX_AT].copy_from_slice(&zone);
     record[MAILBOX_AT..NUMBERS_AT - 2].copy_from_slice(MAILBOX);
     record[NUMBERS_AT - 2..NUMBERS_AT].copy_from_slice(&zone);
-    record[NUMBERS_AT..].copy_from_slice(soa_numbers(kubernetes).as_flattened());
+    let serial = kubernetes.index.serial();
+    record[NUMBERS_AT..].copy_from_slice(soa_numbers(kubernetes, serial).as_flattened());
     (record, ttl)
 }
 
@@ -190,18 +196,18 @@ pub(super) fn pod(
     }
 }
 
-/// Answers a Service's name, that of some of its ports, or that of an endpoint, from the index.
+/// Answers a Service's name, or that of a part of it, from the index.
 pub(super) fn service(
     question: &Question<'_>,
     context: &mut Context<'_>,
     (name, node): (&ServiceName, &ServiceNode),
-    selector: PortSelector<'_>,
-    endpoint: Option<LabelRef<'_>>,
+    part: Part<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<Written, Missing> {
     let qtype = context.query.qtype;
-    let bare = endpoint.is_none() && selector.port.is_empty() && selector.protocol.is_empty();
-    if bare && let Some(encoded) = node.encoded(qtype) {
+    if part.is_whole()
+        && let Some(encoded) = node.encoded(qtype)
+    {
         if !node.exists() {
             return Err(Missing::Name);
         }
@@ -217,14 +223,13 @@ pub(super) fn service(
                 question,
                 name,
                 node,
-                selector,
-                endpoint,
+                part,
             };
             services(&items, (ttl, ttl), reply)
         }
         RType::CNAME => {
             let mut first = None;
-            node.items(selector, endpoint, |item| {
+            part.items(node, |item| {
                 first.get_or_insert(item.host);
             })
             .ok_or(Missing::Name)?;
@@ -237,7 +242,7 @@ pub(super) fn service(
         _ => {
             let mut leads = Vec::new();
             let ttl = question.kubernetes.ttl;
-            node.items(selector, endpoint, |item| {
+            part.items(node, |item| {
                 if item.repeats_address {
                     return;
                 }
@@ -316,8 +321,7 @@ struct Inside<'q, 'a> {
     question: &'q Question<'q>,
     name: &'a ServiceName,
     node: &'a ServiceNode,
-    selector: PortSelector<'q>,
-    endpoint: Option<LabelRef<'q>>,
+    part: Part<'q>,
 }
 
 impl<'a> Items<'a> for Inside<'_, 'a> {
@@ -325,7 +329,7 @@ impl<'a> Items<'a> for Inside<'_, 'a> {
 
     #[inline]
     fn each(&self, visit: impl FnMut(Item<'a>)) -> Option<usize> {
-        self.node.items(self.selector, self.endpoint, visit)
+        self.part.items(self.node, visit)
     }
 
     /// `[endpoint.]service.namespace.svc.ZONE`.

@@ -121,16 +121,12 @@ impl Chase<'_, '_> {
                     let pod = answer::pod_address(kubernetes, label, namespace);
                     hosts.extend(pod.map(|(host, _)| host));
                 }
-                Ok(Parts::Service {
-                    service,
-                    selector,
-                    endpoint,
-                }) => {
-                    kubernetes.index.service(service, |_, node, is_exposed| {
+                Ok(Parts::Service { service, part }) => {
+                    question.service(service, |_, node, is_exposed| {
                         if !is_exposed {
                             return;
                         }
-                        node.items(selector, endpoint, |item| match item.host {
+                        part.items(node, |item| match item.host {
                             Host::Name(name) => leads.push(name.into()),
                             Host::Ip(host) => hosts.push(host),
                         });

@@ -1,22 +1,79 @@
 //! Cutting an owner name into the parts of the specification.
 
-use super::{Missing, PodMode, Question};
-use crate::index::{LabelRef, PortSelector, ServiceRef};
+use super::{Grammar, Missing, PodMode, Question};
+use crate::index::{Item, LabelRef, PortSelector, ServiceNode, ServiceRef, ZoneSelector};
+use crate::limits::LABEL_LEN_MAX;
 use crate::wire::FoldedName;
+use crate::wire::name::label_hash;
 
 /// What a name is about.
 pub(super) enum Parts<'n> {
-    /// A Service, some of its ports, or one of its endpoints.
+    /// A Service or a part of it.
     Service {
         service: ServiceRef<'n>,
-        selector: PortSelector<'n>,
-        endpoint: Option<LabelRef<'n>>,
+        part: Part<'n>,
     },
     /// A pod, by its address.
     Pod {
         label: &'n [u8],
         namespace: LabelRef<'n>,
     },
+}
+
+/// What of a Service a name is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'n> {
+    /// Some of its ports; all of it if the selector says nothing.
+    Ports(PortSelector<'n>),
+    /// One of its endpoints.
+    Endpoint(LabelRef<'n>),
+    /// An endpoint in one of the clusters that offer the Service: the labels of both.
+    Member {
+        /// The endpoint's.
+        endpoint: &'n [u8],
+        /// The cluster's.
+        cluster: &'n [u8],
+    },
+    /// Its endpoints in a topology zone.
+    Zone(ZoneSelector<'n>),
+}
+
+impl Part<'_> {
+    /// Whether it is the whole Service.
+    #[inline]
+    pub const fn is_whole(&self) -> bool {
+        matches!(self, Self::Ports(ports) if ports.port.is_empty() && ports.protocol.is_empty())
+    }
+
+    /// Visits what it stands for, as [`ServiceNode::items`].
+    #[inline]
+    pub(super) fn items<'a>(
+        self,
+        node: &'a ServiceNode,
+        visit: impl FnMut(Item<'a>),
+    ) -> Option<usize> {
+        match self {
+            Self::Ports(ports) => node.items(ports, None, visit),
+            Self::Endpoint(label) => node.items(PortSelector::default(), Some(label), visit),
+            Self::Member { endpoint, cluster } => {
+                let mut joined = [0; 2 * LABEL_LEN_MAX + 1];
+                let octets = join(endpoint, cluster, &mut joined);
+                let hash = label_hash(octets);
+                let label = LabelRef { octets, hash };
+                node.items(PortSelector::default(), Some(label), visit)
+            }
+            Self::Zone(zone) => node.items_in_zone(&zone, visit),
+        }
+    }
+}
+
+/// The name that an endpoint of another cluster has in the index: `endpoint.cluster`.
+fn join<'b>(endpoint: &[u8], cluster: &[u8], buf: &'b mut [u8]) -> &'b [u8] {
+    let len = endpoint.len() + 1 + cluster.len();
+    buf[..endpoint.len()].copy_from_slice(endpoint);
+    buf[endpoint.len()] = b'.';
+    buf[endpoint.len() + 1..len].copy_from_slice(cluster);
+    &buf[..len]
 }
 
 /// The labels left of the zone, by their places alone.
@@ -27,17 +84,19 @@ pub struct Cut<'n> {
     namespace: usize,
     /// Under `pod`, not under `svc`.
     pub is_pod: bool,
-    /// Some of the Service's ports.
-    pub selector: PortSelector<'n>,
-    /// One of its endpoints.
-    pub endpoint: Option<LabelRef<'n>>,
+    /// What of the Service.
+    pub part: Part<'n>,
 }
 
 impl<'n> Cut<'n> {
     /// Reads the first `above` labels of `name`, right to left.
     // Always: tools call it as well, and serving must not pay for that.
     #[inline(always)]
-    pub(super) fn new(above: usize, name: &'n FoldedName) -> Result<Self, Missing> {
+    pub(super) fn new(
+        above: usize,
+        name: &'n FoldedName,
+        grammar: Grammar,
+    ) -> Result<Self, Missing> {
         let Some(kind) = above.checked_sub(1) else {
             return Err(Missing::Data);
         };
@@ -49,25 +108,26 @@ impl<'n> Cut<'n> {
         let Some(namespace) = kind.checked_sub(1) else {
             return Err(Missing::Data);
         };
-        let (selector, endpoint) = match namespace {
-            0 | 1 => (PortSelector::default(), None),
-            2 => (PortSelector::default(), Some(label_at(name, 0))),
+        let part = match namespace {
+            0 | 1 => Part::Ports(PortSelector::default()),
+            2 => Part::Endpoint(label_at(name, 0)),
+            3 if grammar == Grammar::Multicluster && !has_underscore(name) => Part::Member {
+                endpoint: name.label(0),
+                cluster: name.label(1),
+            },
             // Any two labels are a port and a protocol; their underscores are optional.
-            3 => {
-                let selector = PortSelector {
-                    port: without_underscore(name.label(0)),
-                    protocol: without_underscore(name.label(1)),
-                };
-                (selector, None)
-            }
+            3 => Part::Ports(PortSelector {
+                port: without_underscore(name.label(0)),
+                protocol: without_underscore(name.label(1)),
+            }),
+            _ if grammar == Grammar::Zonal && !is_pod => topology_zone(name, namespace)?,
             _ => return Err(Missing::Name),
         };
         Ok(Self {
             name,
             namespace,
             is_pod,
-            selector,
-            endpoint,
+            part,
         })
     }
 
@@ -110,7 +170,7 @@ impl<'n> Parts<'n> {
     /// exist only because others are below them.
     #[inline]
     pub(super) fn split(question: &Question<'_>, name: &'n FoldedName) -> Result<Self, Missing> {
-        let cut = Cut::new(question.above, name)?;
+        let cut = Cut::new(question.above, name, question.zone.grammar)?;
         // Names of Services do not exist in reverse zones, whatever the labels say.
         if question.zone.reverse {
             return Err(Missing::Name);
@@ -127,8 +187,7 @@ impl<'n> Parts<'n> {
         if let Some(service) = service {
             return Ok(Self::Service {
                 service,
-                selector: cut.selector,
-                endpoint: cut.endpoint,
+                part: cut.part,
             });
         }
         // Up to two further labels of a pod's name are accepted and mean nothing.
@@ -138,6 +197,25 @@ impl<'n> Parts<'n> {
             namespace: cut.namespace(),
         })
     }
+}
+
+fn has_underscore(name: &FoldedName) -> bool {
+    name.label(0).starts_with(b"_") || name.label(1).starts_with(b"_")
+}
+
+/// `TOPOLOGY-ZONE.(pin | prefer)._zone` left of a Service, whose namespace has the place
+/// `namespace`, at least 4. The zone may be of several labels.
+fn topology_zone(name: &FoldedName, namespace: usize) -> Result<Part<'_>, Missing> {
+    let falls_back = match (name.label(namespace - 3), name.label(namespace - 2)) {
+        (b"pin", b"_zone") => false,
+        (b"prefer", b"_zone") => true,
+        _ => return Err(Missing::Name),
+    };
+    Ok(Part::Zone(ZoneSelector {
+        name,
+        labels: namespace - 3,
+        falls_back,
+    }))
 }
 
 pub(crate) fn without_underscore(label: &[u8]) -> &[u8] {

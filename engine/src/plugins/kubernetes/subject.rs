@@ -29,7 +29,7 @@ impl Kubernetes {
     /// The zone that a name is in, and what the name is about by its form alone.
     pub fn subject<'n>(&self, name: &'n FoldedName) -> Option<(&Zone, Subject<'n>)> {
         let (zone, above) = self.zone(name)?;
-        let subject = match (above, Cut::new(above, name)) {
+        let subject = match (above, Cut::new(above, name, zone.grammar)) {
             (0, _) => Subject::Apex,
             _ if zone.reverse => Subject::Reverse(reverse::address_of(name)),
             (1, _) if name.label(0) == b"dns-version" => Subject::Version,
@@ -47,7 +47,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::plugins::kubernetes::{Fallthrough, PodMode};
+    use crate::plugins::kubernetes::{Fallthrough, Grammar, Part, PodMode};
     use crate::wire::name::wire_from_text;
 
     #[test]
@@ -55,7 +55,11 @@ mod tests {
         let zone = |text: &str| Zone::new(wire_from_text(text).unwrap());
         let kubernetes = Kubernetes {
             index: Arc::default(),
-            zones: vec![zone("cluster.local"), zone("in-addr.arpa")],
+            zones: vec![
+                zone("cluster.local").with_grammar(Grammar::Zonal),
+                zone("clusterset.local").with_grammar(Grammar::Multicluster),
+                zone("in-addr.arpa"),
+            ],
             primary: wire_from_text("cluster.local").unwrap(),
             pods: PodMode::Disabled,
             ttl: 5,
@@ -70,14 +74,19 @@ mod tests {
             let (_, subject) = kubernetes.subject(&folded)?;
             Some(match subject {
                 Subject::Object(cut) => format!(
-                    "{} {}/{} {}.{} {}",
+                    "{} {}/{} {}",
                     if cut.is_pod { "pod" } else { "svc" },
                     text(cut.namespace().octets),
                     cut.own_label().map_or_else(String::new, text),
-                    text(cut.selector.port),
-                    text(cut.selector.protocol),
-                    cut.endpoint
-                        .map_or_else(String::new, |label| text(label.octets)),
+                    match cut.part {
+                        part if part.is_whole() => "whole".to_owned(),
+                        Part::Ports(ports) =>
+                            format!("port {} {}", text(ports.port), text(ports.protocol)),
+                        Part::Endpoint(label) => format!("endpoint {}", text(label.octets)),
+                        Part::Member { endpoint, cluster } =>
+                            format!("endpoint {} of {}", text(endpoint), text(cluster)),
+                        Part::Zone(zone) => format!("{} of zone", zone.labels),
+                    }
                 ),
                 other => format!("{other:?}"),
             })
@@ -86,17 +95,47 @@ mod tests {
             ("example.org", None),
             ("cluster.local", Some("Apex")),
             ("svc.cluster.local", Some("Branch")),
-            ("shop.svc.cluster.local", Some("svc shop/ . ")),
-            ("Web.shop.svc.cluster.local", Some("svc shop/web . ")),
-            ("e.web.shop.svc.cluster.local", Some("svc shop/web . e")),
+            ("shop.svc.cluster.local", Some("svc shop/ whole")),
+            ("Web.shop.svc.cluster.local", Some("svc shop/web whole")),
+            (
+                "e.web.shop.svc.cluster.local",
+                Some("svc shop/web endpoint e"),
+            ),
             (
                 "_http._tcp.web.shop.svc.cluster.local",
-                Some("svc shop/web http.tcp "),
+                Some("svc shop/web port http tcp"),
             ),
             ("a.b.c.web.shop.svc.cluster.local", Some("Other")),
             (
                 "10-0-0-1.shop.pod.cluster.local",
-                Some("pod shop/10-0-0-1 . "),
+                Some("pod shop/10-0-0-1 whole"),
+            ),
+            (
+                "a.b.pin._zone.web.shop.svc.cluster.local",
+                Some("svc shop/web 2 of zone"),
+            ),
+            (
+                "a.prefer._zone.web.shop.svc.cluster.local",
+                Some("svc shop/web 1 of zone"),
+            ),
+            (
+                "pin._zone.web.shop.svc.cluster.local",
+                Some("svc shop/web port pin zone"),
+            ),
+            ("a.near._zone.web.shop.svc.cluster.local", Some("Other")),
+            ("a.pin._zone.web.shop.pod.cluster.local", Some("Other")),
+            ("a.pin._zone.web.shop.svc.clusterset.local", Some("Other")),
+            (
+                "e.c1.web.shop.svc.clusterset.local",
+                Some("svc shop/web endpoint e of c1"),
+            ),
+            (
+                "e._tcp.web.shop.svc.clusterset.local",
+                Some("svc shop/web port e tcp"),
+            ),
+            (
+                "_http.tcp.web.shop.svc.clusterset.local",
+                Some("svc shop/web port http tcp"),
             ),
             ("web.shop.cluster.local", Some("Other")),
             ("ns.dns.cluster.local", Some("NameServer")),

@@ -107,7 +107,7 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-const _: () = assert!((Kind::Pod as usize) < PARTS);
+const _: () = assert!((Kind::ServiceImport as usize) < PARTS);
 
 /// kube's own back-off never ends; this stands in if it ever did.
 const PAUSE_MAX: Duration = Duration::from_secs(30);

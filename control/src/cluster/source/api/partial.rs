@@ -6,13 +6,17 @@ use kube::core::DynamicResourceScope;
 use kube::core::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 
-use crate::cluster::decode::{Wire, WireEndpointSlice, WireNamespace, WirePod, WireService};
+use crate::cluster::decode::{
+    Keep, Wire, WireEndpointSlice, WireNamespace, WirePod, WireService, WireServiceImport,
+};
 use crate::cluster::object::{Event, Key};
 
 /// How a kind is asked for.
 pub(super) trait Resource: Wire {
     /// Its API group; empty for the core group.
     const GROUP: &'static str;
+    /// The version of the group.
+    const VERSION: &'static str = "v1";
     /// Its name in URLs.
     const PLURAL: &'static str;
     /// Objects in one page of a list.
@@ -52,6 +56,14 @@ impl Resource for WirePod {
         Some("status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown");
 }
 
+impl Resource for WireServiceImport {
+    const GROUP: &'static str = "multicluster.x-k8s.io";
+    const VERSION: &'static str = "v1alpha1";
+    const PLURAL: &'static str = "serviceimports";
+    const PAGE_SIZE: u32 = 500;
+    const FIELDS: Option<&'static str> = None;
+}
+
 /// An object of a list or a watch. kube's watcher asks its metadata for the resource version and
 /// for nothing else, so that is all the metadata holds.
 #[derive(Clone, Debug)]
@@ -67,9 +79,9 @@ impl<W: Wire> Partial<W> {
     }
 
     /// The change that this state of the object means.
-    pub(super) fn trim(self, keep_pod_names: bool) -> Event {
+    pub(super) fn trim(self, keep: Keep) -> Event {
         let key = self.wire.key();
-        match self.wire.trim(keep_pod_names) {
+        match self.wire.trim(keep) {
             Some(object) => Event::Applied(object),
             None => Event::Deleted(W::KIND, key),
         }
@@ -103,7 +115,7 @@ impl<W: Resource> kube::Resource for Partial<W> {
     }
 
     fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
+        W::VERSION.into()
     }
 
     fn plural((): &()) -> Cow<'_, str> {

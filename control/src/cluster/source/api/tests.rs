@@ -244,6 +244,8 @@ async fn lists_in_pages_watches_and_lists_again_after_410() {
         pods: true,
         endpoint_slices: true,
         keep_pod_names: false,
+        keep_zones: false,
+        multicluster: false,
     };
     let limits = ApiLimits {
         qps: Some(100.0),

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{ObjectFault, SourceSettings, Stop};
-use crate::cluster::decode::{Wire, WireEndpointSlice, WireNamespace, WirePod, WireService};
+use crate::cluster::decode::{
+    Wire, WireEndpointSlice, WireNamespace, WirePod, WireService, WireServiceImport,
+};
 use crate::cluster::object::{Event, Kind};
 
 /// The text of one object (or of one whole document) and how to read it.
@@ -34,6 +36,7 @@ impl Head {
             ("v1", "Service") => Some(Kind::Service),
             ("v1", "Pod") => Some(Kind::Pod),
             ("discovery.k8s.io/v1", "EndpointSlice") => Some(Kind::EndpointSlice),
+            ("multicluster.x-k8s.io/v1alpha1", "ServiceImport") => Some(Kind::ServiceImport),
             _ => None,
         }
     }
@@ -101,6 +104,7 @@ impl Found<'_> {
             Some(Kind::Service) => self.event::<WireService>(&head, settings)?,
             Some(Kind::EndpointSlice) => self.event::<WireEndpointSlice>(&head, settings)?,
             Some(Kind::Pod) => self.event::<WirePod>(&head, settings)?,
+            Some(Kind::ServiceImport) => self.event::<WireServiceImport>(&head, settings)?,
             None => return self.send_items(&head, settings, sink),
         };
         sink(event);
@@ -155,7 +159,7 @@ impl Found<'_> {
         }
         // Sent as a deletion, not left out: an earlier state of the same object may have been sent.
         Ok(wire
-            .trim(settings.keep_pod_names)
+            .trim(settings.keep())
             .map_or(Event::Deleted(W::KIND, key), Event::Applied))
     }
 

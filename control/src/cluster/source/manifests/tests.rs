@@ -14,6 +14,8 @@ const ALL: SourceSettings = SourceSettings {
     pods: true,
     endpoint_slices: true,
     keep_pod_names: false,
+    keep_zones: false,
+    multicluster: false,
 };
 
 /// A directory of its own for each test, removed at its end.

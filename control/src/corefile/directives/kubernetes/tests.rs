@@ -231,9 +231,17 @@ fn refuses_the_rest() {
         ),
         (
             "multicluster clusterset.local",
-            "3:2: `multicluster` in `kubernetes` is not supported yet",
+            "2:1: `multicluster`: `clusterset.local.` is not among the zones of `kubernetes`",
         ),
-        ("zonal", "3:2: `zonal` in `kubernetes` is not supported yet"),
+        (
+            "multicluster a..b",
+            "3:15: `a..b` is not a zone: a label is empty",
+        ),
+        ("zonal x", "3:8: `zonal` takes no argument `x` here"),
+        (
+            "zonal\n noendpoints",
+            "2:1: `zonal` and `noendpoints` cannot both be set",
+        ),
         ("snapshot", "3:2: `snapshot` needs a file"),
         (
             "transfer to *",
@@ -277,6 +285,6 @@ fn refuses_the_rest() {
 
 #[test]
 fn finds_every_bad_line_at_once() {
-    let text = "kubernetes cluster.local {\n pods x\n ttl y\n zonal\n ttl 7\n}";
+    let text = "kubernetes cluster.local {\n pods x\n ttl y\n zonal x\n ttl 7\n}";
     assert_eq!(bad(text).len(), 3);
 }

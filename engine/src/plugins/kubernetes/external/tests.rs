@@ -50,6 +50,7 @@ fn stages(headless: bool, fallthrough: &[&str]) -> [Stage; 2] {
         ports: [port("sql", 5432)].into(),
         addresses: Addresses::V4(["10.1.0.5".parse().unwrap()].into()),
         names: None,
+        zones: None,
     };
     service(
         "db",
