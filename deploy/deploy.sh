@@ -193,6 +193,10 @@ fill() {
             done <<<"$corefile"
             continue
         fi
+        if [[ $line == '- apiGroups: [discovery.k8s.io]' && -n $imports ]]; then
+            printf '%s\n' '- apiGroups: [multicluster.x-k8s.io]' '  resources: [serviceimports]' \
+                '  verbs: [list, watch]'
+        fi
         line=${line//CLUSTER_DNS_IP/$ip}
         line=${line//POD_RESOURCE/$pods}
         case $line in
@@ -208,6 +212,8 @@ fill() {
 
 pods=''
 if grep -Eq '^[[:space:]]*pods[[:space:]]+verified' <<<"$corefile"; then pods='pods, '; fi
+imports=''
+if grep -Eq '^[[:space:]]*multicluster[[:space:]]+[^[:space:]]' <<<"$corefile"; then imports=1; fi
 image=${MARTLET_IMAGE:-martlet:0.1.0}
 if [[ -n $template ]]; then
     [[ -r $template ]] || fail "cannot read $template"

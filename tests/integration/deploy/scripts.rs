@@ -235,6 +235,15 @@ fn a_corefile_is_taken_over_once_it_is_checked() {
     assert_eq!(corefile(&objects), old);
     // `pods verified` is the one thing that needs one more right.
     assert_serves(&objects);
+    // Another right for imports, which most clusters do not know.
+    let set = old.replace(
+        "cluster.local in-addr",
+        "cluster.local clusterset.local in-addr",
+    );
+    let set = set.replace("ttl 7", "multicluster clusterset.local");
+    cluster.has("configmap-coredns", &json!({"data": {"Corefile": set}}));
+    assert_serves(&documents(&cluster.deploy(&[])));
+    cluster.has("configmap-coredns", &json!({"data": {"Corefile": old}}));
     let plain = documents(&cluster.deploy(&["-s"]));
     assert!(corefile(&plain).contains("pods insecure"));
 
