@@ -57,6 +57,7 @@ pub use self::directives::rewrite::Rewrite;
 pub use self::directives::root::Root;
 pub use self::directives::template::Template;
 pub use self::directives::tls::{ClientAuth, ServerTls, Tls};
+pub use self::directives::transfer::Transfer;
 pub use self::directives::whoami::Whoami;
 use self::error::Findings;
 pub use self::error::{Position, Problem, Problems, Reason, Warning, ZoneFault};

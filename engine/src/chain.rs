@@ -17,7 +17,7 @@ use crate::metrics::{HttpsStatuses, Metrics, Observation, Plugin, Scope};
 use crate::plugins::{
     acl, any, autopath, bufsize, cache, chaos, dns64, erratic, errors, file, forward, header,
     hosts, kubernetes, loadbalance, local, log, loop_, minimal, no_aaaa, nsid, rewrite, template,
-    view, whoami, zones,
+    transfer, view, whoami, zones,
 };
 use crate::wire::name::count_labels;
 use crate::wire::{FoldedName, Message, Query, RType, Rcode, Reply};
@@ -80,6 +80,8 @@ pub enum Stage {
     Minimal,
     /// Answers from the question.
     Templates(Arc<template::Templates>),
+    /// Hands out whole zones.
+    Transfer(Arc<transfer::Transfer>),
     /// Answers from hosts files.
     Hosts(Arc<hosts::Hosts>),
     /// Answers from what Services are called outside of the cluster.
@@ -130,6 +132,7 @@ impl Stage {
             Self::Rewrite(_) => Plugin::Rewrite,
             Self::Clamp(_) | Self::Store(_) => Plugin::Cache,
             Self::Templates(_) => Plugin::Template,
+            Self::Transfer(_) => Plugin::Transfer,
             Self::Hosts(_) => Plugin::Hosts,
             Self::K8sExternal(_) => Plugin::K8sExternal,
             Self::Kubernetes(_) => Plugin::Kubernetes,
@@ -171,6 +174,7 @@ impl Stage {
             Self::Rewrite(rewrite) => rewrite.query(context),
             Self::Any => any::query(context, reply),
             Self::Templates(templates) => templates.query(context, reply),
+            Self::Transfer(transfer) => transfer.query(context, reply),
             Self::Hosts(hosts) => hosts.query(context, reply),
             Self::K8sExternal(external) => external.query(context, reply),
             Self::Kubernetes(kubernetes) => kubernetes.query(context, reply),
@@ -245,6 +249,7 @@ impl Stage {
             | Self::NoAaaa(_)
             | Self::Rewrite(_)
             | Self::Templates(_)
+            | Self::Transfer(_)
             | Self::Hosts(_)
             | Self::K8sExternal(_)
             | Self::Kubernetes(_)
@@ -426,6 +431,10 @@ pub struct Context<'q> {
     pub wants_refresh: bool,
     /// What `errors` logs of a failure, if there is more to say than the step does.
     pub cause: Option<String>,
+    /// The reply may be several messages.
+    pub may_stream: bool,
+    /// They are these.
+    pub outgoing: Option<Box<transfer::Outgoing>>,
     /// What is to be counted.
     pub seen: Observation,
 }
@@ -460,6 +469,8 @@ impl<'q> Context<'q> {
             verifies: false,
             wants_refresh: false,
             cause: None,
+            may_stream: false,
+            outgoing: None,
             seen: Observation::NOTHING,
         }
     }

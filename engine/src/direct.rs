@@ -42,7 +42,7 @@ impl Direct {
         for stage in stages {
             match stage {
                 // They care for failures and for other types.
-                Stage::Errors(_) | Stage::Any => {}
+                Stage::Errors(_) | Stage::Any | Stage::Transfer(_) => {}
                 Stage::LoadBalance => rotates = true,
                 Stage::Rewrite(rules) => rewrite = Some(Arc::clone(rules)),
                 Stage::Clamp(cache) => {

@@ -59,6 +59,8 @@ impl Context<'_> {
                 verifies: false,
                 wants_refresh: self.wants_refresh,
                 cause: None,
+                may_stream: false,
+                outgoing: None,
                 seen: self.seen,
             };
             let step = inner.walk(rest, &mut reply);

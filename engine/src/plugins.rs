@@ -27,6 +27,7 @@ pub mod surroundings;
 pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod transfer;
 pub mod view;
 pub mod whoami;
 pub mod zones;

@@ -3,11 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::chain::{Context, Listener, Outcome, Peer, Random};
+use crate::chain::{Context, Listener, Outcome, Peer, Protocol, Random};
 use crate::direct::{self, Written};
 use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
 use crate::metrics::{Observation, Plugin};
+use crate::plugins::transfer::Outgoing;
 use crate::wire::query::QueryError;
 use crate::wire::reply::write_error;
 use crate::wire::{Class, Edns, FoldedName, Query, Rcode, Reply};
@@ -21,6 +22,8 @@ pub struct Scratch {
     pub tally: Tally,
     /// What is to be counted of the message that was seen last.
     pub seen: Observation,
+    /// The messages that follow the reply, for whoever serves streams to take and send.
+    pub outgoing: Option<Box<Outgoing>>,
 }
 
 impl Scratch {
@@ -149,8 +152,15 @@ pub fn respond(
         log,
     );
     context.block = block;
-    let (response, rcode) = serve(&mut context, buf);
+    // A response over HTTPS is one message.
+    context.may_stream = peer.stream && !matches!(listener.protocol, Protocol::Https(..));
+    let (mut response, rcode) = serve(&mut context, buf);
+    let mut outgoing = context.outgoing.take();
+    if let (Response::Reply(len), Some(messages)) = (&mut response, &mut outgoing) {
+        *len = messages.next_message(buf).unwrap_or(*len);
+    }
     scratch.seen = observe(&context, response, rcode);
+    scratch.outgoing = outgoing;
     scratch.tally.count(&response, rcode);
     response
 }

@@ -120,6 +120,20 @@ pub(super) fn stages(
     if !template.is_empty() {
         stages.push(answering::templates(template));
     }
+    let mut file = None;
+    if !directives.file.is_empty() {
+        let is_last = loop_.is_none() && forward.is_empty() && whoami.is_none();
+        let is_last = is_last && directives.erratic.is_none();
+        let files = answering::files(&directives.file, is_last, watches);
+        let files = files.map_err(|source| AssembleError::ZoneFile {
+            position: block.position.clone(),
+            source: Box::new(source),
+        })?;
+        file = Some(Arc::new(files));
+    }
+    if !directives.transfer.is_empty() {
+        stages.push(answering::transfer(&directives.transfer, file.as_ref()));
+    }
     if let Some(hosts) = hosts_file {
         stages.push(answering::hosts(hosts, watches));
     }
@@ -130,15 +144,7 @@ pub(super) fn stages(
         stages.extend(external.map(|external| answering::k8s_external(external, &kubernetes)));
         stages.push(Stage::Kubernetes(kubernetes));
     }
-    if !directives.file.is_empty() {
-        let is_last = loop_.is_none() && forward.is_empty() && whoami.is_none();
-        let is_last = is_last && directives.erratic.is_none();
-        let files = answering::files(&directives.file, is_last, watches);
-        stages.push(files.map_err(|source| AssembleError::ZoneFile {
-            position: block.position.clone(),
-            source: Box::new(source),
-        })?);
-    }
+    stages.extend(file.map(Stage::File));
     if let Some(no_aaaa) = &directives.no_aaaa {
         stages.push(Stage::NoAaaa(Arc::new(answering::zones(&no_aaaa.zones))));
     }

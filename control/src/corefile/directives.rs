@@ -40,6 +40,7 @@ use self::rewrite::Rewrite;
 use self::root::Root;
 use self::template::Template;
 use self::tls::Tls;
+use self::transfer::Transfer;
 use self::view::View;
 use self::whoami::Whoami;
 use self::without_effect::{Cancel, Metadata, Multisocket, Shed, Timeouts};
@@ -79,6 +80,7 @@ pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+pub mod transfer;
 pub mod view;
 pub mod whoami;
 pub mod without_effect;
@@ -176,6 +178,8 @@ pub struct Directives {
     pub k8s_external: Option<K8sExternal>,
     /// `kubernetes`.
     pub kubernetes: Option<Kubernetes>,
+    /// `transfer`.
+    pub transfer: Vec<Transfer>,
     /// `file`.
     pub file: Vec<File>,
     /// `no_aaaa`.
@@ -281,6 +285,7 @@ impl Directives {
             Header::NAME => once(&mut self.header, directive, all, context),
             Minimal::NAME => once(&mut self.minimal, directive, all, context),
             Template::NAME => many(&mut self.template, directive, context),
+            Transfer::NAME => many(&mut self.transfer, directive, context),
             Hosts::NAME => once(&mut self.hosts, directive, all, context),
             K8sExternal::NAME => once(&mut self.k8s_external, directive, all, context),
             Kubernetes::NAME => once(&mut self.kubernetes, directive, all, context),
@@ -318,6 +323,7 @@ impl Directives {
             (Header::NAME, self.header.is_some()),
             (Minimal::NAME, self.minimal.is_some()),
             (Template::NAME, !self.template.is_empty()),
+            (Transfer::NAME, !self.transfer.is_empty()),
             (Hosts::NAME, self.hosts.is_some()),
             (K8sExternal::NAME, self.k8s_external.is_some()),
             (Kubernetes::NAME, self.kubernetes.is_some()),
@@ -518,7 +524,7 @@ pub(super) const ORDER: [(&str, bool); 61] = [
     ("tls", true),
     ("minimal", true),
     ("template", true),
-    ("transfer", false),
+    ("transfer", true),
     ("hosts", true),
     ("route53", false),
     ("azure", false),

@@ -117,11 +117,13 @@ pub enum Plugin {
     Nsid,
     /// `k8s_external`.
     K8sExternal,
+    /// `transfer`.
+    Transfer,
 }
 
 impl Plugin {
     /// All of them, each at its own place.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::None,
         Self::Errors,
         Self::Log,
@@ -149,6 +151,7 @@ impl Plugin {
         Self::View,
         Self::Nsid,
         Self::K8sExternal,
+        Self::Transfer,
     ];
 
     /// The plugin's name; empty for the server itself.
@@ -181,6 +184,7 @@ impl Plugin {
             Self::View => "view",
             Self::Nsid => "nsid",
             Self::K8sExternal => "k8s_external",
+            Self::Transfer => "transfer",
         }
     }
 }

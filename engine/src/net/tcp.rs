@@ -23,6 +23,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::{https, tls};
 use crate::chain::{Peer, Plan, Protocol};
 use crate::limits::{MESSAGE_LEN_MAX, STREAM_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
+use crate::plugins::transfer::Outgoing;
 use crate::respond::{Response, Scratch, after_panic, respond, shed, unless_panic};
 use crate::server::Shared;
 use crate::slow::{ReplyTo, StreamReply};
@@ -244,6 +245,12 @@ async fn serve(
                 frame(reply, &mut replies);
             });
             in_flight += usize::from(slow);
+            if let Some(mut outgoing) = scratch.outgoing.take() {
+                // One message at a time, as fast as the client reads them.
+                while next_message(&mut outgoing, &mut replies) {
+                    write_out(&mut writer, &mut replies).await?;
+                }
+            }
         }
         unread.drain(..taken);
         while let Ok(reply) = slow_replies.try_recv() {
@@ -252,10 +259,7 @@ async fn serve(
         }
         if !replies.is_empty() {
             client.shared.tcp_counters().add(&mut scratch.tally);
-            timeout(WRITE, writer.write_all(&replies)).await??;
-            timeout(WRITE, writer.flush()).await??;
-            replies.clear();
-            replies.shrink_to(READ_LEN);
+            write_out(&mut writer, &mut replies).await?;
             continue;
         }
         if taken > 0 {
@@ -278,9 +282,7 @@ async fn serve(
                 in_flight -= 1;
                 frame(&reply, &mut replies);
                 if !replies.is_empty() {
-                    timeout(WRITE, writer.write_all(&replies)).await??;
-                    timeout(WRITE, writer.flush()).await??;
-                    replies.clear();
+                    write_out(&mut writer, &mut replies).await?;
                 }
             }
             () = is_closing(&mut closes), if goodbye.is_none() => {
@@ -294,6 +296,27 @@ async fn serve(
             }
         }
     }
+}
+
+/// Sends what was gathered.
+async fn write_out(
+    writer: &mut (impl AsyncWrite + Unpin),
+    replies: &mut Vec<u8>,
+) -> io::Result<()> {
+    timeout(WRITE, writer.write_all(replies)).await??;
+    timeout(WRITE, writer.flush()).await??;
+    replies.clear();
+    replies.shrink_to(READ_LEN);
+    Ok(())
+}
+
+/// Appends the next message of a transfer. `false` after the last.
+fn next_message(outgoing: &mut Outgoing, replies: &mut Vec<u8>) -> bool {
+    ROOM.with_borrow_mut(|room| {
+        room.resize(MESSAGE_LEN_MAX, 0);
+        let len = outgoing.next_message(room);
+        len.inspect(|&len| frame(&room[..len], replies)).is_some()
+    })
 }
 
 /// Appends a reply with its length; an empty one stands for none.

@@ -10,7 +10,7 @@ use self::zone::{Outcome, Zone};
 use super::zones::Zones;
 use crate::chain::{Context, Step};
 use crate::wire::record::Answer;
-use crate::wire::{Opcode, RType, Rcode, Record, Reply, Section};
+use crate::wire::{FoldedName, Opcode, RType, Rcode, Record, Reply, Section};
 
 /// All `file`s of a block.
 pub struct File {
@@ -35,6 +35,13 @@ impl File {
         let mut contents = self.contents.iter();
         let found = contents.find(|(known, _)| **known == *origin);
         Some(found.and_then(|(_, contents)| contents.load_full()))
+    }
+
+    /// The zone whose origin the name is, if it is there.
+    pub(super) fn exactly(&self, name: &FoldedName) -> Option<Arc<Zone>> {
+        let mut contents = self.contents.iter();
+        let (_, contents) = contents.find(|(origin, _)| **origin == *name.wire())?;
+        contents.load_full()
     }
 
     pub(crate) fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {

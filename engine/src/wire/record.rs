@@ -69,6 +69,14 @@ const fn compresses(rtype: RType) -> bool {
     )
 }
 
+/// The serial of a SOA record. `None` if its data is cut short.
+pub fn serial_of(soa: &Record) -> Option<u32> {
+    let names = name_len(&soa.rdata);
+    let names = names + name_len(soa.rdata.get(names..)?);
+    let serial = soa.rdata.get(names..)?.first_chunk()?;
+    Some(u32::from_be_bytes(*serial))
+}
+
 impl Record {
     /// Takes a record out of a message. `None` if a name in it leads nowhere.
     pub fn read(message: &[u8], at: &RecordAt) -> Option<Self> {

@@ -181,6 +181,11 @@ impl<'b> Reply<'b> {
         self.remembered_len = 0;
     }
 
+    /// Clears TC, where what did not fit follows in another message.
+    pub(crate) const fn clear_truncated(&mut self) {
+        self.truncated = false;
+    }
+
     /// Sets AA.
     pub const fn set_authoritative(&mut self) {
         self.flags |= Flags::AA;

@@ -2,19 +2,20 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use martlet_engine::chain::Stage;
 use martlet_engine::index::{ClusterIndex, Namespace};
 use martlet_engine::plugins::zones::Zones;
-use martlet_engine::plugins::{acl, autopath, chaos, file, hosts, kubernetes, template};
+use martlet_engine::plugins::{acl, autopath, chaos, file, hosts, kubernetes, template, transfer};
 use martlet_engine::wire::name::wire_from_text;
 
 use super::super::{Watch, wire};
 use crate::corefile::directives::acl::Policy;
 use crate::corefile::{
     Acl, Autopath, Chaos, Fallthrough, File, Hosts, K8sExternal, Kubernetes, Nsid, Template,
-    ZoneName,
+    Transfer, ZoneName,
 };
 use crate::hosts::HostsFile;
 use crate::zone_file::{ZoneFile, ZoneFileError};
@@ -181,7 +182,7 @@ pub(super) fn files(
     directives: &[File],
     is_last: bool,
     watches: &mut Vec<Watch>,
-) -> Result<Stage, ZoneFileError> {
+) -> Result<file::File, ZoneFileError> {
     let mut contents = Vec::new();
     for directive in directives {
         for (origin, _) in directive.zones.iter().map(wire) {
@@ -199,11 +200,23 @@ pub(super) fn files(
     // CoreDNS keeps one list for all of them.
     let mut falling = directives.iter().rev().map(|it| &it.fallthrough);
     let fallthrough = falling.find(|it| **it != Fallthrough::None);
-    let stage = file::File {
+    Ok(file::File {
         zones: Zones::new(contents.iter().map(|(origin, _)| origin.clone())),
         contents,
         fallthrough: fallthrough.map_or_else(Zones::default, falls),
         is_last,
-    };
-    Ok(Stage::File(Arc::new(stage)))
+    })
+}
+
+/// All `transfer`s of a block, of the zones of its files.
+pub(super) fn transfer(directives: &[Transfer], file: Option<&Arc<file::File>>) -> Stage {
+    let rules = directives.iter().map(|directive| transfer::Rule {
+        zones: zones(&directive.zones),
+        to_all: directive.to_all,
+        to: directive.to.iter().map(SocketAddr::ip).collect(),
+    });
+    Stage::Transfer(Arc::new(transfer::Transfer {
+        rules: rules.collect(),
+        file: file.map(Arc::clone),
+    }))
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(super) use self::upstream::address;
 pub use self::upstream::{Destination, Transport, Upstream, nameservers};
 use super::super::args::{Arg, Args};
 use super::super::error::{Position, Problem, Reason};

@@ -242,8 +242,9 @@ fn names_what_is_missing_in_richer_ones() {
         (rules, &[]),
         (
             ".:53 {\n    bufsize 512\n    transfer cluster.local {\n        to *\n    }\n}\n",
-            &["transfer"],
+            &[],
         ),
+        (".:53 {\n    secondary cluster.local\n}\n", &["secondary"]),
     ] {
         let found = parse("Corefile", text).err();
         let found = found.iter().flatten().map(ToString::to_string);

@@ -2,10 +2,12 @@
 //! in RFC 4592, DNAME as in RFC 6672, with CoreDNS's choice of what goes into which section.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
+use super::super::transfer::Cursor;
 use crate::limits::NAME_LEN_MAX;
 use crate::wire::name::count_labels;
-use crate::wire::record::name_len;
+use crate::wire::record::{name_len, serial_of};
 use crate::wire::{RType, Record};
 
 /// Aliases of a zone that are followed behind the first two, as in CoreDNS.
@@ -114,16 +116,52 @@ impl Zone {
 
     /// The serial of its SOA.
     pub fn serial(&self) -> u32 {
-        let names = name_len(&self.soa.rdata);
-        let names = names + name_len(&self.soa.rdata[names..]);
-        let serial = self.soa.rdata.get(names..).and_then(<[u8]>::first_chunk);
-        serial.map_or(0, |octets| u32::from_be_bytes(*octets))
+        serial_of(&self.soa).unwrap_or(0)
     }
 
     /// All of its records in the order of a transfer (RFC 5936 §2.2), but for the SOA at the end.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         let apex = std::iter::once(&self.soa).chain(&self.ns);
         apex.chain(self.nodes.values().flat_map(|node| &node.0))
+    }
+
+    /// Its SOA.
+    pub(in crate::plugins) const fn soa(&self) -> &Record {
+        &self.soa
+    }
+
+    /// Writes the records that are still to be sent, in the order of a transfer (RFC 5936 §2.2), until
+    /// `write` has no room for one. Returns whether all are written, the SOA at the end as well.
+    pub(in crate::plugins) fn write_from(
+        &self,
+        cursor: &mut Cursor,
+        mut write: impl FnMut(&Record) -> bool,
+    ) -> bool {
+        let apex = std::iter::once(&self.soa).chain(&self.ns);
+        for record in apex.skip(cursor.apex) {
+            if !write(record) {
+                return false;
+            }
+            cursor.apex += 1;
+        }
+        let from = (
+            std::mem::replace(&mut cursor.node, Bound::Unbounded),
+            Bound::Unbounded,
+        );
+        let mut last = None;
+        for (key, node) in self.nodes.range(from.clone()) {
+            for record in &node.0[cursor.within..] {
+                if !write(record) {
+                    cursor.node = Bound::Included(key.clone());
+                    return false;
+                }
+                cursor.within += 1;
+            }
+            cursor.within = 0;
+            last = Some(key);
+        }
+        cursor.node = last.map_or(from.0, |key| Bound::Excluded(key.clone()));
+        write(&self.soa)
     }
 
     /// Looks up a name of the zone, in lower-case wire form, for a client that wants DNSSEC records or

@@ -159,7 +159,7 @@ fn split_zone(text: &str) -> (String, Option<&str>) {
 }
 
 /// Reads `IP`, `[IP]`, `IPV4:PORT` or `[IP]:PORT`.
-fn address(text: &str, default_port: u16) -> Option<SocketAddr> {
+pub(in super::super) fn address(text: &str, default_port: u16) -> Option<SocketAddr> {
     let bare = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'))
