@@ -312,7 +312,7 @@ impl Sources {
                 return Err(option.problem(Reason::Removed {
                     name: "transfer",
                     release: "1.8.0",
-                    instead: "it became the directive `transfer`, which is not supported yet",
+                    instead: "it became the directive `transfer`",
                 }));
             }
             "cidrs" => {
