@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn records_are_made_where_there_are_none() {
-        // v4 has an A record, v6 an AAAA record, both have both; others do not exist.
+        // v4 has an A record, v6 an AAAA record, both have both; others do not exist, and vague's
+        // denial has no SOA.
         let zone = Stage::Fixed(|context, reply| {
             let name = context.name.wire();
             let is_both = name == b"\x04both\0";
@@ -172,7 +173,12 @@ mod tests {
                     let octets = Ipv6Addr::LOCALHOST.octets();
                     reply.record(Section::Answer, Owner::Question, RType::AAAA, 900, &octets);
                 }
-                _ if !is_both && !name.starts_with(b"\x02v") => reply.set_rcode(Rcode::NXDOMAIN),
+                _ if name == b"\x05vague\0" => reply.set_rcode(Rcode::NXDOMAIN),
+                _ if !is_both && !name.starts_with(b"\x02v") => {
+                    reply.set_rcode(Rcode::NXDOMAIN);
+                    let owner = Owner::Question;
+                    reply.record(Section::Authority, owner, RType::SOA, 60, &[0; 22]);
+                }
                 _ => {}
             }
             Step::Answered
@@ -209,6 +215,7 @@ mod tests {
                 format!("NOERROR | both. {made}"),
             ),
             (false, false, "fd00::1", "none.", "NXDOMAIN".to_owned()),
+            (false, false, "fd00::1", "vague.", "NOERROR".to_owned()),
         ] {
             let dns64 = Dns64 {
                 prefix: "64:ff9b::/96".parse().unwrap(),
