@@ -214,7 +214,13 @@ mod tests {
                 "both.",
                 format!("NOERROR | both. {made}"),
             ),
-            (false, false, "fd00::1", "none.", "NXDOMAIN".to_owned()),
+            (
+                false,
+                false,
+                "fd00::1",
+                "none.",
+                "NXDOMAIN | ns none. 60 SOA .".to_owned(),
+            ),
             (false, false, "fd00::1", "vague.", "NOERROR".to_owned()),
         ] {
             let dns64 = Dns64 {
