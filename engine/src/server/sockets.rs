@@ -74,14 +74,15 @@ impl Sockets {
                 // A machine without IPv6 still serves IPv4 on all addresses.
                 let optional = address.ip().is_unspecified() && address.is_ipv6();
                 let open = || -> Result<_, ListenError> {
-                    let is_open = self.streams.contains(&address);
-                    let stream = (!is_open).then(|| socket::tcp(address)).transpose()?;
                     let mut datagrams = Vec::new();
                     if matches!(listener.protocol, Protocol::Dns) {
                         for address in self.with_own_addresses(address, plan) {
                             datagrams.push((index, self.datagrams(address, workers)?));
                         }
                     }
+                    // Last: whoever waits for a server tries to connect, and then asks over UDP.
+                    let is_open = self.streams.contains(&address);
+                    let stream = (!is_open).then(|| socket::tcp(address)).transpose()?;
                     Ok((stream, datagrams))
                 };
                 match open() {

@@ -1,5 +1,5 @@
 use std::io::{Read as _, Write as _};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use super::*;
@@ -39,6 +39,18 @@ fn query(id: u8, label: &str) -> Vec<u8> {
 fn free_address() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap()
+}
+
+/// TCP is listened on last, so that who can connect may ask over UDP: where both are taken it is
+/// UDP that fails.
+#[test]
+fn a_server_that_accepts_is_up() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let _taken = UdpSocket::bind(address).unwrap();
+    let error = Server::start(plan(address), NonZeroUsize::MIN, IoChoice::Auto);
+    let error = error.err().expect("nothing is free").to_string();
+    assert!(error.starts_with("cannot listen on udp://"), "{error}");
 }
 
 /// One query in a batch makes us panic: it is answered with SERVFAIL, and the others are answered by
