@@ -290,6 +290,15 @@ impl Block {
             scope,
         }
     }
+
+    /// Whether its `view` is for this query, if it has one.
+    #[inline]
+    fn takes(&self, query: &Query<'_>, name: &FoldedName, peer: Option<&Peer>) -> bool {
+        match self.stages.first() {
+            Some(Stage::View(view)) => peer.is_some_and(|peer| view.takes(query, name.wire(), peer)),
+            _ => true,
+        }
+    }
 }
 
 /// What carries queries to a listener.
@@ -319,6 +328,12 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Whether the choice of the block depends on more than the name.
+    pub(crate) fn has_views(&self) -> bool {
+        let mut blocks = self.blocks.iter();
+        blocks.any(|block| matches!(block.stages.first(), Some(Stage::View(_))))
+    }
+
     /// The block for a name: the longest zone that it is in. DS records belong to the parent, so
     /// for them it is the shortest zone but the root (RFC 3658 §2.2.1.1, as CoreDNS reads it).
     #[inline]
@@ -326,22 +341,17 @@ impl Listener {
         &self,
         query: &Query<'_>,
         name: &FoldedName,
-        peer: &Peer,
+        peer: Option<&Peer>,
     ) -> Option<&Block> {
-        let takes = |block: &Block| match block.stages.first() {
-            Some(Stage::View(view)) => view.takes(query, name.wire(), peer),
-            _ => true,
-        };
-        let mut fitting = self
-            .blocks
-            .iter()
-            .filter(|block| name.labels_above(&block.zone, block.labels).is_some() && takes(block));
-        let qtype = query.qtype;
-        if qtype != RType::DS {
-            return fitting.next();
-        }
         let mut found = None;
-        for block in fitting {
+        for block in &self.blocks {
+            let fits = name.labels_above(&block.zone, block.labels).is_some();
+            if !fits || !block.takes(query, name, peer) {
+                continue;
+            }
+            if query.qtype != RType::DS {
+                return Some(block);
+            }
             if block.labels > 0 || found.is_none() {
                 found = Some(block);
             }
@@ -494,7 +504,7 @@ impl<'q> Context<'q> {
         watch: impl FnOnce(&'q Block, usize, Step),
     ) -> Outcome {
         let known = self.block.take();
-        let find = || self.listener.block(&self.query, self.name, self.peer);
+        let find = || self.listener.block(&self.query, self.name, Some(self.peer));
         let (block, stages) = match known.or_else(find) {
             Some(block) if !block.stages.is_empty() => {
                 self.seen.scope = block.scope;

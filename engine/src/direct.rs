@@ -10,8 +10,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::chain::{Block, Random, Stage};
-use crate::index::{Encoded, Host, LabelRef, PortSelector, ServiceNode, a_record, aaaa_record};
-use crate::metrics::Scope;
+use crate::index::{
+    ClusterIndex, Encoded, Host, LabelRef, PortSelector, Service, ServiceNode, ServiceRef, a_record,
+    aaaa_record,
+};
 use crate::plugins::kubernetes::{
     Grammar, Kubernetes, label_at, service_at, soa_record, weight, without_underscore,
 };
@@ -80,14 +82,6 @@ fn falls_through(kubernetes: &Kubernetes) -> bool {
     zones.into_iter().any(|zone| falls(&zone.apex))
 }
 
-/// A reply that was written.
-pub(crate) struct Written {
-    pub(crate) len: usize,
-    pub(crate) rcode: Rcode,
-    /// Where it counts.
-    pub(crate) scope: Scope,
-}
-
 /// What the index has.
 enum Found {
     /// Addresses: the reply is written, with this length.
@@ -98,78 +92,110 @@ enum Found {
     Nothing,
 }
 
-/// Answers A, AAAA and SRV in a zone of the cluster. `None` if the chain has to.
-#[inline]
-pub(crate) fn answer(
-    query: &Query<'_>,
-    name: &FoldedName,
-    (block, stream): (Option<&Block>, bool),
-    random: &mut Random,
-    buf: &mut [u8],
-) -> Option<Written> {
-    let is_usual = matches!(query.qtype, RType::A | RType::AAAA | RType::SRV)
-        && query.qclass == Class::IN
-        && query.flags.opcode() == Opcode::QUERY
-        && query
-            .edns
+/// A query that the short way is for, and where it leads.
+#[derive(Clone, Copy)]
+pub(crate) struct Aim<'l> {
+    direct: &'l Direct,
+    /// Labels left of the zone.
+    above: usize,
+    /// The hash of the Service that its name is about; `None` if it is about nothing that may exist.
+    pub(crate) service: Option<u64>,
+}
+
+impl<'l> Aim<'l> {
+    /// A, AAAA and SRV in a zone of the cluster. `None` if the chain has to answer.
+    #[inline]
+    pub(crate) fn at(query: &Query<'_>, name: &FoldedName, block: Option<&'l Block>) -> Option<Self> {
+        let is_usual = matches!(query.qtype, RType::A | RType::AAAA | RType::SRV)
+            && query.qclass == Class::IN
+            && query.flags.opcode() == Opcode::QUERY
+            && query
+                .edns
+                .as_ref()
+                .is_none_or(|edns| edns.version == 0 && edns.options.is_empty());
+        if !is_usual {
+            return None;
+        }
+        let direct = block?.direct.as_ref()?;
+        if direct
+            .rewrite
             .as_ref()
-            .is_none_or(|edns| edns.version == 0 && edns.options.is_empty());
-    if !is_usual {
-        return None;
+            .is_some_and(|rules| rules.is_about(query, name))
+        {
+            return None;
+        }
+        let (zone, above) = direct.kubernetes.zone(name)?;
+        // What begins like the name of a zone's server may be one.
+        if !zone.is_short || above == 0 || name.starts_with(b"\x02ns\x03dns") {
+            return None;
+        }
+        let service = match name.chunk(above - 1) {
+            b"\x03svc" => match above {
+                // `svc` and namespaces, which exist without records.
+                1 | 2 => return None,
+                3..=5 => Some(service_at(name, above - 3).hash),
+                // Deeper ones may be about topology zones.
+                _ if zone.grammar == Grammar::Zonal => return None,
+                _ => None,
+            },
+            b"\x03pod" => return None,
+            _ => None,
+        };
+        Some(Self {
+            direct,
+            above,
+            service,
+        })
     }
-    let block = block?;
-    let direct = block.direct.as_ref()?;
-    if direct
-        .rewrite
-        .as_ref()
-        .is_some_and(|rules| rules.is_about(query, name))
-    {
-        return None;
+
+    /// Where its Service would be.
+    #[inline]
+    pub(crate) fn index(&self) -> &'l ClusterIndex {
+        &self.direct.kubernetes.index
     }
-    let (zone, above) = direct.kubernetes.zone(name)?;
-    // What begins like the name of a zone's server may be one.
-    if !zone.is_short || above == 0 || name.wire().starts_with(b"\x02ns\x03dns") {
-        return None;
+
+    /// What finds the Service that its name is about.
+    #[inline]
+    pub(crate) fn service<'n>(&self, name: &'n FoldedName) -> Option<ServiceRef<'n>> {
+        let hash = self.service?;
+        let octets = name.span(self.above - 3, self.above - 2);
+        Some(ServiceRef { octets, hash })
     }
-    let found = match name.label(above - 1) {
-        b"svc" => match above {
-            // `svc` and namespaces, which exist without records.
-            1 | 2 => return None,
-            3..=5 => {
-                let index = &direct.kubernetes.index;
-                let service = service_at(name, above - 3);
-                let found = index.service(service, |_, node, is_exposed| {
-                    if !is_exposed || node.is_hidden() {
-                        return Some(Found::Nothing);
-                    }
-                    let to = (query, stream);
-                    match above {
-                        3 => direct.bare(node, to, random, buf),
-                        4 => direct.endpoint(node, label_at(name, 0), to, buf),
-                        _ => direct.port(node, (name, above), to, random, buf),
-                    }
-                });
-                found.unwrap_or(Some(Found::Nothing))?
-            }
-            // Deeper ones may be about topology zones.
-            _ if zone.grammar == Grammar::Zonal => return None,
-            _ => Found::Nothing,
-        },
-        b"pod" => return None,
-        _ => Found::Nothing,
-    };
-    let scope = block.scope;
-    if let Found::Written(len) = found {
-        let rcode = Rcode::NOERROR;
-        return Some(Written { len, rcode, scope });
+
+    /// Whether it is about more than the Service's own addresses.
+    #[inline]
+    pub(crate) const fn is_deep(&self) -> bool {
+        self.above > 3
     }
-    let rcode = match found {
-        Found::Nothing if direct.may_exist() => return None,
-        Found::Nothing => Rcode::NXDOMAIN,
-        _ => Rcode::NOERROR,
-    };
-    let len = direct.denial(rcode, name.offset(above), (query, stream), buf)?;
-    Some(Written { len, rcode, scope })
+
+    /// Answers the query that it was made for, with the entry of its Service: the length of the reply
+    /// and its code. `None` if the chain has to.
+    #[inline]
+    pub(crate) fn answer(
+        &self,
+        (query, stream): (&Query<'_>, bool),
+        name: &FoldedName,
+        service: Option<Service<'_>>,
+        random: &mut Random,
+        buf: &mut [u8],
+    ) -> Option<(usize, Rcode)> {
+        let Self { direct, above, .. } = *self;
+        let visible = service.filter(|it| it.is_exposed() && !it.node.is_hidden());
+        let to = (query, stream);
+        let found = visible.map(|Service { node, .. }| match above {
+            3 => direct.bare(node, to, random, buf),
+            4 => direct.endpoint(node, label_at(name, 0), to, buf),
+            _ => direct.port(node, (name, above), to, random, buf),
+        });
+        let rcode = match found.unwrap_or(Some(Found::Nothing))? {
+            Found::Written(len) => return Some((len, Rcode::NOERROR)),
+            Found::NoData => Rcode::NOERROR,
+            Found::Nothing if direct.may_exist() => return None,
+            Found::Nothing => Rcode::NXDOMAIN,
+        };
+        let len = direct.denial(rcode, name.offset(above), (query, stream), buf)?;
+        Some((len, rcode))
+    }
 }
 
 impl Direct {

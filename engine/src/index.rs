@@ -11,6 +11,7 @@
 //! bench `lookup` measures them against the alternatives.
 
 mod external;
+mod lookahead;
 mod node;
 mod slice;
 mod table;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+pub(crate) use lookahead::{Service, Services};
 pub use external::{ExternalHost, ExternalIndex, external_items};
 pub use node::{Encoded, Item, ServiceKind, ServiceNode, ServiceParts};
 pub(crate) use node::{a_record, aaaa_record};

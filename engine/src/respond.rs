@@ -1,11 +1,13 @@
 //! From a received message to the reply: the seam that every loop, bench, fuzzer and test calls.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::chain::{Context, Listener, Outcome, Peer, Protocol, Random};
-use crate::direct::{self, Written};
+use crate::chain::{Block, Context, Listener, Outcome, Peer, Protocol, Random};
+use crate::direct::Aim;
 use crate::gathered::{Gathered, Need};
+use crate::index::{ClusterIndex, Service, Services};
 use crate::log::LogSink;
 use crate::metrics::{Observation, Plugin};
 use crate::plugins::transfer::Outgoing;
@@ -16,7 +18,9 @@ use crate::wire::{Class, Edns, FoldedName, Query, Rcode, Reply};
 /// What a worker keeps from query to query, so that none of it is made anew.
 #[derive(Default)]
 pub struct Scratch {
-    name: FoldedName,
+    names: Box<[FoldedName; Self::AHEAD]>,
+    /// The place of the name of the message that was answered last.
+    last: usize,
     random: Random,
     /// What was answered and what was not.
     pub tally: Tally,
@@ -27,9 +31,17 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    /// Messages that may be read ahead: enough for the first one's entry to arrive meanwhile.
+    const AHEAD: usize = 8;
+
     /// The name of the message that was answered last.
-    pub const fn name(&self) -> &FoldedName {
-        &self.name
+    pub fn name(&self) -> &FoldedName {
+        &self.names[self.last]
+    }
+
+    /// Where to read the name of a message to.
+    const fn open(&mut self, place: usize) -> &mut FoldedName {
+        &mut self.names[place]
     }
 }
 
@@ -108,6 +120,54 @@ pub enum Response {
     Slow,
 }
 
+/// A message that was read and is not answered yet.
+struct Opened<'m, 'l> {
+    message: &'m [u8],
+    query: Result<Query<'m>, QueryError>,
+    block: Option<&'l Block>,
+    aim: Option<Aim<'l>>,
+}
+
+impl<'m, 'l> Opened<'m, 'l> {
+    /// Reads a message, its name into `name`. Only a [`Listener::has_views`] wants to know the peer.
+    #[inline]
+    fn read(
+        message: &'m [u8],
+        peer: Option<&Peer>,
+        listener: &'l Listener,
+        name: &mut FoldedName,
+    ) -> Self {
+        let query = Query::parse(message, name);
+        let (mut block, mut aim) = (None, None);
+        if let Ok(query) = &query {
+            block = listener.block(query, name, peer);
+            aim = Aim::at(query, name, block);
+        }
+        Self {
+            message,
+            query,
+            block,
+            aim,
+        }
+    }
+
+    /// Where that Service would be that it is about.
+    fn services(&self) -> Option<Services<'l>> {
+        let aim = self.aim.filter(|aim| aim.service.is_some());
+        aim.map(|aim| aim.index().services())
+    }
+
+    /// The entry of that Service, if there is one.
+    fn service<'s>(
+        &self,
+        services: Option<&'s Services<'_>>,
+        name: &FoldedName,
+    ) -> Option<Service<'s>> {
+        let (services, wanted) = (services?, self.aim?.service(name)?);
+        services.find(services.seek(wanted.hash), wanted)
+    }
+}
+
 /// Answers one message. `buf` is where the reply goes; it must hold at least 512 octets, and
 /// [`crate::limits::MESSAGE_LEN_MAX`] to leave large answers whole.
 pub fn respond(
@@ -118,18 +178,129 @@ pub fn respond(
     scratch: &mut Scratch,
     buf: &mut [u8],
 ) -> Response {
+    let opened = Opened::read(message, Some(&peer), listener, scratch.open(0));
+    let services = opened.services();
+    let service = opened.service(services.as_ref(), scratch.open(0));
+    answer(0, (&opened, service), &peer, (listener, log), scratch, buf)
+}
+
+/// Where messages come from and replies go, for [`respond_to_all`].
+pub trait Traffic<'m> {
+    /// Message `slot`.
+    fn message(&self, slot: usize) -> &'m [u8];
+
+    /// How it came. `None` if it cannot be answered.
+    fn peer(&self, slot: usize) -> Option<Peer>;
+
+    /// What is kept from message to message.
+    fn scratch(&mut self) -> &mut Scratch;
+
+    /// The same, and the room for the next reply, as in [`respond`].
+    fn parts(&mut self) -> (&mut Scratch, &mut [u8]);
+
+    /// Takes the reply to a message.
+    fn done(&mut self, slot: usize, message: &'m [u8], peer: &Peer, response: Response);
+}
+
+/// Answers messages as [`respond`] does, in their order, but reads some of them ahead: what the index
+/// has for each is then on its way from memory while others are read. `at` is always the message that
+/// is worked on, should that panic.
+pub fn respond_to_all<'m>(
+    slots: Range<usize>,
+    traffic: &mut impl Traffic<'m>,
+    (listener, log): (&Listener, &LogSink),
+    at: &mut usize,
+) {
+    for first in slots.clone().step_by(Scratch::AHEAD) {
+        let group = first..slots.end.min(first + Scratch::AHEAD);
+        respond_to_group(group, traffic, (listener, log), at);
+    }
+}
+
+fn respond_to_group<'m>(
+    group: Range<usize>,
+    traffic: &mut impl Traffic<'m>,
+    (listener, log): (&Listener, &LogSink),
+    at: &mut usize,
+) {
+    let mut opened = [const { None::<Opened<'m, '_>> }; Scratch::AHEAD];
+    let (has_views, mut index) = (listener.has_views(), None);
+    for (place, slot) in group.clone().enumerate() {
+        *at = slot;
+        let peer = if has_views { traffic.peer(slot) } else { None };
+        let (message, name) = (traffic.message(slot), traffic.scratch().open(place));
+        let read = opened[place].insert(Opened::read(message, peer.as_ref(), listener, name));
+        index = index.or_else(|| Some(read.aim?.index()));
+    }
+    // Nearly always all of them are about one cluster.
+    let services = index.map(ClusterIndex::services);
+    let mut sought = [const { None }; Scratch::AHEAD];
+    let mut found = [const { None }; Scratch::AHEAD];
+    if let (Some(index), Some(services)) = (index, &services) {
+        for (opened, sought) in opened.iter().zip(&mut sought) {
+            if let Some(aim) = opened.as_ref().and_then(|it| it.aim)
+                && std::ptr::eq(aim.index(), index)
+                && let Some(hash) = aim.service
+            {
+                *sought = Some((aim, services.seek(hash)));
+            }
+        }
+        let names = &*traffic.scratch().names;
+        for (place, found) in found.iter_mut().enumerate() {
+            if let Some((aim, sought)) = sought[place]
+                && let Some(wanted) = aim.service(&names[place])
+            {
+                *found = services.find(sought, wanted);
+                if let Some(found) = found {
+                    found.prefetch(aim.is_deep());
+                }
+            }
+        }
+    }
+    for (place, slot) in group.enumerate() {
+        *at = slot;
+        let (Some(opened), Some(peer)) = (&opened[place], traffic.peer(slot)) else {
+            continue;
+        };
+        let (scratch, buf) = traffic.parts();
+        let services;
+        let service = if sought[place].is_some() {
+            found[place]
+        } else {
+            services = opened.services();
+            opened.service(services.as_ref(), &scratch.names[place])
+        };
+        let plan = (listener, log);
+        let response = answer(place, (opened, service), &peer, plan, scratch, buf);
+        traffic.done(slot, opened.message, &peer, response);
+    }
+}
+
+/// Answers what was read into the name at `place` of `scratch`.
+#[inline]
+fn answer(
+    place: usize,
+    (opened, service): (&Opened<'_, '_>, Option<Service<'_>>),
+    peer: &Peer,
+    (listener, log): (&Listener, &LogSink),
+    scratch: &mut Scratch,
+    buf: &mut [u8],
+) -> Response {
     scratch.tally.received += 1;
-    let query = match Query::parse(message, &mut scratch.name) {
+    scratch.last = place;
+    let message = opened.message;
+    let query = match &opened.query {
         Ok(query) => query,
-        Err(error) => return complain(message, error, (peer, listener), scratch, buf),
+        Err(error) => return complain(message, *error, (peer, listener), scratch, buf),
     };
-    let block = listener.block(&query, &scratch.name, &peer);
-    let at = (block, peer.stream);
-    if let Some(written) = direct::answer(&query, &scratch.name, at, &mut scratch.random, buf) {
-        let Written { len, rcode, scope } = written;
+    let name = &scratch.names[place];
+    if let (Some(aim), Some(block)) = (&opened.aim, opened.block)
+        && let Some((len, rcode)) =
+            aim.answer((query, peer.stream), name, service, &mut scratch.random, buf)
+    {
         scratch.tally.replies[usize::from(rcode.0)] += 1;
         scratch.seen = Observation {
-            scope,
+            scope: block.scope,
             done: true,
             stream: peer.stream,
             ipv6: peer.remote.is_ipv6(),
@@ -143,15 +314,8 @@ pub fn respond(
         };
         return Response::Reply(len);
     }
-    let mut context = Context::new(
-        query,
-        &scratch.name,
-        &peer,
-        listener,
-        &mut scratch.random,
-        log,
-    );
-    context.block = block;
+    let mut context = Context::new(*query, name, peer, listener, &mut scratch.random, log);
+    context.block = opened.block;
     // A response over HTTPS is one message.
     context.may_stream = peer.stream && !matches!(listener.protocol, Protocol::Https(..));
     let (mut response, rcode) = serve(&mut context, buf);
@@ -175,12 +339,14 @@ pub fn resume(
     scratch: &mut Scratch,
     buf: &mut [u8],
 ) -> (Response, Option<Stuck>) {
-    let Ok(query) = Query::parse(message, &mut scratch.name) else {
+    scratch.last = 0;
+    let name = &mut scratch.names[0];
+    let Ok(query) = Query::parse(message, name) else {
         return (Response::None, None);
     };
     let (listener, log) = plan;
     let random = &mut scratch.random;
-    let mut context = Context::new(query, &scratch.name, &peer, listener, random, log);
+    let mut context = Context::new(query, name, &peer, listener, random, log);
     context.gathered = Some(resumed.gathered);
     context.nesting = resumed.nesting;
     let (response, rcode) = serve(&mut context, buf);
@@ -246,7 +412,7 @@ pub(crate) fn after_panic(
 }
 
 fn fail(message: &[u8], stream: bool, scratch: &mut Scratch, buf: &mut [u8]) -> Option<usize> {
-    let query = Query::parse(message, &mut scratch.name).ok()?;
+    let query = Query::parse(message, scratch.open(scratch.last)).ok()?;
     let mut reply = Reply::new(buf, &query, stream);
     reply.set_rcode(Rcode::SERVFAIL);
     scratch.tally.replies[usize::from(Rcode::SERVFAIL.0)] += 1;
@@ -260,7 +426,7 @@ fn fail(message: &[u8], stream: bool, scratch: &mut Scratch, buf: &mut [u8]) -> 
 fn complain(
     message: &[u8],
     error: QueryError,
-    (peer, listener): (Peer, &Listener),
+    (peer, listener): (&Peer, &Listener),
     scratch: &mut Scratch,
     buf: &mut [u8],
 ) -> Response {
@@ -270,7 +436,7 @@ fn complain(
         return Response::None;
     };
     let question = if error == QueryError::Record {
-        Query::question_only(message, &mut scratch.name)
+        Query::question_only(message, scratch.open(scratch.last))
     } else {
         None
     };

@@ -5,6 +5,7 @@
 mod address;
 pub mod batch;
 pub mod poll;
+pub mod prefetch;
 pub mod ring;
 pub mod send;
 

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::slice::{EndpointSlice, Host, LabelBuf, Port, PortSelector, ZoneSelector};
 use super::table::LabelRef;
+use crate::sys::prefetch::prefetch;
 use crate::wire::RType;
 use crate::wire::name::label_hash;
 use crate::wire::reply::QUESTION_POINTER;
@@ -241,6 +242,15 @@ impl ServiceNode {
             found = (found.0 + 1, Some(slice.addresses.host(index)));
         });
         Some(found)
+    }
+
+    /// Has fetched what [`Self::hosts_named`] reads first.
+    #[inline]
+    pub(super) fn prefetch_endpoints(&self) {
+        prefetch::<_, 1>(&*self.by_name);
+        if let Some(slice) = self.slices.first() {
+            prefetch::<_, 1>(&**slice);
+        }
     }
 
     /// Whether the bare name exists: a headless Service needs a ready endpoint for that.

@@ -122,7 +122,6 @@ impl<'s> Worker<'s> {
 
     /// Answers one datagram, or has the slow path do it. Returns the length of the reply that is to
     /// be sent now.
-    #[inline]
     fn answer(
         &mut self,
         plan: &Arc<Plan>,
@@ -133,21 +132,34 @@ impl<'s> Worker<'s> {
     ) -> Option<usize> {
         let listener = plan.listeners.get(socket.listener)?;
         let peer = peer(socket, datagram, received);
-        let message = datagram.message;
-        let (client, scratch) = (peer.remote.ip(), &mut self.scratch);
+        let (message, scratch) = (datagram.message, &mut self.scratch);
+        let response = respond(message, peer, listener, &plan.log, scratch, room);
+        self.done((plan, socket), (message, &peer), response, room)
+    }
+
+    /// Sees to what came of a message: counts it, and hands it on if it is not answered yet. Returns
+    /// the length of the reply that is to be sent now.
+    #[inline]
+    fn done(
+        &mut self,
+        (plan, socket): (&Arc<Plan>, &WorkerSocket),
+        (message, peer): (&[u8], &Peer),
+        response: Response,
+        room: &mut [u8],
+    ) -> Option<usize> {
+        let (scratch, slow) = (&mut self.scratch, &self.shared.slow);
         let at = (plan, socket.listener);
-        let slow = &self.shared.slow;
-        let len = match respond(message, peer, listener, &plan.log, scratch, room) {
+        let len = match response {
             Response::Reply(len) => Some(len),
             Response::None => None,
             Response::ReplyAndRefresh(len) => {
                 // No room: somebody else will find it worth refreshing.
-                let _ = slow.submit(message, scratch.name(), at, peer, ReplyTo::Nobody);
+                let _ = slow.submit(message, scratch.name(), at, *peer, ReplyTo::Nobody);
                 Some(len)
             }
             Response::Slow => {
                 let reply = ReplyTo::Datagram(Arc::clone(&socket.socket));
-                match slow.submit(message, scratch.name(), at, peer, reply) {
+                match slow.submit(message, scratch.name(), at, *peer, reply) {
                     Ok(()) => None,
                     Err(_) => shed(message, false, scratch, room),
                 }
@@ -155,7 +167,7 @@ impl<'s> Worker<'s> {
         };
         self.recorder.record(&scratch.seen);
         let window = &self.shared.windows[self.number];
-        self.observer.see(window, scratch, client, received);
+        self.observer.see(window, scratch, peer);
         len
     }
 

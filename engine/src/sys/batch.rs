@@ -1,7 +1,7 @@
 //! A batch of datagrams: received by one `recvmmsg`, answered in place, sent by one `sendmmsg`.
 //!
 //! ```text
-//! rx  headers ─► iovecs ─► octets (a slot of QUERY_LEN_MAX each)
+//! rx  headers ─► iovecs ─► octets (a slot of SLOT_LEN each)
 //!        └─────► names, control           ▲ reply n points to the name and
 //! tx  headers ─► iovecs ─► arena ─────────┘ control of the slot that it answers
 //! ```
@@ -21,6 +21,9 @@ use crate::limits::{BATCH_MAX, MESSAGE_LEN_MAX, QUERY_LEN_MAX};
 /// Room for the replies of a batch: most are below 512 octets, and one of any size must fit when
 /// the rest is full.
 const ARENA_LEN: usize = BATCH_MAX * 1_024 + MESSAGE_LEN_MAX;
+/// From one slot's octets to the next one's: a line of the processor's caches more than they are long.
+/// Multiples of 2,048 would all compete for the same few places of the first-level cache.
+const SLOT_LEN: usize = QUERY_LEN_MAX + 64;
 const ADDRESS_LEN: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
 
 /// One received datagram.
@@ -36,16 +39,28 @@ pub struct Datagram<'b> {
 
 /// Buffers of one worker.
 pub struct Batch {
-    rx_headers: Box<[libc::mmsghdr]>,
-    /// Only reached through the pointers in `rx_headers`.
-    _rx_iovecs: Box<[libc::iovec]>,
-    rx_octets: Box<[u8]>,
+    received: Received,
+    replies: Replies,
+}
+
+/// The receive side.
+pub struct Received {
+    headers: Box<[libc::mmsghdr]>,
+    /// Only reached through the pointers in `headers`.
+    _iovecs: Box<[libc::iovec]>,
+    octets: Box<[u8]>,
     names: Box<[libc::sockaddr_storage]>,
     control: Box<[ControlBuf]>,
-    tx_headers: Box<[libc::mmsghdr]>,
-    tx_iovecs: Box<[libc::iovec]>,
+    /// The addresses that datagrams were sent to, where the socket tells.
+    locals: Box<[Option<IpAddr>]>,
+}
+
+/// The send side.
+pub struct Replies {
+    headers: Box<[libc::mmsghdr]>,
+    iovecs: Box<[libc::iovec]>,
     arena: Box<[u8]>,
-    arena_used: usize,
+    used: usize,
     queued: usize,
 }
 
@@ -58,7 +73,7 @@ impl Default for Batch {
 impl Batch {
     /// Claims the memory.
     pub fn new() -> Self {
-        let mut rx_octets = vec![0; BATCH_MAX * QUERY_LEN_MAX].into_boxed_slice();
+        let mut octets = vec![0; BATCH_MAX * SLOT_LEN].into_boxed_slice();
         // SAFETY: zero is a valid value of this plain C struct.
         let name = unsafe { std::mem::zeroed::<libc::sockaddr_storage>() };
         let mut names = vec![name; BATCH_MAX].into_boxed_slice();
@@ -67,48 +82,52 @@ impl Batch {
             iov_base: ptr::null_mut(),
             iov_len: 0,
         };
-        let mut rx_iovecs = vec![empty; BATCH_MAX].into_boxed_slice();
-        let tx_iovecs = vec![empty; BATCH_MAX].into_boxed_slice();
+        let mut iovecs = vec![empty; BATCH_MAX].into_boxed_slice();
         // SAFETY: zero (null pointers, no lengths) is a valid value of this plain C struct.
         let header = unsafe { std::mem::zeroed::<libc::mmsghdr>() };
-        let mut rx_headers = vec![header; BATCH_MAX].into_boxed_slice();
-        for (slot, header) in rx_headers.iter_mut().enumerate() {
-            let octets = &mut rx_octets[slot * QUERY_LEN_MAX..][..QUERY_LEN_MAX];
-            rx_iovecs[slot] = libc::iovec {
+        let mut headers = vec![header; BATCH_MAX].into_boxed_slice();
+        for (slot, header) in headers.iter_mut().enumerate() {
+            let octets = &mut octets[slot * SLOT_LEN..][..QUERY_LEN_MAX];
+            iovecs[slot] = libc::iovec {
                 iov_base: octets.as_mut_ptr().cast(),
                 iov_len: QUERY_LEN_MAX,
             };
-            header.msg_hdr.msg_iov = &raw mut rx_iovecs[slot];
+            header.msg_hdr.msg_iov = &raw mut iovecs[slot];
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_name = (&raw mut names[slot]).cast();
             header.msg_hdr.msg_control = control[slot].as_mut_ptr();
         }
-        Self {
-            rx_headers,
-            _rx_iovecs: rx_iovecs,
-            rx_octets,
+        let received = Received {
+            headers,
+            _iovecs: iovecs,
+            octets,
             names,
             control,
-            tx_headers: vec![header; BATCH_MAX].into_boxed_slice(),
-            tx_iovecs,
-            arena: vec![0; ARENA_LEN].into_boxed_slice(),
-            arena_used: 0,
+            locals: vec![None; BATCH_MAX].into(),
+        };
+        let replies = Replies {
+            headers: vec![header; BATCH_MAX].into(),
+            iovecs: vec![empty; BATCH_MAX].into(),
+            arena: vec![0; ARENA_LEN].into(),
+            used: 0,
             queued: 0,
-        }
+        };
+        Self { received, replies }
     }
 
     /// Receives waiting datagrams; an empty socket is `Ok(0)`, not an error.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        for header in &mut self.rx_headers {
+        let received = &mut self.received;
+        for header in &mut received.headers {
             header.msg_hdr.msg_namelen = ADDRESS_LEN;
             header.msg_hdr.msg_controllen = CONTROL_LEN;
         }
-        let headers = self.rx_headers.as_mut_ptr();
+        let headers = received.headers.as_mut_ptr();
         // SAFETY: `headers` starts BATCH_MAX initialised headers. Their iovec, name and control
         // pointers lead into boxed arrays of this batch, with the lengths just set, which our
         // exclusive borrow keeps alive and in place until the call returns. The descriptor is open
         // because `socket` borrows it; a null time-out is allowed.
-        let received = unsafe {
+        let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 headers,
@@ -117,42 +136,60 @@ impl Batch {
                 ptr::null_mut(),
             )
         };
-        usize::try_from(received).or_else(|_| match io::Error::last_os_error() {
+        let count = usize::try_from(count).or_else(|_| match io::Error::last_os_error() {
             error if is_nothing(&error) => Ok(0),
             error => Err(error),
+        })?;
+        for slot in 0..count {
+            let len = received.headers[slot].msg_hdr.msg_controllen;
+            received.locals[slot] = received.control[slot].local_address(len);
+        }
+        Ok(count)
+    }
+
+    /// What the last [`Self::receive`] brought, and the place for the replies to it.
+    pub const fn split(&mut self) -> (&Received, &mut Replies) {
+        (&self.received, &mut self.replies)
+    }
+}
+
+impl Received {
+    /// The message of datagram `slot`.
+    #[inline]
+    pub fn message(&self, slot: usize) -> &[u8] {
+        let len = (self.headers[slot].msg_len as usize).min(QUERY_LEN_MAX);
+        &self.octets[slot * SLOT_LEN..][..len]
+    }
+
+    /// Datagram `slot`. `None` if its sender has no address that can be answered.
+    #[inline]
+    pub fn datagram(&self, slot: usize) -> Option<Datagram<'_>> {
+        Some(Datagram {
+            message: self.message(slot),
+            remote: socket_address(&self.names[slot])?,
+            local: self.locals[slot],
         })
     }
+}
 
-    /// Datagram `slot` of the last [`Self::receive`], and the room for its reply. `None` if its
-    /// sender has no address that can be answered.
-    pub fn slot(&mut self, slot: usize) -> Option<(Datagram<'_>, &mut [u8])> {
-        let header = &self.rx_headers[slot];
-        let len = (header.msg_len as usize).min(QUERY_LEN_MAX);
-        let remote = socket_address(&self.names[slot])?;
-        let local = self.control[slot].local_address(header.msg_hdr.msg_controllen);
-        let message = &self.rx_octets[slot * QUERY_LEN_MAX..][..len];
-        Some((
-            Datagram {
-                message,
-                remote,
-                local,
-            },
-            &mut self.arena[self.arena_used..],
-        ))
+impl Replies {
+    /// The room for the next reply.
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.arena[self.used..]
     }
 
-    /// Queues the first `len` octets of the room given out last as the reply to datagram `slot`.
-    pub fn queue(&mut self, slot: usize, len: usize) {
-        let reply = &mut self.arena[self.arena_used..][..len];
-        self.tx_iovecs[self.queued] = libc::iovec {
+    /// Queues the first `len` octets of [`Self::room`] as the reply to datagram `slot`.
+    pub fn queue(&mut self, received: &Received, slot: usize, len: usize) {
+        let reply = &mut self.arena[self.used..][..len];
+        self.iovecs[self.queued] = libc::iovec {
             iov_base: reply.as_mut_ptr().cast(),
             iov_len: len,
         };
-        let received = &self.rx_headers[slot].msg_hdr;
-        let header = &mut self.tx_headers[self.queued].msg_hdr;
+        let received = &received.headers[slot].msg_hdr;
+        let header = &mut self.headers[self.queued].msg_hdr;
         header.msg_name = received.msg_name;
         header.msg_namelen = received.msg_namelen;
-        header.msg_iov = &raw mut self.tx_iovecs[self.queued];
+        header.msg_iov = &raw mut self.iovecs[self.queued];
         header.msg_iovlen = 1;
         header.msg_controllen = received.msg_controllen;
         // A socket bound to one address tells no PKTINFO, and then none may be sent.
@@ -161,26 +198,27 @@ impl Batch {
         } else {
             ptr::null_mut()
         };
-        self.arena_used += len;
+        self.used += len;
         self.queued += 1;
     }
 
     /// Whether the largest reply still fits. If not, [`Self::send`] first.
     pub const fn has_room(&self) -> bool {
-        ARENA_LEN - self.arena_used >= MESSAGE_LEN_MAX && self.queued < BATCH_MAX
+        ARENA_LEN - self.used >= MESSAGE_LEN_MAX && self.queued < BATCH_MAX
     }
 
-    /// Sends the queued replies; returns how many could not be sent. One that the kernel refuses
-    /// (no route, too large for the path) must not hold up the others.
-    pub fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
+    /// Sends the queued replies, which are those to what was `received`; returns how many could not
+    /// be sent. One that the kernel refuses (no route, too large for the path) must not hold up the
+    /// others.
+    pub fn send(&mut self, _received: &Received, socket: BorrowedFd<'_>) -> usize {
         let mut next = 0;
         let mut failed = 0;
         while next < self.queued {
-            let headers = &mut self.tx_headers[next..self.queued];
+            let headers = &mut self.headers[next..self.queued];
             // SAFETY: `headers` are initialised headers. Their name and control pointers lead into
-            // the boxed arrays of the receive side, their iovecs into the arena, with the lengths
-            // that `queue` set; none of it moves or is written while our exclusive borrow lasts.
-            // The descriptor is open because `socket` borrows it.
+            // the boxed arrays of `_received`, which nobody writes while it is borrowed, their
+            // iovecs into the arena, with the lengths that `queue` set; none of it moves while our
+            // exclusive borrow lasts. The descriptor is open because `socket` borrows it.
             let sent = unsafe {
                 libc::sendmmsg(
                     socket.as_raw_fd(),
@@ -207,7 +245,7 @@ impl Batch {
             }
         }
         self.queued = 0;
-        self.arena_used = 0;
+        self.used = 0;
         failed
     }
 }
@@ -254,16 +292,18 @@ mod tests {
             }
             let received = batch.receive(server.as_fd()).unwrap();
             assert_eq!(received, 10);
+            let (datagrams, replies) = batch.split();
             for slot in 0..received {
-                let (datagram, reply) = batch.slot(slot).unwrap();
+                let datagram = datagrams.datagram(slot).unwrap();
                 assert_eq!(datagram.remote, client.local_addr().unwrap());
                 assert_eq!(datagram.message, [round, slot as u8]);
+                let reply = replies.room();
                 reply[..2].copy_from_slice(datagram.message);
                 reply[2] = 0xff;
-                batch.queue(slot, 3);
+                replies.queue(datagrams, slot, 3);
             }
-            assert!(batch.has_room());
-            assert_eq!(batch.send(server.as_fd()), 0);
+            assert!(replies.has_room());
+            assert_eq!(replies.send(datagrams, server.as_fd()), 0);
             for number in 0..10 {
                 let mut buf = [0; 16];
                 let len = client.recv(&mut buf).unwrap();

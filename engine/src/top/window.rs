@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::Sketch;
 use super::sampler::Sampler;
+use crate::chain::Peer;
 use crate::respond::Scratch;
 use crate::wire::FoldedName;
 use crate::wire::name::span_hash;
@@ -43,18 +44,18 @@ impl Observer {
 
     /// Counts the query that was answered last, if it is one of those that are picked.
     #[inline]
-    pub fn see(&mut self, window: &Window, scratch: &Scratch, client: IpAddr, now: Instant) {
+    pub fn see(&mut self, window: &Window, scratch: &Scratch, peer: &Peer) {
         if self.0.picks() {
-            count(window, scratch, client, now);
+            count(window, scratch, peer);
         }
     }
 }
 
 #[cold]
-fn count(window: &Window, scratch: &Scratch, client: IpAddr, now: Instant) {
+fn count(window: &Window, scratch: &Scratch, peer: &Peer) {
     let seen = &scratch.seen;
     if seen.is_query() {
-        window.count(client, scratch.name(), seen.is_missed(), now);
+        window.count(peer.remote.ip(), scratch.name(), seen.is_missed(), peer.received);
     }
 }
 

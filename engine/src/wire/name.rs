@@ -18,8 +18,8 @@ use crate::limits::{LABEL_LEN_MAX, LABELS_MAX, NAME_LEN_MAX};
 const CHUNK: usize = 16;
 /// Octets before the name, so that its last chunk may begin before it does.
 const FRONT: usize = CHUNK;
-/// Octets past the longest name, so that a label can be read in whole words.
-const SLACK: usize = 8;
+/// Octets past the longest name, so that labels can be read in whole chunks.
+const SLACK: usize = CHUNK;
 const BUFFER_LEN: usize = FRONT + NAME_LEN_MAX + 1 + SLACK;
 
 /// Drawn once a process: colliding names cannot be prepared in advance by a tenant who may create
@@ -102,25 +102,25 @@ impl FoldedName {
     /// Finds the labels of the name that `bytes` begin with; returns its length.
     #[inline]
     fn cut(&mut self, bytes: &[u8]) -> Result<usize, NameError> {
+        let within = &bytes[..bytes.len().min(NAME_LEN_MAX)];
         let mut at = 0;
         let mut count = 0;
-        let error = loop {
-            if at >= NAME_LEN_MAX {
-                break NameError::TooLong;
-            }
-            let Some(&len) = bytes.get(at) else {
-                break NameError::Short;
-            };
+        while let Some(&len) = within.get(at) {
             self.starts[count & LABELS_MAX] = at as u8;
-            if len == 0 {
-                self.count = count as u8;
-                return Ok(at + 1);
-            }
-            if usize::from(len) > LABEL_LEN_MAX {
-                break NameError::LabelType;
+            if !(1..=LABEL_LEN_MAX as u8).contains(&len) {
+                if len == 0 {
+                    self.count = count as u8;
+                    return Ok(at + 1);
+                }
+                break;
             }
             at += 1 + usize::from(len);
             count += 1;
+        }
+        let error = match bytes.get(at) {
+            _ if at >= NAME_LEN_MAX => NameError::TooLong,
+            None => NameError::Short,
+            Some(_) => NameError::LabelType,
         };
         (self.buffer[FRONT], self.starts[0], self.count) = (0, 0, 0);
         Err(error)
@@ -178,6 +178,20 @@ impl FoldedName {
         (&self.buffer[at..][..len], hash)
     }
 
+    /// The labels from `first` to `last`, as in [`Self::span_and_hash`].
+    ///
+    /// # Panics
+    ///
+    /// If there are no such labels.
+    #[inline]
+    pub fn span(&self, first: usize, last: usize) -> &[u8] {
+        assert!(
+            first <= last && last < self.label_count(),
+            "labels of the name"
+        );
+        &self.buffer[FRONT + self.offset(first) + 1..FRONT + self.offset(last + 1)]
+    }
+
     /// A hash of the whole name.
     pub fn hash_all(&self) -> u64 {
         hash_in(&self.buffer, FRONT, self.wire().len(), self.seed)
@@ -200,7 +214,27 @@ impl FoldedName {
         if zone_labels == 0 {
             return Some(above); // Everything is under the root.
         }
-        (self.wire()[self.offset(above)..] == *zone).then_some(above)
+        // It has as many labels as what is left of the name: where the octets are the same, both end.
+        let at = FRONT + self.offset(above);
+        (self.buffer.get(at..at + zone.len()) == Some(zone)).then_some(above)
+    }
+
+    /// Whether the name begins with these octets of lower-case wire form.
+    #[inline]
+    pub fn starts_with<const LEN: usize>(&self, octets: &[u8; LEN]) -> bool {
+        const { assert!(LEN <= SLACK, "within the buffer, whatever the name") };
+        self.buffer[FRONT..].first_chunk() == Some(octets)
+    }
+
+    /// Label `index` with its length octet, as far as it goes, and what comes behind it.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is above [`Self::label_count`].
+    #[inline]
+    pub fn chunk(&self, index: usize) -> &[u8; 4] {
+        let at = FRONT + self.offset(index);
+        self.buffer[at..].first_chunk().expect("a name has slack behind it")
     }
 }
 
@@ -377,25 +411,26 @@ pub const fn combine(left: u32, right: u32) -> u64 {
     fold_multiply((left as u64) << 32 | right as u64, 0x9e37_79b9_7f4a_7c15)
 }
 
-/// Hashes `buffer[at..at + len]`, eight octets a step. Needs `SLACK` readable octets after them.
+/// Hashes `buffer[at..at + len]`, sixteen octets a step. Needs `SLACK` readable octets after them.
+///
+/// Both factors have a part of the seed in them, so that nobody can choose octets that make one zero.
 #[inline]
 fn hash_in(buffer: &[u8], at: usize, len: usize, seed: u64) -> u64 {
-    let words = buffer[at..at + len + SLACK].as_chunks::<SLACK>().0;
-    let mut hash = seed ^ len as u64;
-    let mut left = len;
-    for word in words {
-        let mut word = u64::from_le_bytes(*word);
-        if left < SLACK {
-            if left == 0 {
-                break;
-            }
-            word &= (1 << (left * 8)) - 1;
-            left = SLACK;
-        }
-        hash = fold_multiply(hash ^ word, 0xa076_1d64_78bd_642f);
-        left -= SLACK;
+    let (other, mut hash) = (seed.rotate_left(32), seed ^ len as u64);
+    let mix = |hash: u64, words: u128| {
+        let (low, high) = (words as u64, (words >> 64) as u64);
+        fold_multiply(hash ^ low, other ^ high ^ 0xa076_1d64_78bd_642f)
+    };
+    let chunks = buffer[at..at + len + SLACK].as_chunks::<SLACK>().0;
+    let Some((last, whole)) = chunks[..=len / SLACK].split_last() else {
+        return hash;
+    };
+    for chunk in whole {
+        hash = mix(hash, u128::from_le_bytes(*chunk));
     }
-    hash
+    // What is behind the end does not count.
+    let left = len % SLACK * 8;
+    mix(hash, u128::from_le_bytes(*last) & ((1 << left) - 1))
 }
 
 const fn halve(hash: u64) -> u32 {

@@ -5,12 +5,14 @@
 //! which names collide in the index, and with it a part of the instructions: a count is the mean over
 //! several seeds.
 
+use std::ops::Range;
 use std::process::ExitCode;
 
 use martlet_engine::chain::{Listener, Peer};
+use martlet_engine::limits::BATCH_MAX;
 use martlet_engine::log::LogSink;
 use martlet_engine::metrics::Recorder;
-use martlet_engine::respond::{Response, Scratch, respond};
+use martlet_engine::respond::{Response, Scratch, Traffic, respond, respond_to_all};
 use martlet_engine::top::{Observer, Window};
 use martlet_engine::wire::name::fix_seed;
 use martlet_perf::sample::Kind;
@@ -38,7 +40,7 @@ fn run(kind: Kind, seed: u64) -> usize {
     let mut recorder = metrics.recorder();
     let (log, _lines) = LogSink::new();
     let mut scratch = Scratch::default();
-    let (mut observer, window) = (Observer::new(seed), Window::default());
+    let (observer, window) = (Observer::new(seed), Window::default());
     let mut buf = vec![0; 65_535];
     let queries = kind.queries();
     let peer = seam::peer();
@@ -52,43 +54,64 @@ fn run(kind: Kind, seed: u64) -> usize {
         assert!(matches!(response, Response::Reply(_)), "{kind:?}: no reply");
         recorder.record(&scratch.seen);
     }
-    let peer = seam::peer();
-    for query in &queries {
-        let response = counted(
-            query,
-            peer,
-            &listener,
-            &log,
-            (&mut scratch, &mut recorder),
-            (&mut observer, &window),
-            &mut buf,
-        );
-        assert!(
-            matches!(response, Response::Reply(_)),
-            "{kind:?}: {response:?}"
-        );
-        assert_eq!(
-            ([buf[2], buf[3]], buf[7]),
-            kind.expected(),
-            "{kind:?}: flags and answers"
-        );
+    let mut batch = Batch {
+        queries: &queries,
+        peer: seam::peer(),
+        scratch,
+        recorder,
+        observer,
+        window,
+        buf,
+        kind,
+    };
+    for first in (0..queries.len()).step_by(BATCH_MAX) {
+        let slots = first..queries.len().min(first + BATCH_MAX);
+        counted(slots, &mut batch, &listener, &log);
     }
     queries.len()
 }
 
-/// One answer, and the counting of it: what a worker does for each datagram of a batch.
+/// The answers to a batch, and the counting of them: what a worker does between its system calls.
 #[inline(never)]
-fn counted(
-    query: &[u8],
+fn counted(slots: Range<usize>, batch: &mut Batch<'_>, listener: &Listener, log: &LogSink) {
+    respond_to_all(slots, batch, (listener, log), &mut 0);
+}
+
+struct Batch<'q> {
+    queries: &'q [Vec<u8>],
     peer: Peer,
-    listener: &Listener,
-    log: &LogSink,
-    (scratch, recorder): (&mut Scratch, &mut Recorder),
-    (observer, window): (&mut Observer, &Window),
-    buf: &mut [u8],
-) -> Response {
-    let response = respond(query, peer, listener, log, scratch, buf);
-    recorder.record(&scratch.seen);
-    observer.see(window, scratch, peer.remote.ip(), peer.received);
-    response
+    scratch: Scratch,
+    recorder: Recorder,
+    observer: Observer,
+    window: Window,
+    buf: Vec<u8>,
+    kind: Kind,
+}
+
+impl<'q> Traffic<'q> for Batch<'q> {
+    fn message(&self, slot: usize) -> &'q [u8] {
+        &self.queries[slot]
+    }
+
+    fn peer(&self, _: usize) -> Option<Peer> {
+        Some(self.peer)
+    }
+
+    fn scratch(&mut self) -> &mut Scratch {
+        &mut self.scratch
+    }
+
+    fn parts(&mut self) -> (&mut Scratch, &mut [u8]) {
+        (&mut self.scratch, &mut self.buf)
+    }
+
+    fn done(&mut self, _: usize, _: &'q [u8], peer: &Peer, response: Response) {
+        self.recorder.record(&self.scratch.seen);
+        self.observer.see(&self.window, &self.scratch, peer);
+        let buf = &self.buf;
+        let told = ([buf[2], buf[3]], buf[7]);
+        if !matches!(response, Response::Reply(_)) || told != self.kind.expected() {
+            panic!("{:?}: {response:?}, flags and answers {told:?}", self.kind);
+        }
+    }
 }

@@ -8,11 +8,11 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{IDLE, LAST_TURNS_MAX, LEAVING, Worker, WorkerSocket};
-use crate::chain::Plan;
-use crate::respond::unless_panic;
+use super::{IDLE, LAST_TURNS_MAX, LEAVING, Worker, WorkerSocket, peer};
+use crate::chain::{Peer, Plan};
+use crate::respond::{Response, Scratch, Traffic, respond_to_all, unless_panic};
 use crate::server::Serving;
-use crate::sys::batch::Batch;
+use crate::sys::batch::{Batch, Received, Replies};
 use crate::sys::poll::PollSet;
 
 /// Turns after which sockets that were idle are looked at again while others are busy.
@@ -79,7 +79,6 @@ fn poll_set(sockets: &[WorkerSocket]) -> PollSet {
 }
 
 /// Answers a batch of what waits in a socket, and says how much that was.
-#[inline]
 pub(super) fn turn(
     worker: &mut Worker<'_>,
     plan: &Arc<Plan>,
@@ -87,36 +86,108 @@ pub(super) fn turn(
     batch: &mut Batch,
 ) -> io::Result<usize> {
     let count = batch.receive(socket.socket.as_fd())?;
-    if count == 0 {
+    let Some(listener) = plan.listeners.get(socket.listener).filter(|_| count > 0) else {
         return Ok(0);
-    }
+    };
     let now = Instant::now();
-    let mut slot = 0;
-    while slot < count {
+    let (received, replies) = batch.split();
+    let mut turn = Turn {
+        worker,
+        plan,
+        socket,
+        now,
+        received,
+        replies,
+        next: 0,
+    };
+    // Up to the one that makes us panic, if that is known.
+    let mut end = count;
+    while turn.next < count {
+        let (mut at, slots) = (turn.next, turn.next..end);
         // Once a batch, so that it costs nothing as long as nothing panics.
-        let whole = unless_panic(|| {
-            while slot < count {
-                if let Some((datagram, room)) = batch.slot(slot)
-                    && let Some(len) = worker.answer(plan, socket, datagram, now, room)
-                {
-                    batch.queue(slot, len);
-                }
-                if !batch.has_room() {
-                    worker.scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
-                }
-                slot += 1;
-            }
-        });
+        let whole =
+            unless_panic(|| respond_to_all(slots, &mut turn, (listener, &plan.log), &mut at));
         if whole.is_none() {
-            if let Some((datagram, room)) = batch.slot(slot)
-                && let Some(len) = worker.after_panic(plan, socket, datagram, now, room)
-            {
-                batch.queue(slot, len);
-            }
-            slot += 1;
+            // It may have been read ahead: those before it come first.
+            end = at;
+        }
+        if whole.is_some() {
+            turn.next = end;
+        }
+        if turn.next == end && end < count {
+            turn.after_panic(end);
+            end = count;
         }
     }
-    worker.scratch.tally.unsent += batch.send(socket.socket.as_fd()) as u64;
+    turn.send();
     worker.recorder.end_batch(|| now.elapsed());
     Ok(count)
+}
+
+/// A batch that is being answered.
+struct Turn<'t, 's, 'b> {
+    worker: &'t mut Worker<'s>,
+    plan: &'t Arc<Plan>,
+    socket: &'t WorkerSocket,
+    now: Instant,
+    received: &'b Received,
+    replies: &'b mut Replies,
+    /// The first datagram that is not done with.
+    next: usize,
+}
+
+impl<'b> Traffic<'b> for Turn<'_, '_, 'b> {
+    #[inline]
+    fn message(&self, slot: usize) -> &'b [u8] {
+        self.received.message(slot)
+    }
+
+    #[inline]
+    fn peer(&self, slot: usize) -> Option<Peer> {
+        Some(peer(self.socket, self.received.datagram(slot)?, self.now))
+    }
+
+    fn scratch(&mut self) -> &mut Scratch {
+        &mut self.worker.scratch
+    }
+
+    fn parts(&mut self) -> (&mut Scratch, &mut [u8]) {
+        (&mut self.worker.scratch, self.replies.room())
+    }
+
+    #[inline]
+    fn done(&mut self, slot: usize, message: &'b [u8], peer: &Peer, response: Response) {
+        let to = (self.plan, self.socket);
+        let room = self.replies.room();
+        if let Some(len) = self.worker.done(to, (message, peer), response, room) {
+            self.queue(slot, len);
+        }
+        self.next = slot + 1;
+    }
+}
+
+impl Turn<'_, '_, '_> {
+    #[cold]
+    fn after_panic(&mut self, slot: usize) {
+        if let Some(datagram) = self.received.datagram(slot) {
+            let (plan, room) = (self.plan, self.replies.room());
+            let worker = &mut *self.worker;
+            if let Some(len) = worker.after_panic(plan, self.socket, datagram, self.now, room) {
+                self.queue(slot, len);
+            }
+        }
+        self.next = slot + 1;
+    }
+
+    fn queue(&mut self, slot: usize, len: usize) {
+        self.replies.queue(self.received, slot, len);
+        if !self.replies.has_room() {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        let unsent = self.replies.send(self.received, self.socket.socket.as_fd());
+        self.worker.scratch.tally.unsent += unsent as u64;
+    }
 }
