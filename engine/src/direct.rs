@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use crate::chain::{Block, Random, Stage};
 use crate::index::{
-    ClusterIndex, Encoded, Host, LabelRef, PortSelector, Service, ServiceNode, ServiceRef, a_record,
-    aaaa_record,
+    ClusterIndex, Encoded, Host, LabelRef, PortSelector, Service, ServiceNode, ServiceRef,
+    a_record, aaaa_record,
 };
 use crate::plugins::kubernetes::{
     Grammar, Kubernetes, label_at, service_at, soa_record, weight, without_underscore,
@@ -105,7 +105,11 @@ pub(crate) struct Aim<'l> {
 impl<'l> Aim<'l> {
     /// A, AAAA and SRV in a zone of the cluster. `None` if the chain has to answer.
     #[inline]
-    pub(crate) fn at(query: &Query<'_>, name: &FoldedName, block: Option<&'l Block>) -> Option<Self> {
+    pub(crate) fn at(
+        query: &Query<'_>,
+        name: &FoldedName,
+        block: Option<&'l Block>,
+    ) -> Option<Self> {
         let is_usual = matches!(query.qtype, RType::A | RType::AAAA | RType::SRV)
             && query.qclass == Class::IN
             && query.flags.opcode() == Opcode::QUERY

@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-pub(crate) use lookahead::{Service, Services};
 pub use external::{ExternalHost, ExternalIndex, external_items};
+pub(crate) use lookahead::{Service, Services};
 pub use node::{Encoded, Item, ServiceKind, ServiceNode, ServiceParts};
 pub(crate) use node::{a_record, aaaa_record};
 pub use slice::{

@@ -295,8 +295,13 @@ fn answer(
     };
     let name = &scratch.names[place];
     if let (Some(aim), Some(block)) = (&opened.aim, opened.block)
-        && let Some((len, rcode)) =
-            aim.answer((query, peer.stream), name, service, &mut scratch.random, buf)
+        && let Some((len, rcode)) = aim.answer(
+            (query, peer.stream),
+            name,
+            service,
+            &mut scratch.random,
+            buf,
+        )
     {
         scratch.tally.replies[usize::from(rcode.0)] += 1;
         scratch.seen = Observation {
@@ -503,3 +508,6 @@ fn serve(context: &mut Context<'_>, buf: &mut [u8]) -> (Response, Rcode) {
     };
     (response, rcode)
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,13 +78,13 @@ impl<'i> Services<'i> {
 }
 
 impl Service<'_> {
-    /// Has fetched what is read behind the entry: whether the namespace is exposed, and, if
-    /// `endpoints`, where those are.
+    /// Has fetched what is read behind the entry: whether the namespace is exposed, and, if `deep`,
+    /// ports and endpoints.
     #[inline]
-    pub(crate) fn prefetch(&self, endpoints: bool) {
-        prefetch::<_, 2>(self.key.name.namespace());
-        if endpoints {
-            self.node.prefetch_endpoints();
+    pub(crate) fn prefetch(&self, deep: bool) {
+        prefetch::<_, 1>(self.key.namespace());
+        if deep {
+            self.node.prefetch_parts();
         }
     }
 

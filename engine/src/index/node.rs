@@ -244,9 +244,10 @@ impl ServiceNode {
         Some(found)
     }
 
-    /// Has fetched what [`Self::hosts_named`] reads first.
+    /// Has fetched what [`Self::only_port`] and [`Self::hosts_named`] read first.
     #[inline]
-    pub(super) fn prefetch_endpoints(&self) {
+    pub(super) fn prefetch_parts(&self) {
+        prefetch::<_, 1>(&*self.ports);
         prefetch::<_, 1>(&*self.by_name);
         if let Some(slice) = self.slices.first() {
             prefetch::<_, 1>(&**slice);

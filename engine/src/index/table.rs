@@ -52,9 +52,11 @@ impl Label {
 
 /// A namespace, shared by everything in it.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Namespace {
-    label: Label,
+    /// First, so that it is on the first line of the processor's caches.
     exposed: AtomicBool,
+    label: Label,
 }
 
 impl Namespace {
@@ -218,6 +220,11 @@ impl ServiceKey {
             namespace: Arc::clone(&name.namespace),
             name,
         }
+    }
+
+    #[inline]
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
     }
 
     #[inline]

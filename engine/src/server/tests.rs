@@ -8,7 +8,8 @@ use crate::log::LogSink;
 use crate::metrics::{Metrics, Scope};
 use crate::net::io::Io;
 
-/// A plan that panics at names under `panic` and, on the slow path, under `slow`.
+/// A plan that panics at names under `panic`, under `early` as soon as it reads them, and, on the slow
+/// path, under `slow`.
 fn plan(address: SocketAddr) -> Plan {
     let metrics = Arc::new(Metrics::new(1));
     let listener = Listener {
@@ -58,7 +59,7 @@ fn a_server_that_accepts_is_up() {
 #[test]
 fn a_panic_costs_one_query() {
     const SERVFAIL: u8 = 2;
-    let labels = ["good", "panic", "fine", "slow", "panic", "well"];
+    let labels = ["good", "panic", "fine", "slow", "early", "well"];
     let codes = [0, SERVFAIL, 0, SERVFAIL, SERVFAIL, 0];
     for io in [Io::Recvmmsg, Io::IoUring] {
         let runtime = tokio::runtime::Builder::new_multi_thread()

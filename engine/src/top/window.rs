@@ -55,7 +55,12 @@ impl Observer {
 fn count(window: &Window, scratch: &Scratch, peer: &Peer) {
     let seen = &scratch.seen;
     if seen.is_query() {
-        window.count(peer.remote.ip(), scratch.name(), seen.is_missed(), peer.received);
+        window.count(
+            peer.remote.ip(),
+            scratch.name(),
+            seen.is_missed(),
+            peer.received,
+        );
     }
 }
 

@@ -234,7 +234,9 @@ impl FoldedName {
     #[inline]
     pub fn chunk(&self, index: usize) -> &[u8; 4] {
         let at = FRONT + self.offset(index);
-        self.buffer[at..].first_chunk().expect("a name has slack behind it")
+        self.buffer[at..]
+            .first_chunk()
+            .expect("a name has slack behind it")
     }
 }
 
