@@ -12,14 +12,18 @@ pub mod send;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// Sets a boolean socket option that socket2 has no name for.
-pub fn enable(socket: &impl AsFd, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
+/// Sets a socket option, an int, that socket2 has no name for.
+pub fn set_option(
+    socket: &impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     let len = size_of::<libc::c_int>() as libc::socklen_t;
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: the value is a live int of the length given; the descriptor is open because `socket`
     // is borrowed.
-    let result = unsafe { libc::setsockopt(fd, level, option, (&raw const on).cast(), len) };
+    let result = unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), len) };
     if result == 0 {
         Ok(())
     } else {

@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use martlet_tests::dns::{Edns, Query, name_to_wire};
-use martlet_tests::{Client, Martlet};
+use martlet_tests::{Client, Martlet, netns};
 
 use crate::fixtures::{COREFILE, big_service, cluster, manifest};
 
@@ -174,4 +174,27 @@ fn edns_decides_how_much_fits() {
         reply.edns.is_none(),
         "no OPT unless asked with one: {reply:?}"
     );
+}
+
+/// A reply that is larger than its path can carry in one piece comes in fragments, and those after it
+/// come as always.
+#[test]
+fn large_replies_cross_small_paths() {
+    netns::isolated("wire::large_replies_cross_small_paths", || {
+        netns::loopback_mtu(1_280);
+        let martlet = start();
+        let client = martlet.client();
+        for _ in 0..3 {
+            let edns = Edns {
+                size: 4_096,
+                version: 0,
+                flags: 0,
+                options: Vec::new(),
+            };
+            let reply = client.send(&Query::new(BIG, "A").with_edns(edns));
+            let addresses = reply.map(|reply| reply.addresses().len());
+            assert_eq!(addresses, Some(100), "{}", martlet.log());
+            assert_eq!(client.ask(WEB, "A").addresses().len(), 1);
+        }
+    });
 }

@@ -62,6 +62,12 @@ pub fn isolated(test: &str, body: impl FnOnce()) {
     );
 }
 
+/// How large a packet may be on the loopback interface, in octets.
+pub fn loopback_mtu(octets: u16) {
+    let octets = octets.to_string();
+    run(Path::new("ip"), &["link", "set", "lo", "mtu", &octets]);
+}
+
 /// Sets the namespaces up: addresses (with prefix length) on the loopback interface, host name,
 /// and `/etc/resolv.conf`. `scratch` is a directory that lasts as long as they do.
 pub fn prepare(scratch: &Path, addresses: &[String], hostname: &str, resolv_conf: &str) {

@@ -114,5 +114,5 @@ fn set_packet_info(socket: &Socket, address: SocketAddr) -> std::io::Result<()> 
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
     };
-    crate::sys::enable(socket, level, option)
+    crate::sys::set_option(socket, level, option, 1)
 }

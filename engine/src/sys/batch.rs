@@ -16,6 +16,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use super::address::{CONTROL_LEN, ControlBuf, socket_address};
+use super::send::{in_fragments, is_too_large};
 use crate::limits::{BATCH_MAX, MESSAGE_LEN_MAX, QUERY_LEN_MAX};
 
 /// Room for the replies of a batch: most are below 512 octets, and one of any size must fit when
@@ -239,14 +240,29 @@ impl Replies {
                         let _ = super::poll::wait_writable(socket);
                         continue;
                     }
+                    let is_too_large = is_too_large(&error);
+                    let sent = is_too_large && self.send_in_fragments(next, socket).is_ok();
+                    failed += usize::from(!sent);
                     next += 1;
-                    failed += 1;
                 }
             }
         }
         self.queued = 0;
         self.used = 0;
         failed
+    }
+
+    /// Sends one of the queued replies that does not fit its path.
+    #[cold]
+    fn send_in_fragments(&self, place: usize, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let header = &raw const self.headers[place].msg_hdr;
+        in_fragments(socket, || {
+            // SAFETY: as in `send`, whose borrows last: `header` is one of the headers there.
+            match unsafe { libc::sendmsg(socket.as_raw_fd(), header, 0) } {
+                0.. => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        })
     }
 }
 

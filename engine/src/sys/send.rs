@@ -7,6 +7,35 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::address::{ControlBuf, socket_address_into};
 
+/// Whether datagrams that are too large for their path leave in fragments, as they do by default, or are
+/// refused with `EMSGSIZE`. The kernel numbers what may be fragmented, with counters that all cores
+/// share: some 2 % of what sending a reply costs. It knows paths' sizes either way. IPv4 only, as IPv6
+/// numbers fragments alone.
+pub fn allow_fragments(socket: BorrowedFd<'_>, allowed: bool) -> io::Result<()> {
+    let value = if allowed {
+        libc::IP_PMTUDISC_WANT
+    } else {
+        libc::IP_PMTUDISC_DO
+    };
+    super::set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, value)
+}
+
+/// Sends the datagram that was refused for its size, in fragments.
+///
+/// # Errors
+///
+/// Those of `send`.
+pub(super) fn in_fragments<R>(
+    socket: BorrowedFd<'_>,
+    send: impl FnOnce() -> io::Result<R>,
+) -> io::Result<R> {
+    allow_fragments(socket, true)?;
+    let sent = send();
+    // What others send meanwhile leaves as well.
+    allow_fragments(socket, false)?;
+    sent
+}
+
 /// Sends `message` to `remote`; from `local`, if the socket is bound to every address.
 ///
 /// # Errors
@@ -37,16 +66,23 @@ pub fn send_from(
         header.msg_control = control.as_mut_ptr();
         header.msg_controllen = control_len;
     }
-    for _ in 0..2 {
+    let send = || {
         // SAFETY: all pointers in `header` lead to locals of this function or into `message`, which
         // outlive the call, with their lengths; the kernel only reads them. The descriptor is open
         // because `socket` borrows it.
         let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, 0) };
         if sent >= 0 {
-            return Ok(());
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
         }
-        let error = io::Error::last_os_error();
+    };
+    for _ in 0..2 {
+        let Err(error) = send() else {
+            return Ok(());
+        };
         match error.kind() {
+            _ if is_too_large(&error) => return in_fragments(socket, send),
             io::ErrorKind::WouldBlock => super::poll::wait_writable(socket)?,
             // The message of an earlier reply's ICMP error, or a signal.
             io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused => {}
@@ -54,6 +90,11 @@ pub fn send_from(
         }
     }
     Err(io::ErrorKind::WouldBlock.into())
+}
+
+/// Whether a datagram was refused because it does not fit its path.
+pub(super) fn is_too_large(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
 }
 
 #[cfg(test)]

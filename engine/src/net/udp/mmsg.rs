@@ -14,13 +14,14 @@ use crate::respond::{Response, Scratch, Traffic, respond_to_all, unless_panic};
 use crate::server::Serving;
 use crate::sys::batch::{Batch, Received, Replies};
 use crate::sys::poll::PollSet;
+use crate::sys::send::allow_fragments;
 
 /// Turns after which sockets that were idle are looked at again while others are busy.
 const TURNS_BETWEEN_LOOKS: u32 = 16;
 
 /// Serves until the server stops, then what had already arrived.
 pub(super) fn run(worker: &mut Worker<'_>, mut serving: Arc<Serving>) {
-    let mut poll = poll_set(&serving.sockets[worker.number]);
+    let mut poll = take_up(&serving.sockets[worker.number]);
     let mut batch = Batch::new();
     let mut last_turns = LAST_TURNS_MAX;
     let mut count = 0_u32;
@@ -30,7 +31,7 @@ pub(super) fn run(worker: &mut Worker<'_>, mut serving: Arc<Serving>) {
         let stopping = worker.is_stopping();
         if let Some(newer) = worker.newer_than(&serving) {
             worker.go_over(&mut serving, newer, &mut batch);
-            poll = poll_set(&serving.sockets[worker.number]);
+            poll = take_up(&serving.sockets[worker.number]);
         }
         if stopping && !has_left {
             has_left = true;
@@ -74,7 +75,12 @@ pub(super) fn run(worker: &mut Worker<'_>, mut serving: Arc<Serving>) {
     }
 }
 
-fn poll_set(sockets: &[WorkerSocket]) -> PollSet {
+/// Makes sockets ready for this loop, and says what to wait for.
+fn take_up(sockets: &[WorkerSocket]) -> PollSet {
+    for socket in sockets.iter().filter(|it| it.address.is_ipv4()) {
+        // Slower where it cannot be had.
+        let _ = allow_fragments(socket.socket.as_fd(), false);
+    }
     PollSet::new(sockets.iter().map(|socket| socket.socket.as_fd()))
 }
 
