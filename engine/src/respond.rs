@@ -32,7 +32,7 @@ pub struct Scratch {
 
 impl Scratch {
     /// Messages that may be read ahead: enough for the first one's entry to arrive meanwhile.
-    const AHEAD: usize = 8;
+    const AHEAD: usize = 16;
 
     /// The name of the message that was answered last.
     pub fn name(&self) -> &FoldedName {
