@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::manifests::{assert_consistent, assert_passes_check, assert_serves};
-use super::{corefile, documents, only};
+use super::{corefile, documents, folder, only};
+use crate::deployed::{AKS, GARDENER, K3S, KUBEADM, OPENSHIFT};
 
 /// A cluster as far as `kubectl get` shows it: file names are the words of the question.
 struct Cluster {
@@ -144,6 +145,8 @@ fn what_it_prints_is_consistent_and_serves() {
     let objects = documents(&cluster.deploy(&[]));
     assert_consistent(&objects);
     assert_serves(&objects);
+    // Those of the base are asked what CoreDNS was asked.
+    assert_eq!(corefile(&objects), corefile(&folder("base")));
     // The Service stays as it is, but for the port that kube-dns has not.
     let (mut printed, service) = (only(&objects, "Service").clone(), service());
     let ports = printed["spec"]["ports"].as_array_mut().expect("a list");
@@ -387,6 +390,31 @@ fn a_corefile_is_taken_over_once_it_is_checked() {
         );
         let told = cluster.refuses("deploy.sh", &[]);
         assert!(told.contains(words), "{to}: {told}");
+    }
+}
+
+#[test]
+fn corefiles_of_clusters_are_taken_over_where_the_service_reaches_them() {
+    if !ready() {
+        return;
+    }
+    for (of, text, is_taken) in [
+        ("kubeadm", KUBEADM, true),
+        ("AKS", AKS, true),
+        ("k3s", K3S, true),
+        ("Gardener", GARDENER, false),
+        ("OpenShift", OPENSHIFT, false),
+    ] {
+        let cluster = Cluster::new();
+        cluster.has("configmap-coredns", &json!({"data": {"Corefile": text}}));
+        if is_taken {
+            let objects = documents(&cluster.deploy(&[]));
+            assert_eq!(corefile(&objects), text, "{of}");
+            assert_consistent(&objects);
+        } else {
+            let told = cluster.refuses("deploy.sh", &[]);
+            assert!(told.contains("no port 53"), "{of}: {told}");
+        }
     }
 }
 
