@@ -101,7 +101,7 @@ words='def is_zone: type == "string" and test("^[A-Za-z0-9._-]+$");
 stub_blocks() {
     jq --raw-output "$words"'
         .data.stubDomains | read // {} | to_entries[] |
-        if (.key | is_zone) and .value != [] and (.value | are_addresses) then . else error end |
+        if (.key | is_zone) and (.value | are_addresses) then . else error end |
         "\(.key):53 {\n    errors\n    cache 30\n    loop\n    forward . \(.value | join(" "))\n}"
     ' <<<"$1" 2>/dev/null
 }

@@ -431,8 +431,11 @@ fn files_beside_the_corefile_are_seen_and_mounted() {
                import /etc/coredns/custom/*.server\n";
     let data = json!({"Corefile": old, "NodeHosts": "192.0.2.7 node-7\n"});
     cluster.has("configmap-coredns", &json!({"data": data}));
-    let custom = |own: &str| json!({"data": {"own.server": own, "own.override": "errors\n"}});
-    let own = "own.test:5300 {\n    forward . 192.0.2.53:5353\n}\n";
+    let custom = |own: &str| {
+        let more = "forward . 192.0.2.53:5353\n";
+        json!({"data": {"own.server": own, "own.override": "errors\n", "more": more}})
+    };
+    let own = "own.test:5300 {\n    import /etc/coredns/custom/more\n}\n";
     cluster.has("configmap-coredns-custom", &custom(own));
     cluster.has(
         "service-kubernetes",
