@@ -137,8 +137,12 @@ fn prometheus_reads_all_expressions() {
     promtool(dir.path(), &["check", "rules", "rules"]);
 }
 
-/// Each alert with series that it is about, a sample a minute, and the labels that it has then.
-fn faults() -> Vec<(&'static str, Vec<(&'static str, &'static str)>, Value)> {
+/// A series without the labels that all have, and its values, a sample a minute, as promtool reads
+/// them.
+type Series = (&'static str, &'static str);
+
+/// Each alert with series that it is about, and the labels that it has then.
+fn faults() -> Vec<(&'static str, Vec<Series>, Value)> {
     let of_pod = || json!({"instance": "10.0.0.1:9153", "pod": "martlet-1"});
     vec![
         (
@@ -212,7 +216,7 @@ fn faults() -> Vec<(&'static str, Vec<(&'static str, &'static str)>, Value)> {
 }
 
 /// What a server shows that is well.
-const WELL: [(&str, &str); 12] = [
+const WELL: [Series; 12] = [
     (
         r#"coredns_dns_responses_total{rcode="NOERROR"}"#,
         "0+999x30",
@@ -240,9 +244,9 @@ const WELL: [(&str, &str); 12] = [
 ];
 
 /// The series of a pod.
-fn input(series: &[(&str, &str)]) -> Vec<Value> {
+fn input(series: &[Series]) -> Vec<Value> {
     let pod = r#"pod="martlet-1",instance="10.0.0.1:9153""#;
-    let of = |(name, values): &(&str, &str)| {
+    let of = |(name, values): &Series| {
         let series = match name.strip_suffix('}') {
             Some(labeled) => format!("{labeled},{pod}}}"),
             None => format!("{name}{{{pod}}}"),
