@@ -10,7 +10,7 @@ use martlet_engine::net::io::IoChoice;
 
 use crate::telemetry::Format;
 
-pub use self::tools::{DumpArgs, ExplainArgs, TopArgs};
+pub use self::tools::{CheckArgs, DumpArgs, ExplainArgs, TopArgs};
 
 mod tools;
 
@@ -24,7 +24,7 @@ pub enum Args {
     /// `-plugins`.
     Plugins,
     /// `check COREFILE`: read it, say what is wrong.
-    Check(PathBuf),
+    Check(CheckArgs),
     /// `explain NAME [TYPE]`: say how it would be answered.
     Explain(ExplainArgs),
     /// `dump`: write the cluster's names as zone files.
@@ -201,6 +201,12 @@ mod tests {
             io: IoChoice::Auto,
             log_format: Format::Text,
         };
+        let check = |needs| {
+            Args::Check(CheckArgs {
+                corefile: "Corefile".into(),
+                needs,
+            })
+        };
         let cases = [
             ("martlet", Args::Serve(plain.clone())),
             (
@@ -255,7 +261,8 @@ mod tests {
             ),
             ("martlet -version", Args::Version),
             ("martlet -plugins", Args::Plugins),
-            ("martlet check Corefile", Args::Check("Corefile".into())),
+            ("martlet check Corefile", check(false)),
+            ("martlet check --needs Corefile", check(true)),
             (
                 "martlet explain web AAAA -conf a --namespace shop",
                 Args::Explain(ExplainArgs {

@@ -5,6 +5,7 @@
 mod check;
 mod dump;
 mod explain;
+mod needs;
 mod record;
 mod top;
 
@@ -83,7 +84,7 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> ToolError {
 /// What the process should tell before it ends with code 1.
 pub fn run(args: Args) -> Result<(), RunError> {
     match args {
-        Args::Check(path) => check::check(&path),
+        Args::Check(args) => check::check(&args),
         Args::Explain(args) => explain::explain(&args),
         Args::Dump(args) => dump::dump(&args),
         Args::Top(args) => Ok(top::top(&args)?),

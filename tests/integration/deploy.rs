@@ -15,9 +15,12 @@ use serde::de::{Deserialize, DeserializeOwned};
 use serde_json::Value;
 
 mod chart;
+mod image;
+mod kustomize;
 mod manifests;
 mod monitoring;
 mod node_local;
+mod pod;
 mod rollout;
 mod scripts;
 

@@ -7,7 +7,7 @@ use martlet_tests::{Martlet, Setup, Upstream, wild_address};
 
 use crate::fixtures::{cluster, manifest};
 
-const KUBEADM: &str = "\
+pub(crate) const KUBEADM: &str = "\
 .:53 {
     errors
     health {
@@ -34,7 +34,7 @@ const KUBEADM: &str = "\
 ";
 
 /// Azure's.
-const AKS: &str = "\
+pub(crate) const AKS: &str = "\
 .:53 {
     errors
     ready
@@ -65,7 +65,7 @@ const AKS: &str = "\
 import custom/*.server
 ";
 
-const K3S: &str = "\
+pub(crate) const K3S: &str = "\
 .:53 {
     errors
     health
@@ -90,7 +90,7 @@ const K3S: &str = "\
 import /etc/coredns/custom/*.server
 ";
 
-const GARDENER: &str = "\
+pub(crate) const GARDENER: &str = "\
 .:8053 {
     errors
     log . {
@@ -121,7 +121,7 @@ const GARDENER: &str = "\
 import custom/*.server
 ";
 
-const OPENSHIFT: &str = "\
+pub(crate) const OPENSHIFT: &str = "\
 # servers of the operator's own
 example.com:5353 {
     prometheus 127.0.0.1:9153

@@ -134,7 +134,12 @@ pub(crate) fn becomes(client: Client, name: &str, addresses: &[&str], patience: 
 
 /// The status of a path on a port of 127.0.0.1.
 pub(crate) fn status(port: u16, path: &str) -> String {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it is open");
+    status_at(Ipv4Addr::LOCALHOST, port, path)
+}
+
+/// The status of a path on a port of this address.
+pub(crate) fn status_at(address: Ipv4Addr, port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect((address, port)).expect("it is open");
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -132,6 +132,22 @@ impl FakeApi {
         path
     }
 
+    /// Writes what a pod finds of its service account into the folder, and returns the variables
+    /// that tell it where the server is.
+    pub fn write_service_account(&self, dir: &Path) -> [(&'static str, String); 2] {
+        for (name, text) in [
+            ("ca.crt", self.identity.authority_pem()),
+            ("namespace", "kube-system"),
+            ("token", http::TOKEN),
+        ] {
+            fs::write(dir.join(name), text).expect("the directory is writable");
+        }
+        [
+            ("KUBERNETES_SERVICE_HOST", self.address.ip().to_string()),
+            ("KUBERNETES_SERVICE_PORT", self.address.port().to_string()),
+        ]
+    }
+
     /// Creates or replaces an object; watchers hear of it.
     pub fn upsert(&self, object: Value) {
         self.store().upsert(object);

@@ -94,7 +94,8 @@ pub fn mount_resolv_conf(scratch: &Path, text: &str) {
     );
 }
 
-fn run(program: &Path, arguments: &[&str]) {
+/// Runs a program that has to succeed.
+pub fn run(program: &Path, arguments: &[&str]) {
     let output = Command::new(program)
         .args(arguments)
         .output()

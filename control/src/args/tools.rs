@@ -8,6 +8,15 @@ use clap_complete::Shell;
 
 use super::Args;
 
+/// What `check` is asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CheckArgs {
+    /// The Corefile.
+    pub corefile: PathBuf,
+    /// Whether what it needs is told, if nothing is wrong.
+    pub needs: bool,
+}
+
 /// What `explain` is asked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ExplainArgs {
@@ -54,7 +63,10 @@ pub(super) fn read(name: &str, matches: &ArgMatches) -> Args {
         path.expect("clap requires it or has a default").clone()
     };
     match name {
-        "check" => Args::Check(path("corefile")),
+        "check" => Args::Check(CheckArgs {
+            corefile: path("corefile"),
+            needs: matches.get_flag("needs"),
+        }),
         "explain" => Args::Explain(ExplainArgs {
             name: required("name"),
             qtype: required("type"),
@@ -105,7 +117,11 @@ pub(super) fn commands() -> [Command; 6] {
                     .value_name("COREFILE")
                     .required(true)
                     .value_parser(value_parser!(PathBuf)),
-            ),
+            )
+            .arg(switch(
+                "needs",
+                "Print its ports, those of its upstreams, and its rights as JSON",
+            )),
         Command::new("explain")
             .about("Say how a name is answered, by what, and why")
             .arg(

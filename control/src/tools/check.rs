@@ -1,8 +1,8 @@
-//! `check`: everything that is wrong with a Corefile, at once.
+//! `check`: everything that is wrong with a Corefile, at once; and what it needs, if it is asked.
 
-use std::path::Path;
-
+use super::needs::Needs;
 use super::{ToolError, print};
+use crate::args::CheckArgs;
 use crate::assemble::{self, AssembleError};
 use crate::cluster::source::manifests::{self, ManifestError};
 use crate::corefile::{self, Corefile, KubernetesSource, Position};
@@ -10,7 +10,12 @@ use crate::run::RunError;
 
 /// Reads a Corefile and all that it names, and says what is wrong. What is merely not on this
 /// machine is a warning: a Corefile is mostly checked elsewhere than where it is served.
-pub(super) fn check(path: &Path) -> Result<(), RunError> {
+pub(super) fn check(
+    CheckArgs {
+        corefile: path,
+        needs,
+    }: &CheckArgs,
+) -> Result<(), RunError> {
     let corefile = corefile::load(path).map_err(RunError::Corefile)?;
     for warning in &corefile.warnings {
         eprintln!("warning: {warning}");
@@ -23,12 +28,10 @@ pub(super) fn check(path: &Path) -> Result<(), RunError> {
     };
     let mut found = assemble::problems(&corefile);
     found.extend(assemble::problems_here(&corefile));
+    let port = corefile::Options::process().dns_port;
     // Whatever is left can only be seen by putting the plan together.
     if found.is_empty() {
-        let assembled = {
-            let port = corefile::Options::process().dns_port;
-            assemble::assemble(&corefile, port, &super::nothing_kept())
-        };
+        let assembled = assemble::assemble(&corefile, port, &super::nothing_kept());
         found.extend(assembled.err());
     }
     for error in found {
@@ -43,6 +46,10 @@ pub(super) fn check(path: &Path) -> Result<(), RunError> {
     let file = path.display().to_string();
     if count > 0 {
         return Err(ToolError::Check { file, count }.into());
+    }
+    if *needs {
+        let needs = serde_json::to_string(&Needs::of(&corefile, port)).expect("it is plain data");
+        return Ok(print(format!("{needs}\n").as_bytes())?);
     }
     Ok(print(format!("{file}: no problems\n").as_bytes())?)
 }

@@ -1,13 +1,15 @@
 //! The Helm chart: `deploy/helm/rendered.yaml` is what it gives with its default values,
 //! `deploy/helm/rendered-all.yaml` with those that switch all of it on.
 
+use std::env;
 use std::fs;
 use std::process::Command;
 
-use martlet_tests::tools::repository;
+use martlet_tests::tools::{cannot, repository};
+use tempfile::TempDir;
 
 use super::manifests::{assert_consistent, assert_scales_and_is_scraped, assert_serves};
-use super::{documents, only};
+use super::{documents, folder, only};
 
 const ALL: &str = "all-values.yaml";
 
@@ -43,6 +45,7 @@ fn what_is_switched_on_is_there_and_nothing_else() {
         ("NetworkPolicy", 1, 1),
         ("HorizontalPodAutoscaler", 0, 1),
         ("ServiceMonitor", 0, 1),
+        ("PrometheusRule", 0, 1),
     ] {
         assert_eq!(
             [count(&own, kind), count(&all, kind)],
@@ -52,6 +55,11 @@ fn what_is_switched_on_is_there_and_nothing_else() {
     }
     let objects = documents(&all);
     assert_scales_and_is_scraped(&objects, &objects);
+    // The alerts are those of the Kustomize component.
+    assert_eq!(
+        only(&objects, "PrometheusRule")["spec"],
+        only(&folder("components/monitoring"), "PrometheusRule")["spec"]
+    );
     // Whoever scales has the last word on replicas.
     assert!(
         only(&objects, "Deployment")["spec"]
@@ -61,24 +69,66 @@ fn what_is_switched_on_is_there_and_nothing_else() {
     assert_eq!(only(&documents(&own), "Deployment")["spec"]["replicas"], 2);
 }
 
-/// Where Helm's engine is at hand; it is in no package of Debian.
+/// Python with Helm's engine, which `tests/run` installs; None where it is not to be had.
+fn python() -> Option<Command> {
+    let engine = repository().join("target/helm");
+    let found = env::var("PYTHONPATH").unwrap_or_default();
+    let python = || {
+        let mut python = Command::new("python3");
+        python.env("PYTHONPATH", format!("{}:{found}", engine.display()));
+        python
+    };
+    let tried = python().args(["-c", "import helm_python, yaml"]).output();
+    if !tried.is_ok_and(|output| output.status.success()) {
+        cannot("helm-python-sdk is not installed");
+        return None;
+    }
+    let mut python = python();
+    python.arg(repository().join("deploy/helm/render"));
+    Some(python)
+}
+
 #[test]
 fn what_is_rendered_is_the_chart() {
-    let python = Command::new("python3")
-        .args(["-c", "import helm_python, yaml"])
-        .output();
-    if !python.is_ok_and(|output| output.status.success()) {
-        println!("skipped: helm-python-sdk is not installed");
-        return;
-    }
-    let folder = repository().join("deploy/helm");
     for (rendered, values) in RENDERED {
-        let mut script = Command::new("python3");
-        script.arg(folder.join("render"));
-        script.args(values.map(|values| folder.join(values)));
+        let Some(mut script) = python() else { return };
+        script.args(values.map(|values| repository().join("deploy/helm").join(values)));
         let output = script.output().expect("it has just been started");
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{told}");
         assert_eq!(String::from_utf8_lossy(&output.stdout), read(rendered));
+    }
+}
+
+#[test]
+fn values_that_would_not_serve_are_refused() {
+    let server = |port: u32, plugins: &str| {
+        format!("servers: [{{zones: [{{zone: .}}], port: {port}, plugins: [{plugins}]}}]")
+    };
+    let probes = "{name: health}, {name: ready}";
+    for (values, words) in [
+        (server(53, probes), None),
+        (server(5353, probes), Some("port 53")),
+        (server(53, "{name: ready}"), Some("plugin `health`")),
+        (server(53, "{name: health}"), Some("plugin `ready`")),
+        (server(70_000, probes), Some("servers")),
+        ("replicas: 3".to_owned(), Some("replicas")),
+        ("replicaCount: 0".to_owned(), Some("replicaCount")),
+        (
+            "service: {name: a, clusterIP: None}".to_owned(),
+            Some("clusterIP"),
+        ),
+    ] {
+        let Some(mut script) = python() else { return };
+        let dir = TempDir::new().expect("the temporary directory is writable");
+        let file = dir.path().join("values.yaml");
+        fs::write(&file, &values).expect("it is writable");
+        let output = script.arg(file).output().expect("it has just been started");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), words.is_none(), "{values}: {told}");
+        assert!(
+            words.is_none_or(|words| told.contains(words)),
+            "{values}: {told}"
+        );
     }
 }

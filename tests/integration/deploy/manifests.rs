@@ -1,5 +1,6 @@
 //! The manifests agree with each other, and with what the server does.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ fn selects(selector: &Value, labels: &Value) -> bool {
 pub(super) fn on_loopback(corefile: &str, kubeconfig: &str) -> String {
     let replaced = [
         (".:53 {", ".:{PORT} {\n    bind 127.0.0.1".to_owned()),
+        (":5300 {", ":{PORT5} {\n    bind 127.0.0.1".to_owned()),
         (
             ".local:53 {",
             ".local:{PORT} {\n    bind 127.0.0.1".to_owned(),
@@ -52,11 +54,48 @@ pub(super) fn on_loopback(corefile: &str, kubeconfig: &str) -> String {
         })
 }
 
-pub(super) fn assert_passes_check(corefile: &str) {
+/// Returns what it needs of its manifests.
+pub(super) fn assert_passes_check(corefile: &str) -> Value {
     let dir = TempDir::new().expect("the temporary directory is writable");
     fs::write(dir.path().join("Corefile"), corefile).expect("it is writable");
-    let checked = run_binary(dir.path(), &["check", "Corefile"]);
+    let checked = run_binary(dir.path(), &["check", "--needs", "Corefile"]);
     assert_eq!(checked.code, Some(0), "{}{corefile}", checked.stderr);
+    serde_json::from_str(&checked.stdout).expect("it is JSON")
+}
+
+fn list(value: &Value) -> &Vec<Value> {
+    value
+        .as_array()
+        .unwrap_or_else(|| panic!("no list: {value}"))
+}
+
+/// The policy lets in who asks and scrapes, and out what the Corefile and the API server need.
+fn assert_lets_through(policy: &Value, container: &Value, needs: &Value) {
+    let open = |direction: &str| {
+        let rules = list(&policy["spec"][direction]).iter();
+        let ports = rules.flat_map(|rule| list(&rule["ports"]).clone());
+        // Without a protocol it is TCP.
+        let ports = ports.map(|port| (port["port"].clone(), port.get("protocol").cloned()));
+        ports
+            .map(|(port, protocol)| (port, protocol.unwrap_or_else(|| json!("TCP"))))
+            .collect::<Vec<_>>()
+    };
+    let (ingress, egress) = (open("ingress"), open("egress"));
+    for port in list(&container["ports"]) {
+        let port = (port["containerPort"].clone(), port["protocol"].clone());
+        assert!(ingress.contains(&port), "closed: {port:?}");
+    }
+    let api = json!({"port": 6443, "protocol": "TCP"});
+    for (open, needed, of) in [
+        (&ingress, list(&needs["ports"]).clone(), "ports"),
+        (&egress, list(&needs["upstreams"]).clone(), "upstreams"),
+        (&egress, vec![api], "the API server"),
+    ] {
+        for port in needed {
+            let port = (port["port"].clone(), port["protocol"].clone());
+            assert!(open.contains(&port), "{of}: closed: {port:?}");
+        }
+    }
 }
 
 /// Ports, probes, selectors and rights; of the base, and of what scripts and charts print.
@@ -80,7 +119,7 @@ pub(super) fn assert_consistent(objects: &[Value]) {
         assert!(has_port(&port["targetPort"], &port["protocol"]), "{port}");
         names.push(port["name"].as_str().expect("a name"));
     }
-    assert_eq!(names, ["dns", "dns-tcp", "metrics"]);
+    assert_eq!(names[..3], ["dns", "dns-tcp", "metrics"]);
 
     // The server that is replaced may select by `k8s-app` alone; these pods are told apart.
     let own = &deployment["spec"]["selector"]["matchLabels"];
@@ -93,18 +132,12 @@ pub(super) fn assert_consistent(objects: &[Value]) {
             assert!(selects(&selector["matchLabels"], labels), "{kind}");
         }
     }
+    let needs = assert_passes_check(corefile(objects));
+    for port in list(&needs["ports"]) {
+        assert!(has_port(&port["port"], &port["protocol"]), "{port}");
+    }
     if let Some(policy) = objects.iter().find(|o| o["kind"] == "NetworkPolicy") {
-        let rules = policy["spec"]["ingress"].as_array().expect("a list");
-        let open: Vec<_> = rules
-            .iter()
-            .flat_map(|rule| rule["ports"].as_array().expect("a list"))
-            .collect();
-        for port in container["ports"].as_array().expect("a list") {
-            let is_open = |open: &&&Value| {
-                open["port"] == port["containerPort"] && open["protocol"] == port["protocol"]
-            };
-            assert!(open.iter().any(|open| is_open(&open)), "closed: {port}");
-        }
+        assert_lets_through(policy, container, &needs);
     }
 
     for (probe, path, port) in [
@@ -114,6 +147,8 @@ pub(super) fn assert_consistent(objects: &[Value]) {
         let get = &container[probe]["httpGet"];
         assert_eq!((&get["path"], &get["port"]), (&json!(path), &json!(port)));
         assert!(has_port(&get["port"], &json!("TCP")));
+        let served = path.trim_start_matches('/');
+        assert!(list(&needs[served]).contains(&json!(port)), "{needs}");
     }
 
     let pod = &deployment["spec"]["template"]["spec"];
@@ -125,19 +160,33 @@ pub(super) fn assert_consistent(objects: &[Value]) {
     let subject = &binding["subjects"][0];
     assert_eq!(subject["name"], account["metadata"]["name"]);
     assert_eq!(subject["namespace"], account["metadata"]["namespace"]);
+    let config = &pod["volumes"][0];
+    let map = config
+        .pointer("/projected/sources/0/configMap/name")
+        .unwrap_or_else(|| &config["configMap"]["name"]);
+    assert_eq!(map, &only(objects, "ConfigMap")["metadata"]["name"]);
+    let mount = &container["volumeMounts"][0];
+    assert_eq!(mount["name"], config["name"]);
+    let path = mount["mountPath"].as_str().expect("a path");
     assert_eq!(
-        pod["volumes"][0]["configMap"]["name"],
-        only(objects, "ConfigMap")["metadata"]["name"]
+        container["args"],
+        json!(["-conf", format!("{path}/Corefile")])
     );
 
+    // After lameduck, those who wait for upstreams are answered, in five seconds at most.
     let grace = pod["terminationGracePeriodSeconds"].as_u64();
-    assert!(corefile(objects).contains("lameduck 5s") && grace >= Some(15));
+    assert!(grace >= needs["lameduck"].as_u64().map(|lameduck| lameduck + 10));
     let update = &deployment["spec"]["strategy"]["rollingUpdate"];
-    assert_eq!(update["maxUnavailable"], 0);
+    assert_eq!(update, &json!({"maxUnavailable": 0, "maxSurge": 1}));
     assert_eq!(pod["priorityClassName"], "system-cluster-critical");
-    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    let security = &pod["securityContext"];
+    assert_eq!(security["runAsNonRoot"], true);
+    assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
+    for spread in list(&pod["topologySpreadConstraints"]) {
+        assert!(selects(&spread["labelSelector"]["matchLabels"], labels));
+    }
+    assert!(pod["affinity"].is_object());
     assert_hardened(container);
-    assert_passes_check(corefile(objects));
 }
 
 fn assert_hardened(container: &Value) {
@@ -151,12 +200,15 @@ fn assert_hardened(container: &Value) {
     for amount in ["requests", "limits"] {
         assert!(container["resources"][amount]["memory"].is_string());
     }
+    assert!(container["resources"]["requests"]["cpu"].is_string());
 }
 
 /// The role grants what the server asks for, the server asks for all that it grants, and the
 /// Corefile answers.
 pub(super) fn assert_serves(objects: &[Value]) {
     let rules = &only(objects, "ClusterRole")["rules"];
+    let needs = assert_passes_check(corefile(objects));
+    assert_eq!(granted(rules), granted(&needs["rules"]));
     let api = FakeApi::start(cluster());
     api.allow_only(rules.as_array().expect("a list").clone());
     let dir = TempDir::new().expect("the temporary directory is writable");
@@ -181,9 +233,27 @@ pub(super) fn assert_serves(objects: &[Value]) {
     }
 }
 
+/// The resources of rules with their groups.
+fn granted(rules: &Value) -> BTreeSet<String> {
+    let rules = list(rules).iter();
+    let of_rule = |rule: &Value| {
+        let group = rule["apiGroups"][0].clone();
+        let resources = list(&rule["resources"]).clone().into_iter();
+        resources.map(move |resource| format!("{group} {resource}"))
+    };
+    rules.flat_map(of_rule).collect()
+}
+
 #[test]
 fn the_base_agrees_with_itself() {
-    assert_consistent(&folder("base"));
+    let objects = folder("base");
+    assert_consistent(&objects);
+    let pod = &only(&objects, "Deployment")["spec"]["template"];
+    let labels = &pod["metadata"]["labels"];
+    let apart = "/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/0/\
+                 podAffinityTerm/labelSelector/matchLabels";
+    assert!(selects(pod.pointer(apart).expect("it is there"), labels));
+    assert!(!list(&pod["spec"]["topologySpreadConstraints"]).is_empty());
 }
 
 #[test]

@@ -125,6 +125,20 @@ pub enum SourceError {
     },
 }
 
+/// The API group and the name by which a kind is asked for, and which roles grant.
+pub fn resource(kind: Kind) -> (&'static str, &'static str) {
+    const fn of<W: Resource>() -> (&'static str, &'static str) {
+        (W::GROUP, W::PLURAL)
+    }
+    match kind {
+        Kind::Namespace => of::<WireNamespace>(),
+        Kind::Service => of::<WireService>(),
+        Kind::EndpointSlice => of::<WireEndpointSlice>(),
+        Kind::Pod => of::<WirePod>(),
+        Kind::ServiceImport => of::<WireServiceImport>(),
+    }
+}
+
 /// Sends the cluster's state to `events`, then each change, until the receiver is dropped. An
 /// unreachable server is no error: it is asked again, with growing pauses, and what was sent stays
 /// in force; `index`, to which the events lead, is told how long that lasts.

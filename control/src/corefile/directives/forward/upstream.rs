@@ -32,7 +32,8 @@ pub enum Transport {
 }
 
 impl Transport {
-    const fn default_port(self) -> u16 {
+    /// The port of an upstream that names none.
+    pub const fn default_port(self) -> u16 {
         match self {
             Self::Dns => 53,
             Self::Tls => 853,
