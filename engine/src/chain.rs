@@ -290,6 +290,14 @@ impl Block {
             scope,
         }
     }
+
+    /// The name of its view; empty if it is for everybody.
+    pub fn view(&self) -> &str {
+        match self.stages.first() {
+            Some(Stage::View(view)) => &view.name,
+            _ => "",
+        }
+    }
 }
 
 /// What carries queries to a listener.
