@@ -257,13 +257,14 @@ mod tests {
             ("martlet -plugins", Args::Plugins),
             ("martlet check Corefile", Args::Check("Corefile".into())),
             (
-                "martlet explain web AAAA -conf a --namespace shop",
+                "martlet explain web AAAA -conf a --namespace shop --client fd00::7",
                 Args::Explain(ExplainArgs {
                     name: "web".into(),
                     qtype: "AAAA".into(),
                     corefile: "a".into(),
                     namespace: "shop".into(),
                     port: None,
+                    client: "fd00::7".parse().unwrap(),
                     ask: false,
                 }),
             ),
@@ -296,6 +297,7 @@ mod tests {
             "martlet -log-format xml",
             "martlet check",
             "martlet explain",
+            "martlet explain a --client b",
             "martlet top --interval 0",
             "martlet completions cmd.exe",
         ] {
