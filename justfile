@@ -38,6 +38,10 @@ versus *ARGS:
 churn *ARGS:
     perf/churn {{ARGS}}
 
+# What reading the metrics costs those who ask.
+scrape *ARGS:
+    perf/scrape {{ARGS}}
+
 # Licences, sources and banned crates of all dependencies.
 deny:
     cargo deny check bans licenses sources

@@ -264,13 +264,14 @@ mod tests {
             ("martlet check Corefile", check(false)),
             ("martlet check --needs Corefile", check(true)),
             (
-                "martlet explain web AAAA -conf a --namespace shop",
+                "martlet explain web AAAA -conf a --namespace shop --client fd00::7",
                 Args::Explain(ExplainArgs {
                     name: "web".into(),
                     qtype: "AAAA".into(),
                     corefile: "a".into(),
                     namespace: "shop".into(),
                     port: None,
+                    client: "fd00::7".parse().unwrap(),
                     ask: false,
                 }),
             ),
@@ -303,6 +304,7 @@ mod tests {
             "martlet -log-format xml",
             "martlet check",
             "martlet explain",
+            "martlet explain a --client b",
             "martlet top --interval 0",
             "martlet completions cmd.exe",
         ] {

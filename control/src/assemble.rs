@@ -24,8 +24,8 @@ use self::stages::stages;
 use crate::cluster::feed::Cluster;
 use crate::cluster::selector::SelectorError;
 use crate::corefile::{
-    Address, Bind, Corefile, ListenAddress, Monitor, Position, Reload, Scheme, ServerBlock,
-    Shuffle, Target, Tls, ZoneName,
+    Address, Bind, Corefile, Directives, ListenAddress, Monitor, Position, Reload, Scheme,
+    ServerBlock, Shuffle, Target, Tls, ZoneName,
 };
 use crate::http::Endpoint;
 use crate::loops::Probe;
@@ -281,6 +281,7 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
     let (mut health, mut ready, mut lameduck) = (Vec::new(), Vec::new(), Duration::ZERO);
     let mut prometheus = Vec::new();
     let mut reload = None;
+    let mut idle = Vec::new();
     for block in &corefile.blocks {
         let directives = &block.directives;
         let hosts = hosts(block, &interfaces)?;
@@ -322,7 +323,13 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
                 let stages = Arc::clone(&stages);
                 let mut scope = Scope::NONE;
                 scope.counted = directives.prometheus.is_some();
-                listener.blocks.push(Block::new(wire, stages, scope));
+                let plan = Block::new(wire, stages, scope);
+                if scope.counted {
+                    let server = server_name(*scheme, host, port);
+                    let of = (server, zone_text(&plan.zone), plan.view().to_owned());
+                    idle.extend(without_stage(directives).map(|plugin| (of.clone(), plugin)));
+                }
+                listener.blocks.push(plan);
                 // CoreDNS answers other classes than IN as soon as one block could forward them.
                 listener.other_classes |=
                     !directives.forward.is_empty() || directives.chaos.is_some();
@@ -362,7 +369,7 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
         listener.scope = metrics.scope(&server, DROPPED, true);
         for block in &mut listener.blocks {
             let zone = zone_text(&block.zone);
-            block.scope = metrics.scope(&server, &zone, block.scope.counted);
+            block.scope = metrics.scope_of_view(&server, &zone, block.view(), block.scope.counted);
             monitored.add_block(&server, &zone, block);
         }
         // Stable: blocks of one zone keep their order.
@@ -376,6 +383,9 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
             .collect::<Vec<_>>();
         lines.sort();
         banner.extend(lines);
+    }
+    for ((server, zone, view), plugin) in &idle {
+        monitored.add_enabled(server, zone, view, plugin);
     }
     let listeners = listeners
         .into_values()
@@ -402,6 +412,17 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
         reload,
         kept: keeper.finish(metrics),
     })
+}
+
+/// Plugins that stand in CoreDNS's chain and have nothing to do in ours.
+fn without_stage(directives: &Directives) -> impl Iterator<Item = &'static str> {
+    let all = [
+        ("metadata", directives.metadata.is_some()),
+        ("cancel", directives.cancel.is_some()),
+        ("shed", directives.shed.is_some()),
+    ];
+    let there = all.into_iter().filter(|(_, is_there)| *is_there);
+    there.map(|(name, _)| name)
 }
 
 /// Reads a file again and again.
@@ -445,10 +466,11 @@ fn missing_scopes(listeners: &Listeners, metrics: &Metrics) -> usize {
     let mut missing = 0;
     for ((host, port), (scheme, listener)) in listeners {
         let server = server_name(*scheme, *host, *port);
-        let zones = listener.blocks.iter().map(|block| zone_text(&block.zone));
-        let zones = std::iter::once(DROPPED.to_owned()).chain(zones);
-        missing += zones
-            .filter(|zone| !metrics.has_scope(&server, zone))
+        let blocks = listener.blocks.iter();
+        let blocks = blocks.map(|block| (zone_text(&block.zone), block.view()));
+        let scopes = std::iter::once((DROPPED.to_owned(), "")).chain(blocks);
+        missing += scopes
+            .filter(|(zone, view)| !metrics.has_scope(&server, zone, view))
             .count();
     }
     missing

@@ -33,6 +33,7 @@ use self::family::Families;
 struct CacheRow {
     server: Arc<str>,
     zone: Arc<str>,
+    view: Arc<str>,
     /// Its own zones, separated by commas.
     zones: String,
     cache: Arc<Cache>,
@@ -42,6 +43,7 @@ struct CacheRow {
 struct EnabledRow {
     server: Arc<str>,
     zone: Arc<str>,
+    view: Arc<str>,
     plugin: &'static str,
 }
 
@@ -74,7 +76,7 @@ impl Monitored {
 
     /// Notes what a block of this server has. `zone` is the block's, with the dot at its end.
     pub fn add_block(&mut self, server: &str, zone: &str, block: &Block) {
-        let (server, zone) = (Arc::<str>::from(server), Arc::<str>::from(zone));
+        let [server, zone, view] = [server, zone, block.view()].map(Arc::<str>::from);
         let mut enabled = Vec::new();
         if block.scope.counted {
             enabled.push("prometheus");
@@ -88,6 +90,7 @@ impl Monitored {
                 Stage::Clamp(cache) => self.caches.push(CacheRow {
                     server: Arc::clone(&server),
                     zone: Arc::clone(&zone),
+                    view: Arc::clone(&view),
                     zones: zones(cache),
                     cache: Arc::clone(cache),
                 }),
@@ -100,12 +103,19 @@ impl Monitored {
                 _ => {}
             }
         }
-        self.enabled
-            .extend(enabled.into_iter().map(|plugin| EnabledRow {
-                server: Arc::clone(&server),
-                zone: Arc::clone(&zone),
-                plugin,
-            }));
+        for plugin in enabled {
+            self.add_enabled(&server, &zone, &view, plugin);
+        }
+    }
+
+    /// Notes that a block with `prometheus` has a plugin.
+    pub fn add_enabled(&mut self, server: &str, zone: &str, view: &str, plugin: &'static str) {
+        self.enabled.push(EnabledRow {
+            server: server.into(),
+            zone: zone.into(),
+            view: view.into(),
+            plugin,
+        });
     }
 
     /// Everything there is to tell, as text.

@@ -222,7 +222,7 @@ impl Stage {
                     errors.failed(context, rcode, cause);
                 }
             }
-            Self::Log(log) => log.response(context, step, reply),
+            Self::Log(log) => log.response(context, reply),
             Self::LoadBalance => {
                 if context.rotates {
                     loadbalance::response(context, step, reply);
@@ -301,6 +301,14 @@ impl Block {
             #[cfg(test)]
             Some(Stage::Panic) if name.starts_with(b"\x05early") => panic!("as asked for"),
             _ => true,
+        }
+    }
+
+    /// The name of its view; empty if it is for everybody.
+    pub fn view(&self) -> &str {
+        match self.stages.first() {
+            Some(Stage::View(view)) => &view.name,
+            _ => "",
         }
     }
 }
@@ -533,7 +541,14 @@ impl<'q> Context<'q> {
         };
         watch(block, passed, step);
         match step {
-            Step::Dropped => return Outcome::Dropped,
+            Step::Dropped => {
+                for stage in &stages[..passed] {
+                    if let Stage::Log(log) = stage {
+                        log.dropped(self);
+                    }
+                }
+                return Outcome::Dropped;
+            }
             Step::Slow => return Outcome::Slow,
             Step::Failed(rcode, _) => {
                 reply.clear();

@@ -81,3 +81,20 @@ impl LogSink {
         self.lost.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_find_no_room_are_counted() {
+        let (sink, lines) = LogSink::new();
+        for number in 0..WAITING_MAX + 3 {
+            sink.send(Level::Info, number.to_string());
+        }
+        assert_eq!(sink.lost(), 3);
+        assert_eq!(lines.try_iter().count(), WAITING_MAX);
+        sink.send(Level::Info, "there is room again".to_owned());
+        assert_eq!((sink.lost(), lines.len()), (3, 1));
+    }
+}

@@ -5,8 +5,8 @@
 //! somebody asks. What is counted about one query is an [`Observation`]: the chain fills it in,
 //! whoever owns the loop records it, so that `respond` needs neither clock nor counters.
 //!
-//! Labels are places in a table of fixed size, not hashed: a [`Scope`] stands for server and zone,
-//! and inside of it type, code and the rest are small numbers.
+//! Labels are places in a table of fixed size, not hashed: a [`Scope`] stands for server, zone and
+//! view, and inside of it type, code and the rest are small numbers.
 
 mod layout;
 
@@ -244,11 +244,14 @@ pub struct ScopeLabels {
     pub server: Arc<str>,
     /// The zone, with the dot at its end; `dropped` for what no block took.
     pub zone: Arc<str>,
+    /// The name of the block's `view`; empty without one.
+    pub view: Arc<str>,
 }
 
 impl ScopeLabels {
-    fn is(&self, server: &str, zone: &str) -> bool {
-        *self.server == *server && *self.zone == *zone
+    /// Whether these are the labels.
+    pub fn is(&self, server: &str, zone: &str, view: &str) -> bool {
+        *self.server == *server && *self.zone == *zone && *self.view == *view
     }
 }
 
@@ -293,16 +296,21 @@ impl Metrics {
     }
 
     /// Whether there is a scope with these labels.
-    pub fn has_scope(&self, server: &str, zone: &str) -> bool {
+    pub fn has_scope(&self, server: &str, zone: &str, view: &str) -> bool {
         let labels = lock(&self.lists.labels);
-        labels.iter().any(|labels| labels.is(server, zone))
+        labels.iter().any(|labels| labels.is(server, zone, view))
+    }
+
+    /// The scope of a block without a view; see [`Self::scope_of_view`].
+    pub fn scope(&self, server: &str, zone: &str, counted: bool) -> Scope {
+        self.scope_of_view(server, zone, "", counted)
     }
 
     /// The scope with these labels, a new one if there is none yet. [`Scope::NONE`] if there is no
     /// room.
-    pub fn scope(&self, server: &str, zone: &str, counted: bool) -> Scope {
+    pub fn scope_of_view(&self, server: &str, zone: &str, view: &str, counted: bool) -> Scope {
         let mut labels = lock(&self.lists.labels);
-        let known = labels.iter().position(|labels| labels.is(server, zone));
+        let known = labels.iter().position(|it| it.is(server, zone, view));
         let place = known.unwrap_or(labels.len());
         if place >= self.capacity {
             return Scope::NONE;
@@ -311,6 +319,7 @@ impl Metrics {
             labels.push(ScopeLabels {
                 server: server.into(),
                 zone: zone.into(),
+                view: view.into(),
             });
         }
         let place = u16::try_from(place).expect("below the capacity");

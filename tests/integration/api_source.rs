@@ -421,6 +421,11 @@ fn an_outage_shows_in_the_age_of_the_data() {
     api.go_down();
     let grows = wait_until(AFTER_BACKOFF, || (age() > 1.0).then_some(()));
     assert!(grows.is_some(), "{}", martlet.log());
+    for kind in ["Namespace", "Service", "EndpointSlice"] {
+        let told = format!("[WARNING] watch failed; what is known stays in force kind={kind} ");
+        martlet.says_again(&told, 0);
+    }
+    assert!(martlet.log().contains(" lasting_s="), "{}", martlet.log());
     api.come_up();
     // A watch that has nothing to say is known to work only after a while.
     let current = wait_until(AFTER_BACKOFF, || {
@@ -430,4 +435,5 @@ fn an_outage_shows_in_the_age_of_the_data() {
         (age() == 0.0).then_some(())
     });
     assert!(current.is_some(), "{}", martlet.log());
+    martlet.says_again("[INFO] watch works again kind=Service lasted_s=", 0);
 }

@@ -13,6 +13,7 @@ mod external_name;
 mod fixtures;
 mod forward;
 mod loadbalance;
+mod log;
 mod loop_;
 mod metrics;
 mod multicluster;

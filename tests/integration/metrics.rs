@@ -3,6 +3,7 @@
 mod busiest;
 mod names;
 mod upstreams;
+mod views;
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;

@@ -219,6 +219,18 @@ fn explain_tells_what_answers_and_why_not() {
             &["no Service and no ready endpoint has the address 10.1.1.1"],
         ),
         (
+            &["10.96.0.20"],
+            &[
+                "question  20.0.96.10.in-addr.arpa. PTR",
+                "cluster IP of Service shop/web",
+                "PTR web.shop.svc.cluster.local.",
+            ],
+        ),
+        (
+            &["fd00:96::60"],
+            &["ip6.arpa. PTR", "cluster IP of Service shop/dual"],
+        ),
+        (
             &["www.example.org."],
             &[
                 "cache > forward needs what is elsewhere",
@@ -247,6 +259,69 @@ fn explain_tells_what_answers_and_why_not() {
         let finished = run(&offline(upstream), arguments);
         assert_eq!(finished.code, Some(1), "{arguments:?}");
         assert!(finished.stderr.contains(words), "{}", finished.stderr);
+    }
+}
+
+/// Blocks of one zone are told apart by who asks, and by where.
+#[test]
+fn explain_knows_who_asks() {
+    let corefile = "\
+cluster.local:27361 {
+    view inside {
+        expr incidr(client_ip(), '10.0.0.0/8') || incidr(client_ip(), 'fd00::/8')
+    }
+    acl {
+        block net 10.9.0.0/16
+    }
+    kubernetes {
+        manifests cluster.yaml
+    }
+}
+cluster.local:27361 {
+    chaos
+    erratic
+}
+cluster.local:27362 {
+    bind 127.0.0.1
+    whoami
+}
+cluster.local:27362 {
+    bind ::1
+    erratic
+}
+";
+    let name = "web.shop.svc.cluster.local.";
+    for (arguments, words) in [
+        (
+            &["--client", "10.1.2.3"][..],
+            &[
+                "cluster.local., view inside (Corefile:1:1)",
+                "IN A 10.96.0.20",
+            ][..],
+        ),
+        (
+            &["--client", "fd00::7"],
+            &["view inside (Corefile:1:1)", "IN A 10.96.0.20"],
+        ),
+        (
+            &["--client", "10.9.2.3"],
+            &["view inside (Corefile:1:1)", "answer    REFUSED"],
+        ),
+        (
+            &[],
+            &[
+                "block     cluster.local. (Corefile:12:1)",
+                "chaos > erratic",
+            ],
+        ),
+        (
+            &["--port", "27362"],
+            &["listener  127.0.0.1:27362", "(Corefile:16:1)"],
+        ),
+    ] {
+        let finished = run(corefile, &[&["explain", name], arguments].concat());
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {}", finished.stderr);
+        says(&finished, words);
     }
 }
 

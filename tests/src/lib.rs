@@ -29,6 +29,6 @@ pub use client::{Client, TcpSession};
 pub use fake_api::{FakeApi, Gone, Recorded};
 pub use identity::Identity;
 pub use martlet::{Finished, Martlet, Setup, binary, run_binary};
-pub use process::{Process, status_kib, wait_until};
+pub use process::{Process, cpu_time, status_kib, wait_until};
 pub use scrape::{Sample, Scrape, http_get};
 pub use upstream::{Asked, FORGED, Fault, TlsFront, Transport, Upstream, wild_address};

@@ -44,6 +44,11 @@ impl Process {
             .clone()
     }
 
+    /// As long as this is held, what it prints is not read.
+    pub fn unread(&self) -> impl Drop + '_ {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Its process ID.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -111,6 +116,17 @@ pub fn status_kib(pid: u32, field: &str) -> Option<usize> {
     let mut lines = status.lines();
     let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     value.split_whitespace().next()?.parse().ok()
+}
+
+/// The CPU time that all threads of a process have taken so far; None if there is no such process.
+pub fn cpu_time(pid: u32) -> Option<Duration> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    // Nanoseconds on a CPU come first. A thread may end while we look.
+    let times = tasks.flatten().filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Some(Duration::from_nanos(times.sum()))
 }
 
 /// Looks again and again until there is something, at most so long.

@@ -1,5 +1,6 @@
 //! The commands beside serving, and their arguments.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ pub struct CheckArgs {
 /// What `explain` is asked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ExplainArgs {
-    /// The name, as a program in a pod would say it. With a dot at its end it is taken as it is.
+    /// The name, as a program in a pod would say it. With a dot at its end it is taken as it is. An
+    /// address stands for its reverse name.
     pub name: String,
     /// The type's mnemonic.
     pub qtype: String,
@@ -30,6 +32,8 @@ pub struct ExplainArgs {
     pub namespace: String,
     /// The port that is asked, where the Corefile has several.
     pub port: Option<u16>,
+    /// The address of the client, for those who are not answered alike.
+    pub client: IpAddr,
     /// Whether upstreams are really asked.
     pub ask: bool,
 }
@@ -73,6 +77,7 @@ pub(super) fn read(name: &str, matches: &ArgMatches) -> Args {
             corefile: path("conf"),
             namespace: required("namespace"),
             port: matches.get_one("port").copied(),
+            client: *matches.get_one("client").expect("it has a default"),
             ask: matches.get_flag("ask"),
         }),
         "dump" => Args::Dump(DumpArgs {
@@ -124,17 +129,15 @@ pub(super) fn commands() -> [Command; 6] {
             )),
         Command::new("explain")
             .about("Say how a name is answered, by what, and why")
-            .arg(
-                Arg::new("name")
-                    .value_name("NAME")
-                    .required(true)
-                    .help("Name as a program in a pod says it; with a dot at its end, as it is"),
-            )
+            .arg(Arg::new("name").value_name("NAME").required(true).help(
+                "Name as a program in a pod says it; with a dot at its end, as it is. An \
+                         address stands for its reverse name",
+            ))
             .arg(
                 Arg::new("type")
                     .value_name("TYPE")
                     .default_value("A")
-                    .help("Type of the records"),
+                    .help("Type of the records; PTR for addresses"),
             )
             .arg(conf())
             .arg(
@@ -144,6 +147,15 @@ pub(super) fn commands() -> [Command; 6] {
             .arg(
                 option("port", "PORT", "Port that is asked, if there are several")
                     .value_parser(value_parser!(u16)),
+            )
+            .arg(
+                option(
+                    "client",
+                    "ADDRESS",
+                    "Address of the client, for `view`, `acl` and the like",
+                )
+                .default_value("127.0.0.1")
+                .value_parser(value_parser!(IpAddr)),
             )
             .arg(switch("ask", "Ask upstreams, too")),
         Command::new("dump")

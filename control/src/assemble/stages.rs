@@ -430,21 +430,29 @@ fn log_rules(directive: &Log) -> impl Iterator<Item = log::Rule> {
     })
 }
 
-/// Cuts a format at its placeholders.
+/// Cuts a format at its placeholders. As in CoreDNS, braces around anything else are text, and a
+/// placeholder may stand inside of them.
 fn log_format(format: &str) -> Vec<log::Piece> {
     let mut pieces = Vec::new();
     let mut text = String::new();
     let mut rest = format;
-    while let Some((before, after)) = rest.split_once('{') {
-        let Some((name, tail)) = after.split_once('}') else {
-            break;
-        };
-        text.push_str(before);
-        if !text.is_empty() {
-            pieces.push(log::Piece::Text(std::mem::take(&mut text).into()));
+    while let Some((before, after)) = rest.split_once('}') {
+        let found = before.rsplit_once('{');
+        let found = found.and_then(|(left, name)| Some((left, placeholder(name)?)));
+        match found {
+            Some((left, piece)) => {
+                text.push_str(left);
+                if !text.is_empty() {
+                    pieces.push(log::Piece::Text(std::mem::take(&mut text).into()));
+                }
+                pieces.push(piece);
+            }
+            None => {
+                text.push_str(before);
+                text.push('}');
+            }
         }
-        pieces.push(placeholder(name));
-        rest = tail;
+        rest = after;
     }
     text.push_str(rest);
     if !text.is_empty() {
@@ -453,9 +461,9 @@ fn log_format(format: &str) -> Vec<log::Piece> {
     pieces
 }
 
-fn placeholder(name: &str) -> log::Piece {
+fn placeholder(name: &str) -> Option<log::Piece> {
     use log::Piece;
-    match name {
+    Some(match name {
         "type" => Piece::Type,
         "name" => Piece::Name,
         "class" => Piece::Class,
@@ -472,8 +480,9 @@ fn placeholder(name: &str) -> log::Piece {
         ">do" => Piece::Do,
         ">id" => Piece::Id,
         ">opcode" => Piece::Opcode,
-        _ => Piece::Missing,
-    }
+        label if label.starts_with('/') => Piece::Missing,
+        _ => return None,
+    })
 }
 
 /// The addresses that NS records of a block show: those it is bound to, or all of the machine; no
@@ -486,4 +495,37 @@ fn own_addresses(hosts: &[Option<IpAddr>], interfaces: &[Interface]) -> Arc<[IpA
         .into_iter()
         .filter(|address| !address.is_loopback())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::log::Piece;
+    use super::*;
+
+    /// As CoreDNS's `replacer` cuts them.
+    #[test]
+    fn formats_are_cut_at_their_placeholders() {
+        let text = |text: &str| Piece::Text(text.into());
+        for (format, expected) in [
+            ("", vec![]),
+            ("{type}{name}", vec![Piece::Type, Piece::Name]),
+            ("A {type} b", vec![text("A "), Piece::Type, text(" b")]),
+            ("{nothing} {type}", vec![text("{nothing} "), Piece::Type]),
+            ("{ {type} }", vec![text("{ "), Piece::Type, text(" }")]),
+            ("a } {>id", vec![text("a } {>id")]),
+            ("{/kubernetes/kind}!", vec![Piece::Missing, text("!")]),
+            ("{>ID}", vec![text("{>ID}")]),
+        ] {
+            assert_eq!(log_format(format), expected, "{format}");
+        }
+        let all = "{type}{name}{class}{proto}{remote}{local}{port}{size}{rcode}{rsize}{duration}\
+                   {>rflags}{>bufsize}{>do}{>id}{>opcode}";
+        let pieces = log_format(all);
+        assert_eq!(pieces.len(), 16);
+        assert!(
+            !pieces
+                .iter()
+                .any(|piece| matches!(piece, Piece::Text(_) | Piece::Missing))
+        );
+    }
 }

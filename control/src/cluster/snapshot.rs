@@ -166,31 +166,42 @@ impl Snapshot {
         beside.push(".new");
         let beside = PathBuf::from(beside);
         let file = File::create(&beside).map_err(&write)?;
+        match self.fill(file, objects) {
+            Ok(file) => Ok(Written {
+                file,
+                beside,
+                snapshot: self.clone(),
+            }),
+            Err(error) => {
+                discard(&beside);
+                Err(write(error))
+            }
+        }
+    }
+
+    fn fill(&self, file: File, objects: impl Iterator<Item = Object>) -> io::Result<File> {
         let mut to = Summed::new(BufWriter::new(file));
         let mut octets = Vec::new();
-        let all = || -> io::Result<()> {
-            to.write_all(MAGIC)?;
-            to.write_all(self.identity.as_bytes())?;
-            to.write_all(b"\n")?;
-            for object in objects {
-                octets.clear();
-                octets = postcard::to_extend(&object, std::mem::take(&mut octets))
-                    .map_err(io::Error::other)?;
-                to.write_all(&(octets.len() as u32).to_le_bytes())?;
-                to.write_all(&octets)?;
-            }
-            to.write_all(&0_u32.to_le_bytes())
-        };
-        all().map_err(&write)?;
+        to.write_all(MAGIC)?;
+        to.write_all(self.identity.as_bytes())?;
+        to.write_all(b"\n")?;
+        for object in objects {
+            octets.clear();
+            octets = postcard::to_extend(&object, std::mem::take(&mut octets))
+                .map_err(io::Error::other)?;
+            to.write_all(&(octets.len() as u32).to_le_bytes())?;
+            to.write_all(&octets)?;
+        }
+        to.write_all(&0_u32.to_le_bytes())?;
         let (mut to, sum) = to.finish();
-        to.write_all(&sum).map_err(&write)?;
-        let file = to.into_inner().map_err(|error| write(error.into_error()))?;
-        Ok(Written {
-            file,
-            beside,
-            snapshot: self.clone(),
-        })
+        to.write_all(&sum)?;
+        to.into_inner().map_err(io::IntoInnerError::into_error)
     }
+}
+
+/// Takes half a file away: it is of no use to anybody, and the disk may be full.
+fn discard(beside: &Path) {
+    let _ = fs::remove_file(beside);
 }
 
 /// A snapshot that is written but not in its place yet.
@@ -208,8 +219,13 @@ impl Written {
     /// If that cannot be done; the old file stays.
     pub fn commit(self) -> Result<(), SnapshotError> {
         let write = self.snapshot.io("write");
-        self.file.sync_all().map_err(&write)?;
-        fs::rename(&self.beside, &self.snapshot.path).map_err(&write)?;
+        let synced = self.file.sync_all();
+        synced
+            .and_then(|()| fs::rename(&self.beside, &self.snapshot.path))
+            .map_err(|error| {
+                discard(&self.beside);
+                write(error)
+            })?;
         let directory = self.snapshot.path.parent();
         let directory = directory.filter(|path| !path.as_os_str().is_empty());
         File::open(directory.unwrap_or_else(|| Path::new(".")))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use martlet_engine::index::ClusterIndex;
-use martlet_engine::metrics::{DurationTotals, Event, Metrics, Totals, type_name};
+use martlet_engine::metrics::{DurationTotals, Event, Metrics, ScopeLabels, Totals, type_name};
 use martlet_engine::net::io::Io;
 use martlet_engine::plugins::cache::Kind;
 use martlet_engine::server::Gauges;
@@ -31,8 +31,8 @@ pub(super) fn queries(counts: &Metrics, families: &mut Families) {
     let mut localhost = 0;
     for (labels, totals) in counts.totals() {
         localhost += totals.event(Event::Localhost);
-        block(&labels.server, &labels.zone, &totals, families);
-        super::plugins::events(&labels.server, &labels.zone, &totals, families);
+        block(&labels, &totals, families);
+        super::plugins::events(&labels, &totals, families);
     }
     families.counter(
         "coredns_local_localhost_requests_total",
@@ -53,8 +53,8 @@ pub(super) fn queries(counts: &Metrics, families: &mut Families) {
 }
 
 /// One server block, or what no block took. As in CoreDNS a row is there once it has counted.
-fn block(server: &str, zone: &str, totals: &Totals, families: &mut Families) {
-    let [server, zone, view] = [("server", server), ("zone", zone), ("view", "")];
+fn block(labels: &ScopeLabels, totals: &Totals, families: &mut Families) {
+    let [server, zone, view] = labels_of(labels);
     for (stream, ipv6, rtype, count) in totals.requests().filter(|(.., count)| *count > 0) {
         let family = if ipv6 { "2" } else { "1" };
         families.counter(
@@ -117,6 +117,15 @@ fn block(server: &str, zone: &str, totals: &Totals, families: &mut Families) {
     }
 }
 
+/// The labels that most metrics begin with.
+pub(super) fn labels_of(labels: &ScopeLabels) -> [(&'static str, &str); 3] {
+    [
+        ("server", &labels.server),
+        ("zone", &labels.zone),
+        ("view", &labels.view),
+    ]
+}
+
 const fn proto(stream: bool) -> &'static str {
     if stream { "tcp" } else { "udp" }
 }
@@ -172,7 +181,7 @@ pub(super) fn enabled(rows: &[EnabledRow], families: &mut Families) {
             &[
                 ("server", &row.server),
                 ("zone", &row.zone),
-                ("view", ""),
+                ("view", &row.view),
                 ("name", row.plugin),
             ],
             1.0,
@@ -201,13 +210,15 @@ pub(super) fn caches(rows: &[CacheRow], counts: &Metrics, families: &mut Familie
     const KINDS: [Kind; 2] = [Kind::Success, Kind::Denial];
     let totals = counts.totals();
     // Blocks of several zones share one cache, and so do its labels.
-    let mut sums = BTreeMap::<(&str, &str), CacheSums>::new();
+    let mut sums = BTreeMap::<[&str; 3], CacheSums>::new();
     let mut told = Vec::new();
     for row in rows {
-        let sums = sums.entry((&row.server, &row.zones)).or_default();
+        let sums = sums
+            .entry([&row.server, &row.zones, &row.view])
+            .or_default();
         let of_block = totals
             .iter()
-            .find(|(labels, _)| labels.server == row.server && labels.zone == row.zone);
+            .find(|(labels, _)| labels.is(&row.server, &row.zone, &row.view));
         if let Some((_, totals)) = of_block {
             for (sum, event) in sums.counted.iter_mut().zip(EVENTS) {
                 *sum += totals.event(event);
@@ -224,8 +235,8 @@ pub(super) fn caches(rows: &[CacheRow], counts: &Metrics, families: &mut Familie
             }
         }
     }
-    for ((server, zones), sums) in sums {
-        let [server, zones, view] = [("server", server), ("zones", zones), ("view", "")];
+    for ([server, zones, view], sums) in sums {
+        let [server, zones, view] = [("server", server), ("zones", zones), ("view", view)];
         let [requests, successes, denials, misses, prefetches, stale] = sums.counted;
         for (name, help, value) in [
             (

@@ -40,6 +40,8 @@ pub struct Own {
     pub rest_requests: IntCounterVec,
     /// `coredns_kubernetes_rest_client_request_duration_seconds`, by `verb` and `host`.
     pub rest_duration: HistogramVec,
+    /// `coredns_kubernetes_rest_client_rate_limiter_duration_seconds`, by `verb` and `host`.
+    pub rest_waits: HistogramVec,
     /// `martlet_kubernetes_watch_restarts_total`, by `resource`.
     pub watch_restarts: IntCounterVec,
     /// `martlet_kubernetes_publish_duration_seconds`.
@@ -126,6 +128,16 @@ impl Own {
                     HistogramOpts::new(
                         "coredns_kubernetes_rest_client_request_duration_seconds",
                         "Request latency in seconds. Broken down by verb and host.",
+                    ),
+                    &["verb", "host"],
+                ),
+            ),
+            rest_waits: register(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "coredns_kubernetes_rest_client_rate_limiter_duration_seconds",
+                        "Client side rate limiter latency in seconds. Broken down by verb and host.",
                     ),
                     &["verb", "host"],
                 ),

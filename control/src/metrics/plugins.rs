@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use martlet_engine::metrics::{Event, Metrics, Totals};
+use martlet_engine::metrics::{Event, Metrics, ScopeLabels, Totals};
 use martlet_engine::plugins::hosts::Hosts;
 
+use super::engine::labels_of;
 use super::family::Families;
 
 /// What plugins count of single queries. As in CoreDNS a row is there once it has counted.
-pub(super) fn events(server: &str, zone: &str, totals: &Totals, families: &mut Families) {
-    let (server, zone, view) = (("server", server), ("zone", zone), ("view", ""));
+pub(super) fn events(labels: &ScopeLabels, totals: &Totals, families: &mut Families) {
     for (event, name, help) in [
         (
             Event::AclBlocked,
@@ -31,35 +31,32 @@ pub(super) fn events(server: &str, zone: &str, totals: &Totals, families: &mut F
     ] {
         let count = totals.event(event);
         if count > 0 {
-            families.counter(name, help, &[server, zone, view], count);
+            families.counter(name, help, &labels_of(labels), count);
         }
     }
 }
 
-/// What is counted by server only: several of its zones are one row.
+/// What is counted by server, or by server and view: several zones are one row.
 pub(super) fn events_of_servers(counts: &Metrics, families: &mut Families) {
-    let mut sums = BTreeMap::<_, [u64; 3]>::new();
-    let events = [
-        Event::AclAllowed,
-        Event::AutopathSuccess,
-        Event::Dns64Translated,
-    ];
-    for (labels, totals) in counts.totals() {
-        let sums = sums.entry(labels.server.clone()).or_default();
+    let mut allowed = BTreeMap::<_, u64>::new();
+    let mut sums = BTreeMap::<_, [u64; 2]>::new();
+    for (ScopeLabels { server, view, .. }, totals) in counts.totals() {
+        let sums = sums.entry(Arc::clone(&server)).or_default();
+        let events = [Event::AutopathSuccess, Event::Dns64Translated];
         for (sum, event) in sums.iter_mut().zip(events) {
             *sum += totals.event(event);
         }
+        *allowed.entry((server, view)).or_default() += totals.event(Event::AclAllowed);
     }
-    for (server, [allowed, found, translated]) in sums {
-        let (server, view) = (("server", &*server), ("view", ""));
-        if allowed > 0 {
-            families.counter(
-                "coredns_acl_allowed_requests_total",
-                "Counter of DNS requests being allowed.",
-                &[server, view],
-                allowed,
-            );
-        }
+    for ((server, view), count) in allowed.into_iter().filter(|(_, count)| *count > 0) {
+        families.counter(
+            "coredns_acl_allowed_requests_total",
+            "Counter of DNS requests being allowed.",
+            &[("server", &server), ("view", &view)],
+            count,
+        );
+    }
+    for (server, [found, translated]) in sums {
         for (name, help, count) in [
             (
                 "coredns_autopath_success_total",
@@ -73,7 +70,7 @@ pub(super) fn events_of_servers(counts: &Metrics, families: &mut Families) {
             ),
         ] {
             if count > 0 {
-                families.counter(name, help, &[server], count);
+                families.counter(name, help, &[("server", &server)], count);
             }
         }
     }

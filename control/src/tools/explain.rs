@@ -7,9 +7,10 @@ mod cluster;
 mod upstream;
 
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use martlet_engine::chain::{Block, Listener, Outcome, Protocol, Stage, Step};
+use martlet_engine::chain::{Block, Listener, Outcome, Peer, Protocol, Stage, Step};
 use martlet_engine::gathered::{Gathered, Need};
 use martlet_engine::plugins::kubernetes::Kubernetes;
 use martlet_engine::watched::{Watched, watch};
@@ -18,10 +19,11 @@ use martlet_engine::wire::name::wire_from_text;
 use martlet_engine::wire::{RType, Rcode};
 
 use self::cluster::Meaning;
+use super::dump::reverse_text;
 use super::record::{Record, answers, name_text, query, type_from_text};
 use super::{Offline, ToolError, nobody, print};
 use crate::args::ExplainArgs;
-use crate::corefile::{Options, Position};
+use crate::corefile::{Options, Position, Target};
 use crate::run::RunError;
 
 /// The resolver option that Kubernetes gives to pods: names with fewer dots are searched for.
@@ -31,16 +33,27 @@ const ROUNDS_MAX: usize = 8;
 
 /// Says how the name is answered.
 pub(super) fn explain(args: &ExplainArgs) -> Result<(), RunError> {
-    let qtype = type_from_text(&args.qtype).ok_or_else(|| ToolError::Type(args.qtype.clone()))?;
+    let mut qtype =
+        type_from_text(&args.qtype).ok_or_else(|| ToolError::Type(args.qtype.clone()))?;
+    let mut asked = args.name.clone();
+    if let Ok(address) = asked.parse::<IpAddr>() {
+        asked = reverse_text(address);
+        // What stands there when nobody has said anything.
+        qtype = if qtype == RType::A { RType::PTR } else { qtype };
+    }
     let offline = Offline::load(&args.corefile)?;
     let listener = listener(&offline.assembled.plan.listeners, args.port)
         .ok_or(ToolError::NoListener(args.port))?;
     let explainer = Explainer {
         offline: &offline,
         listener: &listener,
+        client: Peer {
+            remote: SocketAddr::new(args.client, 0),
+            ..nobody()
+        },
         asks: args.ask,
     };
-    let names = explainer.searched(&args.name, &args.namespace);
+    let names = explainer.searched(&asked, &args.namespace);
     let mut wires = Vec::new();
     for name in &names {
         let wire = wire_from_text(name).ok_or_else(|| ToolError::Name(args.name.clone()))?;
@@ -111,6 +124,7 @@ fn kubernetes_of<'a>(
 struct Explainer<'a> {
     offline: &'a Offline,
     listener: &'a Listener,
+    client: Peer,
     asks: bool,
 }
 
@@ -193,7 +207,7 @@ impl Explainer<'_> {
         let packet = query(name, qtype);
         let mut gathered = Gathered::new(false);
         let mut elsewhere = Vec::new();
-        let mut seen = watch(&packet, nobody(), plan, Some(&gathered));
+        let mut seen = watch(&packet, self.client, plan, Some(&gathered));
         for _ in 0..ROUNDS_MAX {
             match seen.as_mut().and_then(|seen| seen.need.take()) {
                 None => break,
@@ -227,7 +241,7 @@ impl Explainer<'_> {
                     gathered.pause = Some(number);
                 }
             }
-            seen = watch(&packet, nobody(), plan, Some(&gathered));
+            seen = watch(&packet, self.client, plan, Some(&gathered));
         }
         let records = seen
             .as_ref()
@@ -259,7 +273,12 @@ impl Explainer<'_> {
             let block = &self.listener.blocks[place];
             let position = self.position(block);
             let position = position.map_or_else(String::new, |at| format!(" ({at})"));
-            line("block", &format!("{}{position}", name_text(&block.zone)));
+            let view = match block.view() {
+                "" => String::new(),
+                view => format!(", view {view}"),
+            };
+            let zone = name_text(&block.zone);
+            line("block", &format!("{zone}{view}{position}"));
             line("stages", &stages(block, seen));
         }
         if let Some(meaning) = &answer.meaning {
@@ -287,17 +306,31 @@ impl Explainer<'_> {
         }
     }
 
-    /// Where the server block stands in the Corefile.
+    /// Where the server block stands in the Corefile. Several may have one zone, if not the same
+    /// address or view.
     fn position(&self, block: &Block) -> Option<&Position> {
-        let port = self.listener.addresses.first()?.port();
+        let (ip, port) = {
+            let first = self.listener.addresses.first()?;
+            (first.ip(), first.port())
+        };
         let (corefile, default) = (&self.offline.corefile, Options::process().dns_port);
         let found = corefile.blocks.iter().find(|known| {
-            known.addresses.iter().any(|address| {
-                let own = address.port;
-                let own = own.unwrap_or_else(|| address.scheme.default_port(default));
-                let zone = wire_from_text(address.zone.as_str());
-                own == port && zone.as_deref() == Some(&*block.zone)
-            })
+            let view = known.directives.view.as_ref();
+            let view = view.map_or("", |view| &*view.0.name);
+            let mut binds = known.directives.bind.iter().flat_map(|bind| &bind.listen);
+            let listens = known.directives.bind.is_empty()
+                || binds.any(|target| match target {
+                    Target::Address(address) => *address == ip,
+                    Target::Interface(_) => true,
+                });
+            view == block.view()
+                && listens
+                && known.addresses.iter().any(|address| {
+                    let own = address.port;
+                    let own = own.unwrap_or_else(|| address.scheme.default_port(default));
+                    let zone = wire_from_text(address.zone.as_str());
+                    own == port && zone.as_deref() == Some(&*block.zone)
+                })
         });
         found.map(|known| &known.position)
     }

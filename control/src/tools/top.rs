@@ -116,3 +116,35 @@ fn text(view: &View) -> String {
     }
     lines.join("\n") + "\n"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_the_cluster_is_told() {
+        let (synced, lost, snapshot) = (Some(true), 12.4, true);
+        for (is_synced, data_age, is_from_snapshot, expected) in [
+            (None, 0.0, false, "Cluster    none; 0 Services"),
+            (Some(false), 0.0, false, "NOT IN SYNC; 0"),
+            (synced, 0.0, false, "in sync; 0"),
+            (synced, lost, false, "in sync, not followed for 12 s; 0"),
+            (
+                synced,
+                lost,
+                snapshot,
+                "FROM A SNAPSHOT, not followed for 12 s; 0",
+            ),
+        ] {
+            let mut view = View::new("http://here/metrics", Duration::from_secs(1));
+            view.show(Figures {
+                is_synced,
+                data_age,
+                is_from_snapshot,
+                ..Figures::default()
+            });
+            let text = text(&view);
+            assert!(text.contains(expected), "`{expected}` is not in:\n{text}");
+        }
+    }
+}

@@ -123,7 +123,7 @@ fn room_grows_without_losing_counts() {
     let mut old = metrics.recorder();
     old.record(&seen(first));
     assert_eq!(metrics.room(), 0);
-    assert!(metrics.has_scope("dns://:53", "a.") && !metrics.has_scope("dns://:53", "b."));
+    assert!(metrics.has_scope("dns://:53", "a.", "") && !metrics.has_scope("dns://:53", "b.", ""));
     let grown = metrics.with_room_for(2);
     assert_eq!(grown.room(), 2);
     assert_eq!(grown.scope("dns://:53", "a.", true), first);

@@ -4,19 +4,45 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::chain::{Context, Step};
+use crate::chain::Context;
 use crate::log::Level;
-use crate::wire::{Edns, Flags, Rcode, Reply, Section};
+use crate::wire::walk::records;
+use crate::wire::{Edns, Flags, RType, Rcode, Reply, Section};
 
 /// What kinds of replies are logged.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Classes {
-    /// NOERROR with records.
+    /// NOERROR with an answer, a referral, or nothing at all.
     pub success: bool,
-    /// NXDOMAIN and NODATA.
+    /// NXDOMAIN, and NODATA with an SOA.
     pub denial: bool,
-    /// Everything else.
+    /// Everything else, silence and transfers included.
     pub error: bool,
+}
+
+impl Classes {
+    /// Whether this reply is wanted. The classes are CoreDNS's, NXDOMAIN behind an alias included,
+    /// which it takes for an error.
+    fn have(self, qtype: RType, reply: &Reply<'_>) -> bool {
+        if self.success && self.denial && self.error {
+            return true;
+        }
+        let answers = reply.count(Section::Answer) > 0;
+        match reply.rcode() {
+            _ if matches!(qtype, RType::AXFR | RType::IXFR) => self.error,
+            Rcode::NOERROR if !answers && has_soa(reply) => self.denial,
+            Rcode::NOERROR => self.success,
+            Rcode::NXDOMAIN if !answers => self.denial,
+            _ => self.error,
+        }
+    }
+}
+
+/// Whether there is an SOA in the authority section. There are no answers.
+fn has_soa(reply: &Reply<'_>) -> bool {
+    let (message, records_at) = reply.message();
+    let count = usize::from(reply.count(Section::Authority));
+    records(message, records_at, count).any(|record| record.rtype == RType::SOA)
 }
 
 /// One piece of a format.
@@ -56,7 +82,7 @@ pub enum Piece {
     Id,
     /// The operation code.
     Opcode,
-    /// A placeholder of a plugin that is not here: a dash.
+    /// A label of `metadata`, which no plugin gives: a dash.
     Missing,
 }
 
@@ -79,66 +105,93 @@ pub struct Log {
 }
 
 impl Log {
-    pub(crate) fn response(&self, context: &Context<'_>, _step: Step, reply: &Reply<'_>) {
-        let Some(rule) = self.rules.iter().find(|rule| {
-            context
-                .name
-                .labels_above(&rule.zone.0, rule.zone.1)
-                .is_some()
-        }) else {
-            return;
-        };
-        let wanted = match reply.rcode() {
-            Rcode::NOERROR if reply.count(Section::Answer) > 0 => rule.classes.success,
-            Rcode::NOERROR | Rcode::NXDOMAIN => rule.classes.denial,
-            _ => rule.classes.error,
-        };
-        if wanted {
-            let mut text = String::with_capacity(160);
-            for piece in &rule.format {
-                // Writing to a string cannot fail.
-                let _ = write_piece(piece, context, reply, &mut text);
-            }
-            context.log.send(Level::Info, text);
+    pub(crate) fn response(&self, context: &Context<'_>, reply: &Reply<'_>) {
+        let rule = self.rule(context);
+        let rule = rule.filter(|rule| rule.classes.have(context.query.qtype, reply));
+        if let Some(rule) = rule {
+            rule.log(context, Some(reply));
         }
     }
+
+    /// Logs a query that gets no reply.
+    #[cold]
+    pub(crate) fn dropped(&self, context: &Context<'_>) {
+        if let Some(rule) = self.rule(context).filter(|rule| rule.classes.error) {
+            rule.log(context, None);
+        }
+    }
+
+    /// The first rule that is about the query's name.
+    fn rule(&self, context: &Context<'_>) -> Option<&Rule> {
+        self.rules.iter().find(|rule| {
+            let (zone, labels) = &rule.zone;
+            context.name.labels_above(zone, *labels).is_some()
+        })
+    }
 }
+
+impl Rule {
+    fn log(&self, context: &Context<'_>, reply: Option<&Reply<'_>>) {
+        let mut text = String::with_capacity(160);
+        for piece in &self.format {
+            // Writing to a string cannot fail.
+            let _ = write_piece(piece, context, reply, &mut text);
+        }
+        context.log.send(Level::Info, text);
+    }
+}
+
+/// What stands for something that is not there.
+const NONE: &str = "-";
+/// The payload size of clients that do not tell theirs, and the least that counts.
+const PAYLOAD_MIN: u16 = 512;
 
 fn write_piece(
     piece: &Piece,
     context: &Context<'_>,
-    reply: &Reply<'_>,
+    reply: Option<&Reply<'_>>,
     out: &mut String,
 ) -> std::fmt::Result {
-    let query = &context.query;
+    let (query, peer) = (&context.query, context.peer);
     match piece {
         Piece::Text(text) => out.write_str(text),
         Piece::Type => write!(out, "{}", query.qtype),
         Piece::Name => crate::wire::name::write_presentation(context.name.wire(), out),
         Piece::Class => write!(out, "{}", query.qclass),
-        Piece::Proto => out.write_str(if context.peer.stream { "tcp" } else { "udp" }),
-        Piece::Remote => write_address(context.peer.remote.ip(), out),
-        Piece::Local => write_address(context.peer.local.ip(), out),
-        Piece::Port => write!(out, "{}", context.peer.remote.port()),
+        Piece::Proto => out.write_str(if peer.stream { "tcp" } else { "udp" }),
+        Piece::Remote => write_address(peer.remote.ip(), out),
+        Piece::Local => write_address(peer.local_address(), out),
+        Piece::Port => write!(out, "{}", peer.remote.port()),
         Piece::Size => write!(out, "{}", query.packet.len()),
-        Piece::Rcode => write!(out, "{}", reply.rcode()),
-        Piece::Rsize => write!(out, "{}", reply.len()),
+        Piece::Rcode => match reply.map(Reply::rcode) {
+            None => out.write_str(NONE),
+            Some(rcode) => match rcode.mnemonic() {
+                Some(name) => out.write_str(name),
+                None => write!(out, "{}", rcode.0),
+            },
+        },
+        Piece::Rsize => write!(out, "{}", reply.map_or(0, Reply::len)),
         Piece::Duration => {
-            let elapsed = Instant::now().saturating_duration_since(context.peer.received);
+            let elapsed = Instant::now().saturating_duration_since(peer.received);
             write!(out, "{:.9}s", elapsed.as_secs_f64())
         }
-        Piece::Rflags => write_flags(reply.flags(), out),
+        Piece::Rflags => match reply {
+            None => out.write_str(NONE),
+            Some(reply) => write_flags(reply.flags(), out),
+        },
         Piece::Bufsize => {
-            write!(
-                out,
-                "{}",
-                query.edns.map_or(512, |edns| edns.payload_size.max(512))
-            )
+            let told = query.edns.as_ref().map_or(0, |edns| edns.payload_size);
+            let size = if peer.stream {
+                u16::MAX
+            } else {
+                told.max(PAYLOAD_MIN)
+            };
+            write!(out, "{size}")
         }
         Piece::Do => write!(out, "{}", query.edns.as_ref().is_some_and(Edns::dnssec_ok)),
         Piece::Id => write!(out, "{}", u16::from_be_bytes(query.id())),
         Piece::Opcode => write!(out, "{}", query.flags.opcode().0),
-        Piece::Missing => out.write_str("-"),
+        Piece::Missing => out.write_str(NONE),
     }
 }
 
@@ -170,3 +223,6 @@ fn write_flags(flags: Flags, out: &mut String) -> std::fmt::Result {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -255,6 +255,11 @@ impl<'b> Reply<'b> {
         self.len == self.records_at
     }
 
+    /// The message so far, and where its records begin. The counts of its header are not yet right.
+    pub fn message(&self) -> (&[u8], usize) {
+        (&self.buf[..self.len], self.records_at)
+    }
+
     /// The message so far, for response-side work on its records. The counts of its header are
     /// not yet right.
     pub fn message_mut(&mut self) -> (&mut [u8], usize, [u16; 3]) {

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use martlet_tests::dns::{Edns, Query};
-use martlet_tests::{FakeApi, Identity, Martlet, Scrape, Setup, Upstream, tools};
+use martlet_tests::{Client, FakeApi, Identity, Martlet, Scrape, Setup, Upstream, tools};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -13,7 +13,35 @@ use super::scrape_until;
 use crate::fixtures::{becomes, cluster, slice};
 
 /// Name, type, labels in alphabetical order; from the sources of CoreDNS 1.14.7.
-const COREDNS: [(&str, &str, &str); 27] = [
+const COREDNS: [(&str, &str, &str); 35] = [
+    (
+        "coredns_acl_allowed_requests_total",
+        "counter",
+        "server view",
+    ),
+    (
+        "coredns_acl_blocked_requests_total",
+        "counter",
+        "server view zone",
+    ),
+    (
+        "coredns_acl_dropped_requests_total",
+        "counter",
+        "server view zone",
+    ),
+    (
+        "coredns_acl_filtered_requests_total",
+        "counter",
+        "server view zone",
+    ),
+    ("coredns_autopath_success_total", "counter", "server"),
+    (
+        "coredns_dns64_requests_translated_total",
+        "counter",
+        "server",
+    ),
+    ("coredns_hosts_entries", "gauge", "hostsfile"),
+    ("coredns_hosts_reload_timestamp_seconds", "gauge", ""),
     ("coredns_build_info", "gauge", "goversion revision version"),
     ("coredns_cache_drops_total", "counter", "server view zones"),
     ("coredns_cache_entries", "gauge", "server type view zones"),
@@ -104,7 +132,7 @@ const COREDNS: [(&str, &str, &str); 27] = [
 ];
 
 /// Those that show once an upstream, the API server or an HTTPS client have been there.
-const MORE: [(&str, &str, &str); 5] = [
+const MORE: [(&str, &str, &str); 6] = [
     (
         "coredns_proxy_request_duration_seconds",
         "histogram",
@@ -117,6 +145,11 @@ const MORE: [(&str, &str, &str); 5] = [
     ),
     (
         "coredns_kubernetes_rest_client_request_duration_seconds",
+        "histogram",
+        "host verb",
+    ),
+    (
+        "coredns_kubernetes_rest_client_rate_limiter_duration_seconds",
         "histogram",
         "host verb",
     ),
@@ -142,6 +175,47 @@ const PROCESS: [(&str, &str); 7] = [
     ("process_virtual_memory_bytes", "gauge"),
 ];
 
+/// The bounds of histograms whose buckets are not those of `coredns_dns_…`.
+const BUCKETS: [(&str, &str); 5] = [
+    (
+        "coredns_health_request_duration_seconds",
+        "0.00025 0.0025 0.025 0.25 2.5 +Inf",
+    ),
+    (
+        "coredns_kubernetes_dns_programming_duration_seconds",
+        "0.001 0.002 0.004 0.008 0.016 0.032 0.064 0.128 0.256 0.512 1.024 2.048 4.096 8.192 16.384 \
+         32.768 65.536 131.072 262.144 524.288 +Inf",
+    ),
+    (
+        "coredns_kubernetes_rest_client_rate_limiter_duration_seconds",
+        GO_DEFAULT,
+    ),
+    (
+        "coredns_kubernetes_rest_client_request_duration_seconds",
+        GO_DEFAULT,
+    ),
+    (
+        "coredns_proxy_request_duration_seconds",
+        "0.00025 0.0005 0.001 0.002 0.004 0.008 0.016 0.032 0.064 0.128 0.256 0.512 1.024 2.048 4.096 \
+         8.192 +Inf",
+    ),
+];
+
+/// What Go's client has for histograms that say nothing.
+const GO_DEFAULT: &str = "0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 5 10 +Inf";
+
+/// The bounds of a family's first histogram.
+fn bounds(scrape: &Scrape, family: &str) -> String {
+    let name = format!("{family}_bucket");
+    let rows = scrape.samples.iter().filter(|sample| sample.name == name);
+    let bounds = rows.map(|sample| sample.labels["le"].as_str());
+    let mut all = bounds.collect::<Vec<_>>();
+    if let Some(end) = all.iter().position(|bound| *bound == "+Inf") {
+        all.truncate(end + 1);
+    }
+    all.join(" ")
+}
+
 /// A cluster behind an API server, an upstream, and listeners for UDP and HTTPS.
 fn start(upstream: &Upstream, api: &FakeApi) -> (Martlet, TempDir) {
     let dir = TempDir::new().expect("the temporary directory is writable");
@@ -154,6 +228,9 @@ fn start(upstream: &Upstream, api: &FakeApi) -> (Martlet, TempDir) {
     log
     local
     any
+    metadata
+    cancel
+    shed
     loadbalance
     cache
     health 127.0.0.1:{{PORT3}}
@@ -164,6 +241,23 @@ fn start(upstream: &Upstream, api: &FakeApi) -> (Martlet, TempDir) {
     prometheus 127.0.0.1:{{PORT2}}
     reload
     forward . {}
+}}
+plugins.test:{{PORT}} {{
+    bind 127.0.0.1
+    prometheus 127.0.0.1:{{PORT2}}
+    dns64 {{
+        allow_ipv4
+    }}
+    autopath search
+    acl {{
+        block type TXT net *
+        filter type MX net *
+        drop type SRV net *
+    }}
+    hosts hosts {{
+        fallthrough
+    }}
+    file zone
 }}
 https://.:{{PORT4}} {{
     bind 127.0.0.1
@@ -177,8 +271,31 @@ https://.:{{PORT4}} {{
     let martlet = Setup::new(&corefile)
         .file("cert.pem", identity.certificate_pem())
         .file("key.pem", identity.key_pem())
+        .file("hosts", "10.0.0.8 host.plugins.test\n")
+        .file("search", "search one.plugins.test two.plugins.test\n")
+        .file("zone", ZONE)
         .start();
     (martlet, dir)
+}
+
+const ZONE: &str = "@ 60 IN SOA ns hostmaster 1 7200 1800 86400 60\nweb.two 60 IN A 10.0.0.9\n";
+
+/// Asks what plugins count that have metrics of their own.
+fn ask_plugins(client: Client) {
+    for (name, rtype, rcode) in [
+        ("host.plugins.test.", "TXT", "REFUSED"),
+        ("host.plugins.test.", "MX", "NOERROR"),
+        ("host.plugins.test.", "AAAA", "NOERROR"),
+        ("web.one.plugins.test.", "A", "NOERROR"),
+    ] {
+        assert_eq!(client.ask(name, rtype).rcode, rcode, "{name} {rtype}");
+    }
+    let hasty = Client {
+        patience: Duration::from_millis(200),
+        ..client
+    };
+    let dropped = hasty.send(&Query::new("host.plugins.test.", "SRV"));
+    assert!(dropped.is_none(), "{dropped:?}");
 }
 
 #[test]
@@ -193,6 +310,7 @@ fn names_and_labels_are_those_of_coredns() {
     };
     let query = Query::new("a.up.test.", "A").with_edns(dnssec);
     client.send(&query).expect("a reply");
+    ask_plugins(client);
     // Endpoints that changed two seconds ago, as their annotation says.
     let mut changed = slice("shop", "db", &["10.244.0.77"]);
     let then = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(2);
@@ -220,6 +338,9 @@ fn names_and_labels_are_those_of_coredns() {
         assert_eq!(scrape.types[*name], *kind, "{name}");
         assert_eq!(scrape.labels(name).join(" "), *labels, "{name}");
     }
+    for (name, expected) in BUCKETS {
+        assert_eq!(bounds(&scrape, name), expected, "{name}");
+    }
     for (name, kind) in PROCESS {
         assert_eq!(scrape.types[name], kind, "{name}");
         let value = scrape.sum(name, &[]);
@@ -237,6 +358,9 @@ fn names_and_labels_are_those_of_coredns() {
         "log",
         "local",
         "any",
+        "metadata",
+        "cancel",
+        "shed",
         "loadbalance",
         "cache",
         "loop",

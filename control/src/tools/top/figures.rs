@@ -32,6 +32,10 @@ pub(super) struct Figures {
     pub(super) cluster: [f64; 3],
     /// Whether the clusters are synced; `None` without a cluster.
     pub(super) is_synced: Option<bool>,
+    /// For how long a part of a cluster could not be followed, in seconds.
+    pub(super) data_age: f64,
+    /// Whether a cluster is answered from a snapshot.
+    pub(super) is_from_snapshot: bool,
     /// Queries of the busiest clients in about two minutes, the busiest first.
     pub(super) clients: Vec<(String, f64)>,
     /// Likewise for the busiest names.
@@ -112,6 +116,8 @@ impl Figures {
                 .values()
                 .next()
                 .map(|synced| *synced > 0.0),
+            data_age: new.sum("martlet_kubernetes_data_age_seconds"),
+            is_from_snapshot: new.sum("martlet_kubernetes_snapshot_served") > 0.0,
             clients: busiest(new, "martlet_top_clients_queries", "client"),
             names: busiest(new, "martlet_top_names_queries", "name"),
             misses: busiest(new, "martlet_top_search_misses", "name"),
@@ -237,7 +243,8 @@ mod tests {
              coredns_proxy_request_duration_seconds_count{to=\"a\",rcode=\"SERVFAIL\"} 2\n\
              coredns_proxy_request_duration_seconds_sum{to=\"a\",rcode=\"SERVFAIL\"} 0.2\n\
              coredns_proxy_healthcheck_failures_total{to=\"b\"} 3\n\
-             martlet_kubernetes_synced 1\n\
+             martlet_kubernetes_synced 1\nmartlet_kubernetes_data_age_seconds 7\n\
+             martlet_kubernetes_snapshot_served 1\n\
              martlet_top_clients_queries{client=\"10.0.0.1\",namespace=\"\",pod=\"\"} 64\n\
              martlet_top_clients_queries{client=\"10.0.0.2\",namespace=\"shop\",pod=\"cart-1\"} 128\n",
         );
@@ -255,6 +262,7 @@ mod tests {
         assert!((a.latency.unwrap() - 0.1).abs() < 1e-9);
         assert_eq!((&*b.to, b.latency, b.failed_probes), ("b", None, 3.0));
         assert_eq!(figures.is_synced, Some(true));
+        assert_eq!((figures.data_age, figures.is_from_snapshot), (7.0, true));
         let clients = [("shop/cart-1", 128.0), ("10.0.0.1", 64.0)];
         assert_eq!(
             figures.clients,

@@ -162,8 +162,13 @@ fn draw_rest(figures: &Figures, area: Rect, frame: &mut Frame<'_>) {
     let [services, addresses, pods] = figures.cluster.map(number);
     let synced = match figures.is_synced {
         None => "none",
+        Some(true) if figures.is_from_snapshot => "FROM A SNAPSHOT",
         Some(true) => "in sync",
         Some(false) => "NOT IN SYNC",
+    };
+    let age = match figures.data_age {
+        0.0 => String::new(),
+        age => format!(", not followed for {age:.0} s"),
     };
     let lines = [
         format!(
@@ -171,7 +176,9 @@ fn draw_rest(figures: &Figures, area: Rect, frame: &mut Frame<'_>) {
             number(figures.cache_entries)
         ),
         format!("Slow path  {handed} q/s, {waiting} waiting, {running} running, {shed} shed/s"),
-        format!("Cluster    {synced}; {services} Services, {addresses} addresses, {pods} pods"),
+        format!(
+            "Cluster    {synced}{age}; {services} Services, {addresses} addresses, {pods} pods"
+        ),
     ];
     let text = lines.map(Line::from).to_vec();
     frame.render_widget(Paragraph::new(text).block(block("Data")), area);

@@ -10,7 +10,7 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use tower::limit::{ConcurrencyLimitLayer, RateLimitLayer};
 use tower::util::option_layer;
 
-use super::measured::Measure;
+use super::measured::{Measure, Queue};
 use super::silence::{SILENCE_MAX, Silence};
 use super::{Access, ApiLimits, ClientTls, SourceError};
 
@@ -24,7 +24,8 @@ pub(super) async fn connect(
     config.headers.push((USER_AGENT, agent));
     let url = config.cluster_url.to_string();
     let authority = config.cluster_url.authority();
-    let measure = Measure::new(authority.map_or("", |authority| authority.as_str()));
+    let host = authority.map_or("", |authority| authority.as_str());
+    let (measure, queue) = (Measure::new(host), Queue::new(host));
     let builder = ClientBuilder::try_from(config).map_err(|source| SourceError::Client {
         url: url.clone(),
         source: Box::new(source),
@@ -38,6 +39,7 @@ pub(super) async fn connect(
         .with_layer(&Silence::new(limits.silence.unwrap_or(SILENCE_MAX)))
         .with_layer(&option_layer(in_flight.map(ConcurrencyLimitLayer::new)))
         .with_layer(&option_layer(rate))
+        .with_layer(&queue)
         .build();
     Ok((client, url))
 }

@@ -1,0 +1,67 @@
+//! Blocks of one zone, told apart by their views.
+
+use martlet_tests::Setup;
+
+use super::{REQUESTS, RESPONSES, scrape_until};
+
+#[test]
+fn views_are_counted_apart() {
+    let block = |head: &str, acl: &str| {
+        format!(
+            "a.test:{{PORT}} {{\n    bind 127.0.0.1\n    {head}\n    prometheus 127.0.0.1:{{PORT2}}\n    \
+             cache\n    acl {{\n        {acl}\n    }}\n    whoami\n}}\n"
+        )
+    };
+    let corefile = [
+        block(
+            "view texts {\n        expr type() == 'TXT'\n    }",
+            "block net *",
+        ),
+        block(
+            "view others {\n        expr type() == 'A'\n    }",
+            "allow net *",
+        ),
+        block("any", "allow net *"),
+    ];
+    let martlet = Setup::new(&corefile.concat()).start();
+    let client = martlet.client();
+    for (rtype, times) in [("TXT", 1), ("A", 2), ("AAAA", 4)] {
+        for _ in 0..times {
+            client.ask("x.a.test.", rtype);
+        }
+    }
+    let zone = ("zone", "a.test.");
+    let told = scrape_until(martlet.nth_port(2), |now| now.sum(REQUESTS, &[zone]) >= 7.0);
+    let allowed = "coredns_acl_allowed_requests_total";
+    let blocked = "coredns_acl_blocked_requests_total";
+    for (view, count, is_allowed) in [("texts", 1.0, 0.0), ("others", 2.0, 1.0), ("", 4.0, 1.0)] {
+        let (of_view, view) = ([zone, ("view", view)], [("view", view)]);
+        for name in [
+            REQUESTS,
+            RESPONSES,
+            "coredns_dns_request_duration_seconds_count",
+            "coredns_dns_request_size_bytes_count",
+            "coredns_dns_response_size_bytes_count",
+        ] {
+            assert_eq!(told.sum(name, &of_view), count, "{name} {view:?}");
+        }
+        assert_eq!(told.sum(allowed, &view), is_allowed * count, "{view:?}");
+        let refused = told.sum(blocked, &of_view);
+        assert_eq!(refused, (1.0 - is_allowed) * count, "{view:?}");
+        let entries = told.samples.iter().filter(|sample| {
+            sample.family == "coredns_cache_entries" && sample.labels["view"] == view[0].1
+        });
+        assert_eq!(entries.count(), 2, "{view:?}");
+    }
+    let enabled = |labels: &[(&str, &str)]| told.sum("coredns_plugin_enabled", labels);
+    for (view, plugin, expected) in [
+        ("texts", "view", 1.0),
+        ("texts", "whoami", 1.0),
+        ("texts", "any", 0.0),
+        ("", "view", 0.0),
+        ("", "any", 1.0),
+    ] {
+        let labels = [("view", view), ("name", plugin)];
+        assert_eq!(enabled(&labels), expected, "{view} {plugin}");
+    }
+}
