@@ -195,7 +195,9 @@ fn spawn_store(
                 .and_then(|keeper| keeper.due(&mut lock(&store)));
             let event = match due {
                 None => events.blocking_recv(),
-                Some(due) => match runtime.block_on(timeout_at(due, events.recv())) {
+                // Timers are the runtime's, and this thread is not.
+                Some(due) => match runtime.block_on(async { timeout_at(due, events.recv()).await })
+                {
                     Ok(event) => event,
                     Err(_) => continue,
                 },
