@@ -131,15 +131,19 @@ pub(super) fn stages(
         })?;
         file = Some(Arc::new(files));
     }
+    let kubernetes = kubernetes.as_ref().zip(index).map(|(kubernetes, index)| {
+        let own = own_addresses(hosts, interfaces);
+        Arc::new(kubernetes_stage(kubernetes, index, own))
+    });
     if !directives.transfer.is_empty() {
-        stages.push(answering::transfer(&directives.transfer, file.as_ref()));
+        let (transfer, kubernetes) = (&directives.transfer, kubernetes.as_ref());
+        let transfer = answering::transfer(transfer, kubernetes, file.as_ref());
+        stages.push(transfer);
     }
     if let Some(hosts) = hosts_file {
         stages.push(answering::hosts(hosts, watches));
     }
-    if let (Some(kubernetes), Some(index)) = (kubernetes, index) {
-        let own = own_addresses(hosts, interfaces);
-        let kubernetes = Arc::new(kubernetes_stage(kubernetes, index, own));
+    if let Some(kubernetes) = kubernetes {
         let external = directives.k8s_external.as_ref();
         stages.extend(external.map(|external| answering::k8s_external(external, &kubernetes)));
         stages.push(Stage::Kubernetes(kubernetes));

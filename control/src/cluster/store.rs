@@ -19,6 +19,7 @@ use martlet_engine::index::{
     AddressNode, ClusterIndex, EndpointName, EndpointSlice, Namespace, ServiceName, ServiceNode,
     ServiceParts,
 };
+use martlet_engine::wire::record::is_newer;
 
 use super::convert;
 use super::object::{self, Event, Key, Kind, Object, ServiceType};
@@ -57,8 +58,10 @@ pub struct Store {
     /// Services whose endpoints changed, and when whatever caused that happened.
     triggers: Vec<(Key, SystemTime)>,
     changed: bool,
-    /// Something has changed that external zones show.
-    changed_outside: bool,
+    /// What has changed has no serial of its own yet.
+    undated: bool,
+    /// Something has changed that external zones show, and has no serial of its own yet.
+    undated_outside: bool,
     /// What is served comes from a snapshot: not every kind has been listed since.
     restored: bool,
     /// Something has changed since [`Self::take_unsaved`].
@@ -90,6 +93,20 @@ struct ServiceEntry {
     slices: Vec<NamedSlice>,
 }
 
+/// The serial of a change, after this one: Unix seconds. `None` if it has to wait for the next, unless
+/// that `is_over`; then the clock may have been set back.
+fn serial_after(last: u32, is_over: bool) -> Option<u32> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    // Serials are 32 bits wide and go round (RFC 1982).
+    let now = now.as_secs() as u32;
+    if last == 0 || is_newer(now, last) {
+        return Some(now);
+    }
+    is_over.then(|| last.wrapping_add(1))
+}
+
 /// The name of a slice, and its endpoints by family.
 type NamedSlice = (Box<str>, Arc<[Arc<EndpointSlice>]>);
 
@@ -117,7 +134,8 @@ impl Store {
             dirty: HashSet::new(),
             triggers: Vec::new(),
             changed: false,
-            changed_outside: false,
+            undated: false,
+            undated_outside: false,
             restored: false,
             unsaved: false,
         }
@@ -174,15 +192,10 @@ impl Store {
         }
         if std::mem::take(&mut self.changed) {
             self.unsaved = true;
+            self.undated = true;
             OWN.generation.inc();
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            // Serials are 32 bits wide and go round (RFC 1982).
-            let serial = now.as_secs() as u32;
-            self.index.set_serial(serial);
-            self.note_outside(serial);
         }
+        self.date(false);
         if (self.restored || !self.index.is_synced()) && self.is_listed() {
             self.index.set_synced();
             if std::mem::take(&mut self.restored) {
@@ -190,6 +203,28 @@ impl Store {
                 tracing::info!("plugin/kubernetes: synced; the snapshot is served no longer");
             }
         }
+    }
+
+    /// Whether a change waits for the next second to get its serial, by [`Self::date`].
+    pub fn is_undated(&self) -> bool {
+        let imports = self.imports.as_ref().is_some_and(|it| it.is_undated());
+        self.undated || self.undated_outside || imports
+    }
+
+    /// Gives what has changed its serial. What shares its second with the change before waits for the
+    /// next one, which `is_over` says has come: a secondary that asked between the two would never learn
+    /// of the later one.
+    pub fn date(&mut self, is_over: bool) {
+        if let Some(imports) = &mut self.imports {
+            imports.date(is_over);
+        }
+        if self.undated
+            && let Some(serial) = serial_after(self.index.serial(), is_over)
+        {
+            self.index.set_serial(serial);
+            self.undated = false;
+        }
+        self.date_outside(is_over);
     }
 
     /// Counts how long a change of endpoints took to show. As in CoreDNS only where the Service is

@@ -250,6 +250,7 @@ async fn serve(
                 while next_message(&mut outgoing, &mut replies) {
                     write_out(&mut writer, &mut replies).await?;
                 }
+                tracing::info!("plugin/transfer: sent {outgoing} to {}", client.remote.ip());
             }
         }
         unread.drain(..taken);

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use martlet_engine::chain::Stage;
@@ -208,15 +207,22 @@ pub(super) fn files(
     })
 }
 
-/// All `transfer`s of a block, of the zones of its files.
-pub(super) fn transfer(directives: &[Transfer], file: Option<&Arc<file::File>>) -> Stage {
+/// All `transfer`s of a block, of the zones of its cluster and its files.
+pub(super) fn transfer(
+    directives: &[Transfer],
+    kubernetes: Option<&Arc<kubernetes::Kubernetes>>,
+    file: Option<&Arc<file::File>>,
+) -> Stage {
     let rules = directives.iter().map(|directive| transfer::Rule {
         zones: zones(&directive.zones),
         to_all: directive.to_all,
-        to: directive.to.iter().map(SocketAddr::ip).collect(),
+        to: directive.to.clone(),
+        source: directive.source,
     });
-    Stage::Transfer(Arc::new(transfer::Transfer {
+    let transfer = transfer::Transfer {
         rules: rules.collect(),
+        kubernetes: kubernetes.map(Arc::clone),
         file: file.map(Arc::clone),
-    }))
+    };
+    Stage::Transfer(Arc::new(transfer))
 }
