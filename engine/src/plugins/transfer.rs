@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::file::zone::Zone;
 use super::file::{Contents, File};
-use super::kubernetes::Kubernetes;
 use super::kubernetes::whole::WholeZone;
+use super::kubernetes::{K8sExternal, Kubernetes};
 use super::zones::Zones;
 use crate::chain::{Context, Step};
 use crate::wire::name::NameText;
@@ -22,6 +22,8 @@ pub struct Transfer {
     /// One for each `transfer`.
     pub rules: Vec<Rule>,
     /// Where the zones are.
+    pub external: Option<Arc<K8sExternal>>,
+    /// Likewise.
     pub kubernetes: Option<Arc<Kubernetes>>,
     /// Likewise.
     pub file: Option<Arc<File>>,
@@ -61,10 +63,20 @@ impl Transfer {
             all.map(|(origin, contents)| (Primary::File(Arc::clone(contents)), &**origin))
         });
         let mut name = Box::new(FoldedName::default());
-        let all = cluster.chain(files).filter_map(|(primary, origin)| {
-            name.parse(origin, 0).ok()?;
-            Some((primary, self.rule(&name)?))
+        let external = self.external.iter().flat_map(|external| {
+            let all = external.zones().iter().enumerate();
+            all.map(|(place, zone)| {
+                let primary = Primary::External(Arc::clone(external), place);
+                (primary, zone.apex())
+            })
         });
+        let all = external
+            .chain(cluster)
+            .chain(files)
+            .filter_map(|(primary, origin)| {
+                name.parse(origin, 0).ok()?;
+                Some((primary, self.rule(&name)?))
+            });
         all.collect()
     }
 
@@ -123,6 +135,11 @@ impl Transfer {
 
     /// Where the zone is.
     fn source(&self, context: &Context<'_>) -> Option<Source> {
+        if let Some(external) = &self.external
+            && let Some(whole) = external.whole(context.name)
+        {
+            return Some(Source::Cluster(whole));
+        }
         if let Some(kubernetes) = &self.kubernetes
             && let Some(whole) = kubernetes.whole(context.name, context.query.name_as_sent())
         {
@@ -136,7 +153,9 @@ impl Transfer {
 /// A zone that others may have.
 #[derive(Clone)]
 pub enum Primary {
-    /// One of a `kubernetes`, by its place.
+    /// One of a `k8s_external`, by its place.
+    External(Arc<K8sExternal>, usize),
+    /// One of a `kubernetes`, likewise.
     Cluster(Arc<Kubernetes>, usize),
     /// One of a `file`.
     File(Contents),
@@ -146,6 +165,7 @@ impl Primary {
     /// Its SOA record, as soon as it is known.
     pub fn soa(&self) -> Option<Record> {
         match self {
+            Self::External(external, place) => external.soa_at(*place),
             Self::Cluster(kubernetes, place) => kubernetes.zones.get(*place)?.soa(kubernetes),
             Self::File(contents) => contents.load().as_ref().map(|zone| zone.soa().clone()),
         }

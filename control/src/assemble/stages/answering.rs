@@ -137,9 +137,9 @@ pub(super) fn templates(directives: &[Template]) -> Stage {
 pub(super) fn k8s_external(
     directive: &K8sExternal,
     cluster: &Arc<kubernetes::Kubernetes>,
-) -> Stage {
+) -> kubernetes::K8sExternal {
     let zone = |zone: &ZoneName| kubernetes::ExternalZone::new(wire(zone).0, &directive.apex);
-    Stage::K8sExternal(Arc::new(kubernetes::K8sExternal::new(
+    kubernetes::K8sExternal::new(
         Arc::clone(cluster),
         directive.zones.iter().map(zone).collect(),
         kubernetes::ExternalOptions {
@@ -147,7 +147,7 @@ pub(super) fn k8s_external(
             headless: directive.headless,
             fallthrough: falls(&directive.fallthrough),
         },
-    )))
+    )
 }
 
 /// `hosts`.
@@ -207,11 +207,10 @@ pub(super) fn files(
     })
 }
 
-/// All `transfer`s of a block, of the zones of its cluster and its files.
+/// All `transfer`s of a block; `transfer` has its zones, and no rules yet.
 pub(super) fn transfer(
     directives: &[Transfer],
-    kubernetes: Option<&Arc<kubernetes::Kubernetes>>,
-    file: Option<&Arc<file::File>>,
+    mut transfer: transfer::Transfer,
 ) -> Stage {
     let rules = directives.iter().map(|directive| transfer::Rule {
         zones: zones(&directive.zones),
@@ -219,10 +218,6 @@ pub(super) fn transfer(
         to: directive.to.clone(),
         source: directive.source,
     });
-    let transfer = transfer::Transfer {
-        rules: rules.collect(),
-        kubernetes: kubernetes.map(Arc::clone),
-        file: file.map(Arc::clone),
-    };
+    transfer.rules = rules.collect();
     Stage::Transfer(Arc::new(transfer))
 }

@@ -5,10 +5,11 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 use super::super::zones::Zones;
 use super::answer::{self, NameBuf, address_type, weight};
-use super::{Grammar, Kubernetes, Zone, servers};
+use super::{Grammar, K8sExternal, Kubernetes, Zone, servers};
 use crate::index::{
     ClusterIndex, EndpointSlice, Host, LabelBuf, ServiceKind, ServiceName, ServiceNode,
 };
@@ -20,16 +21,15 @@ use crate::wire::{Class, FoldedName, RType, Record};
 /// which are only pointed to, and the records of one endpoint.
 pub(in crate::plugins) struct WholeZone {
     kubernetes: Arc<Kubernetes>,
-    grammar: Grammar,
     /// The name that was asked for, in the client's spelling. Names are below it even where it is
     /// not the zone's: CoreDNS hands out such copies, and nobody else's names are in them.
     apex: Vec<u8>,
-    soa: Record,
+    pub(super) soa: Record,
     owners: Owners,
     /// Of the Service whose turn it is.
     endpoints: Endpoints,
     /// Made, and not sent yet.
-    ready: VecDeque<Record>,
+    pub(super) ready: VecDeque<Record>,
     is_ended: bool,
 }
 
@@ -43,11 +43,15 @@ struct Endpoints {
 }
 
 /// Whose records are still to be made.
-enum Owners {
-    /// In the order of their names.
-    Services(std::vec::IntoIter<Arc<ServiceName>>),
+pub(super) enum Owners {
+    /// In the order of their names, and where they are.
+    Services(IntoIter<Arc<ServiceName>>, Grammar),
     /// Of a reverse zone.
-    Addresses(std::vec::IntoIter<IpAddr>),
+    Addresses(IntoIter<IpAddr>),
+    /// Of a zone of `k8s_external`, by its place.
+    ExternalServices(IntoIter<Arc<ServiceName>>, Arc<K8sExternal>, usize),
+    /// Of a reverse zone of `k8s_external`.
+    ExternalAddresses(IntoIter<IpAddr>, Arc<K8sExternal>),
 }
 
 impl Kubernetes {
@@ -70,24 +74,11 @@ impl Kubernetes {
             addresses.sort_unstable();
             Owners::Addresses(addresses.into_iter())
         } else {
-            let mut services = Vec::new();
-            if let Some(index) = index {
-                index.each_service(|name, _, _| services.push(Arc::clone(name)));
-            }
-            services.sort_unstable_by(|a, b| parts(a).cmp(&parts(b)));
-            Owners::Services(services.into_iter())
+            let services = index.map_or_else(Vec::new, sorted);
+            Owners::Services(services.into_iter(), zone.grammar)
         };
-        let mut whole = WholeZone {
-            kubernetes: Arc::clone(self),
-            grammar: zone.grammar,
-            apex: as_sent.to_vec(),
-            soa: answer::soa_of(self, as_sent, serial),
-            owners,
-            endpoints: Endpoints::default(),
-            ready: VecDeque::new(),
-            is_ended: false,
-        };
-        whole.ready.push_back(whole.soa.clone());
+        let soa = answer::soa_of(self, as_sent, serial);
+        let mut whole = WholeZone::new(self, soa, owners);
         whole.add_name_servers(zone);
         Some(whole)
     }
@@ -103,12 +94,31 @@ impl Zone {
     }
 }
 
-/// Names are sorted by Service first.
-fn parts(name: &ServiceName) -> (&[u8], &[u8]) {
-    (name.label(), name.namespace().label().octets)
+/// All Services, by their names.
+pub(super) fn sorted(index: &ClusterIndex) -> Vec<Arc<ServiceName>> {
+    fn parts(name: &ServiceName) -> (&[u8], &[u8]) {
+        (name.label(), name.namespace().label().octets)
+    }
+    let mut services = Vec::new();
+    index.each_service(|name, _, _| services.push(Arc::clone(name)));
+    services.sort_unstable_by(|a, b| parts(a).cmp(&parts(b)));
+    services
 }
 
 impl WholeZone {
+    /// A zone that begins with its SOA record.
+    pub(super) fn new(kubernetes: &Arc<Kubernetes>, soa: Record, owners: Owners) -> Self {
+        Self {
+            kubernetes: Arc::clone(kubernetes),
+            apex: soa.owner.clone(),
+            ready: [soa.clone()].into(),
+            soa,
+            owners,
+            endpoints: Endpoints::default(),
+            is_ended: false,
+        }
+    }
+
     /// Whether all of it is there: before the first complete list it is not.
     pub(in crate::plugins) fn is_known(&self) -> bool {
         self.kubernetes.index.is_synced()
@@ -142,64 +152,76 @@ impl WholeZone {
             return;
         }
         let kubernetes = Arc::clone(&self.kubernetes);
-        match &mut self.owners {
-            Owners::Services(services) => {
-                if let Some(service) = services.next() {
-                    let index = match self.grammar {
-                        Grammar::Multicluster => kubernetes.index.imports(),
-                        Grammar::Usual | Grammar::Zonal => Some(&kubernetes.index),
-                    };
-                    index.map(|index| {
-                        index.service(service.key(), |_, node, is_exposed| {
-                            if is_exposed {
-                                self.add_service(&service, node);
-                            }
-                        })
-                    });
-                    return;
-                }
+        // Lent out for as long as records are made.
+        let mut owners =
+            std::mem::replace(&mut self.owners, Owners::Addresses(IntoIter::default()));
+        let found = match &mut owners {
+            Owners::Services(services, grammar) => services.next().map(|service| {
+                let index = match grammar {
+                    Grammar::Multicluster => kubernetes.index.imports(),
+                    Grammar::Usual | Grammar::Zonal => Some(&kubernetes.index),
+                };
+                let index = index.expect("it has told its Services");
+                index.service(service.key(), |_, node, is_exposed| {
+                    if is_exposed {
+                        self.add_service(&service, node);
+                    }
+                });
+            }),
+            Owners::Addresses(addresses) => addresses.next().map(|address| {
+                answer::each_pointer(&kubernetes, address, |target| {
+                    let owner = (reverse_of(address), kubernetes.ttl);
+                    self.add(owner, RType::PTR, target.to_vec());
+                });
+            }),
+            Owners::ExternalServices(services, external, place) => services.next().map(|service| {
+                let index = &kubernetes.index;
+                index.service(service.key(), |name, node, is_exposed| {
+                    if is_exposed {
+                        external.add_service(*place, (name, node), self);
+                    }
+                });
+            }),
+            Owners::ExternalAddresses(addresses, external) => {
+                let next = addresses.next();
+                next.map(|address| external.add_pointers(address, self))
             }
-            Owners::Addresses(addresses) => {
-                if let Some(address) = addresses.next() {
-                    let owner = reverse_of(address);
-                    answer::each_pointer(&kubernetes, address, |target| {
-                        self.add(owner.clone(), RType::PTR, target.to_vec());
-                    });
-                    return;
-                }
-            }
+        };
+        self.owners = owners;
+        if found.is_none() {
+            self.ready.push_back(self.soa.clone());
+            self.is_ended = true;
         }
-        self.ready.push_back(self.soa.clone());
-        self.is_ended = true;
     }
 
-    fn add(&mut self, owner: Vec<u8>, rtype: RType, rdata: Vec<u8>) {
+    pub(super) fn add(&mut self, (owner, ttl): (Vec<u8>, u32), rtype: RType, rdata: Vec<u8>) {
         self.ready.push_back(Record {
             owner,
             rtype,
             class: Class::IN,
-            ttl: self.kubernetes.ttl,
+            ttl,
             rdata,
         });
     }
 
-    fn add_address(&mut self, owner: &[u8], address: IpAddr) {
+    pub(super) fn add_address(&mut self, (owner, ttl): (&[u8], u32), address: IpAddr) {
         let rdata = match address {
             IpAddr::V4(v4) => v4.octets().to_vec(),
             IpAddr::V6(v6) => v6.octets().to_vec(),
         };
-        self.add(owner.to_vec(), address_type(address), rdata);
+        self.add((owner.to_vec(), ttl), address_type(address), rdata);
     }
 
     /// The name servers and their addresses. CoreDNS gives those without a Service no TTL.
     fn add_name_servers(&mut self, zone: &Zone) {
+        let ttl = self.kubernetes.ttl;
         let found = servers::name_server_addresses(&self.kubernetes);
         let mut known = Vec::new();
         for (labels, _) in &found {
             if !known.contains(&labels) {
                 known.push(labels);
                 let target = [labels, &*self.apex].concat();
-                self.add(self.apex.clone(), RType::NS, target);
+                self.add((self.apex.clone(), ttl), RType::NS, target);
             }
         }
         if zone.reverse {
@@ -207,34 +229,31 @@ impl WholeZone {
         }
         for (labels, host) in &found {
             let owner = [labels, &*self.apex].concat();
-            self.add_address(&owner, *host);
-            if *labels == servers::DEFAULT_NAME {
-                let added = self.ready.back_mut();
-                added.expect("it was just put there").ttl = 0;
-            }
+            let is_default = *labels == servers::DEFAULT_NAME;
+            self.add_address((&owner, if is_default { 0 } else { ttl }), *host);
         }
     }
 
     /// The name that these labels make in the zone. `None` if it is no name or too long.
-    fn name(&self, labels: &[&[u8]]) -> Option<Vec<u8>> {
+    pub(super) fn name(&self, labels: &[&[u8]]) -> Option<Vec<u8>> {
         let mut name = NameBuf::default();
         labels.iter().for_each(|label| name.push(label));
         name.under(&self.apex).map(<[u8]>::to_vec)
     }
 
     fn add_service(&mut self, name: &Arc<ServiceName>, node: &ServiceNode) {
-        let service = labels(name);
+        let (service, ttl) = (labels(name), self.kubernetes.ttl);
         let Some(owner) = self.name(&service) else {
             return;
         };
         match node.kind() {
             ServiceKind::ClusterIp(addresses) => {
                 for &address in addresses {
-                    self.add_address(&owner, address);
+                    self.add_address((&owner, ttl), address);
                 }
                 for port in node.ports() {
                     let data = srv(weight(1), port.number, &owner);
-                    self.add(owner.clone(), RType::SRV, data.clone());
+                    self.add((owner.clone(), ttl), RType::SRV, data.clone());
                     self.add_port(&service, (&port.name, &port.protocol), data);
                 }
             }
@@ -247,7 +266,7 @@ impl WholeZone {
             }
             ServiceKind::External(target) => {
                 if let Some(target) = target {
-                    self.add(owner, RType::CNAME, target.to_vec());
+                    self.add((owner, ttl), RType::CNAME, target.to_vec());
                 }
             }
         }
@@ -286,7 +305,8 @@ impl WholeZone {
                 let Some(owner) = self.name(service) else {
                     return;
                 };
-                self.add_address(&owner, address);
+                let ttl = self.kubernetes.ttl;
+                self.add_address((&owner, ttl), address);
                 let mut buf = LabelBuf::default();
                 let endpoint = slice.name(index, &mut buf);
                 let labels = endpoint.split(|&octet| octet == b'.');
@@ -294,7 +314,7 @@ impl WholeZone {
                 let Some(target) = self.name(&labels) else {
                     return;
                 };
-                self.add_address(&target, address);
+                self.add_address((&target, ttl), address);
                 target
             }
             // CoreDNS says "none" here (RFC 2782), unlike where it is asked for the record.
@@ -318,7 +338,7 @@ impl WholeZone {
             .chain(service.iter().copied())
             .collect();
         if let Some(owner) = self.name(&labels) {
-            self.add(owner, RType::SRV, data);
+            self.add((owner, self.kubernetes.ttl), RType::SRV, data);
         }
     }
 }
@@ -329,7 +349,7 @@ fn labels(name: &ServiceName) -> [&[u8]; 3] {
 }
 
 /// The data of a SRV record (RFC 2782). CoreDNS shows a port without number as the last one.
-fn srv(weight: u16, port: Option<u16>, target: &[u8]) -> Vec<u8> {
+pub(super) fn srv(weight: u16, port: Option<u16>, target: &[u8]) -> Vec<u8> {
     let port = port.unwrap_or(u16::MAX);
     let [priority, weight, port] = [0, weight, port].map(u16::to_be_bytes);
     [&priority[..], &weight, &port, target].concat()

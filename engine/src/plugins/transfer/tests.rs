@@ -49,6 +49,7 @@ fn stages(to_all: bool, to: &[&str], hosts: u32) -> Vec<Stage> {
     };
     let transfer = Transfer {
         rules: vec![rule],
+        external: None,
         kubernetes: None,
         file: Some(Arc::clone(&file)),
     };

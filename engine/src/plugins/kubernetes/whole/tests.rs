@@ -309,6 +309,7 @@ fn a_large_zone_is_made_as_it_is_sent() {
     };
     let transfer = Stage::Transfer(Arc::new(Transfer {
         rules: vec![rule],
+        external: None,
         kubernetes: Some(cluster.plugin()),
         file: None,
     }));
