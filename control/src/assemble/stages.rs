@@ -145,7 +145,7 @@ pub(super) fn stages(
             kubernetes: kubernetes.clone(),
             file: file.clone(),
         };
-        stages.push(answering::transfer(&directives.transfer, zones));
+        stages.push(answering::transfer(&directives.transfer, zones, watches));
     }
     if let Some(hosts) = hosts_file {
         stages.push(answering::hosts(hosts, watches));

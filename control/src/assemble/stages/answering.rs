@@ -17,6 +17,7 @@ use crate::corefile::{
     Transfer, ZoneName,
 };
 use crate::hosts::HostsFile;
+use crate::notify::{Pace, Secondary};
 use crate::zone_file::{ZoneFile, ZoneFileError};
 
 /// Zones as plugins look them up.
@@ -211,6 +212,7 @@ pub(super) fn files(
 pub(super) fn transfer(
     directives: &[Transfer],
     mut transfer: transfer::Transfer,
+    watches: &mut Vec<Watch>,
 ) -> Stage {
     let rules = directives.iter().map(|directive| transfer::Rule {
         zones: zones(&directive.zones),
@@ -219,5 +221,16 @@ pub(super) fn transfer(
         source: directive.source,
     });
     transfer.rules = rules.collect();
+    for (zone, rule) in transfer.zones() {
+        for &address in &rule.to {
+            let secondary = Secondary {
+                zone: zone.clone(),
+                address,
+                source: rule.source,
+                pace: Pace::default(),
+            };
+            watches.push(Box::pin(secondary.watch()));
+        }
+    }
     Stage::Transfer(Arc::new(transfer))
 }
