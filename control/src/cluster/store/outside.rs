@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use martlet_engine::index::ServiceName;
 
-use super::{Store, convert, object, serial_after};
+use super::serial::serial_after;
+use super::{Store, convert, object};
 use crate::cluster::object::EndpointAddress;
 
 impl Store {
