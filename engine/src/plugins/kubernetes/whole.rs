@@ -163,7 +163,7 @@ impl WholeZone {
                 };
                 let index = index.expect("it has told its Services");
                 index.service(service.key(), |_, node, is_exposed| {
-                    if is_exposed {
+                    if is_exposed && !node.is_hidden() {
                         self.add_service(&service, node);
                     }
                 });

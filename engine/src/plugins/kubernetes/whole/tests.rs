@@ -118,6 +118,16 @@ fn a_zone_is_its_services_between_two_soas() {
         &[],
     );
     cluster.put("nothing", ServiceKind::External(None), &[], &[]);
+    // As with `ignore empty_service`.
+    let name_of_empty = cluster.put("empty", cluster_ip(&["10.9.0.3"]), &ports, &[]);
+    let empty = ServiceNode::build(ServiceParts {
+        kind: cluster_ip(&["10.9.0.3"]),
+        ports: ports.clone().into(),
+        slices: Box::default(),
+        ttl: 5,
+        ignore_empty: true,
+    });
+    cluster.index.put_service(name_of_empty, empty);
     let sql = [port("sql", Some(5432))];
     let slices = [
         slice(v4(&["10.1.0.5", "10.1.0.6"]), &[None, Some("db-1")], &sql),
