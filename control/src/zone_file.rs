@@ -65,8 +65,16 @@ pub struct ZoneFile {
     /// Whether each change of the file counts, not only one with a new serial.
     by_mtime: bool,
     contents: Contents,
-    /// When it was changed, and its size, when it was last read.
-    stamp: Option<(SystemTime, u64)>,
+    /// What was read last: the file, and those that it includes.
+    stamps: Stamps,
+}
+
+/// Files, with the time of their last change and their size; `None` for what cannot be read.
+type Stamps = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+
+fn stamp(path: &Path) -> io::Result<(SystemTime, u64)> {
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.modified()?, metadata.len()))
 }
 
 impl ZoneFile {
@@ -87,7 +95,7 @@ impl ZoneFile {
             reload,
             by_mtime,
             contents: Contents::default(),
-            stamp: None,
+            stamps: Vec::new(),
         };
         match file.read() {
             Err(error @ ZoneFileError::Unreadable { .. }) if !reload.is_zero() => {
@@ -108,17 +116,16 @@ impl ZoneFile {
     /// Reads the file; the new serial if there is a new zone. After an error the old zone stays, and
     /// the same file is not complained about again.
     fn read(&mut self) -> Result<Option<u32>, ZoneFileError> {
-        let unreadable = |source| ZoneFileError::Unreadable {
-            path: self.path.clone(),
-            source,
-        };
-        let metadata = fs::metadata(&self.path).map_err(unreadable)?;
-        let stamp = Some((metadata.modified().map_err(unreadable)?, metadata.len()));
-        if self.stamp == stamp {
+        let same = |(path, known): &(PathBuf, _)| stamp(path).ok() == *known;
+        let is_there = self
+            .stamps
+            .first()
+            .is_some_and(|(_, stamp)| stamp.is_some());
+        if is_there && self.stamps.iter().all(same) {
             return Ok(None);
         }
-        self.stamp = stamp;
-        let zone = parse(&self.path, &self.origin)?;
+        self.stamps.clear();
+        let zone = read_zone(&self.path, &self.origin, &mut self.stamps)?;
         let serial = zone.serial();
         let known = self.contents.load();
         if !self.by_mtime && known.as_ref().is_some_and(|it| it.serial() == serial) {
@@ -150,8 +157,12 @@ impl ZoneFile {
 ///
 /// As [`ZoneFile::open`].
 pub fn parse(path: &Path, origin: &[u8]) -> Result<Zone, ZoneFileError> {
+    read_zone(path, origin, &mut Vec::new())
+}
+
+fn read_zone(path: &Path, origin: &[u8], stamps: &mut Stamps) -> Result<Zone, ZoneFileError> {
     let mut records = Vec::new();
-    read_into(&mut records, path, (origin, None), 0)?;
+    read_into((&mut records, stamps), path, (origin, None), 0)?;
     Zone::new(origin, records).map_err(|fault| ZoneFileError::Zone {
         path: path.to_owned(),
         fault: match fault {
@@ -164,11 +175,12 @@ pub fn parse(path: &Path, origin: &[u8]) -> Result<Zone, ZoneFileError> {
 /// The file's records, and those of the files that it includes. `ttl` is that of the file that
 /// includes this one.
 fn read_into(
-    records: &mut Vec<Record>,
+    (records, stamps): (&mut Vec<Record>, &mut Stamps),
     path: &Path,
     (origin, ttl): (&[u8], Option<u32>),
     depth: u8,
 ) -> Result<(), ZoneFileError> {
+    stamps.push((path.to_owned(), stamp(path).ok()));
     let text = fs::read(path).map_err(|source| ZoneFileError::Unreadable {
         path: path.to_owned(),
         source,
@@ -213,7 +225,7 @@ fn read_into(
                 let own = own.map(|name| name.as_slice().to_ascii_lowercase());
                 let origin = own.as_deref().unwrap_or(origin);
                 let ttl = units::default_ttl(&text).or(ttl);
-                read_into(records, &included, (origin, ttl), depth + 1)?;
+                read_into((records, stamps), &included, (origin, ttl), depth + 1)?;
             }
         }
     }

@@ -135,9 +135,10 @@ impl ClusterIndex {
         self.imports.get()
     }
 
-    /// The zone's serial: Unix seconds of the last change that DNS shows.
+    /// The zone's serial: Unix seconds of the last change that DNS shows. Whoever reads it and then the
+    /// rest finds at least what it stands for.
     pub fn serial(&self) -> u32 {
-        self.serial.load(Ordering::Relaxed)
+        self.serial.load(Ordering::Acquire)
     }
 
     /// Whether the first complete list of every kind has arrived. Until then a missing name says
@@ -180,10 +181,10 @@ impl ClusterIndex {
     }
 }
 
-/// What tools ask: everything, in no order, a moment after another.
+/// What tools and secondaries ask: everything, in no order, a moment after another.
 impl ClusterIndex {
     /// Visits every Service and says whether its namespace is exposed.
-    pub fn each_service(&self, mut visit: impl FnMut(&ServiceName, &ServiceNode, bool)) {
+    pub fn each_service(&self, mut visit: impl FnMut(&Arc<ServiceName>, &ServiceNode, bool)) {
         for (key, node) in &self.services.pin() {
             visit(&key.name, node, key.is_exposed());
         }
@@ -258,9 +259,9 @@ impl ClusterIndex {
         }
     }
 
-    /// Sets the serial.
+    /// Sets the serial, after the changes that it stands for.
     pub fn set_serial(&self, serial: u32) {
-        self.serial.store(serial, Ordering::Relaxed);
+        self.serial.store(serial, Ordering::Release);
     }
 
     /// Says since when a part cannot be followed; `None` if it is.

@@ -28,6 +28,7 @@ mod steady;
 mod tcp;
 mod tidy;
 mod tools;
+mod transfer;
 mod wire;
 mod worker_io;
 mod zonal;

@@ -114,3 +114,17 @@ fn a_snapshot_that_is_none_is_told_and_ignored() {
         assert!(scrape.sum("martlet_kubernetes_snapshot_failures_total", &[]) > 0.0);
     }
 }
+
+#[test]
+fn changes_show_while_the_next_snapshot_is_not_due() {
+    let api = FakeApi::start(cluster());
+    let dir = TempDir::new().unwrap();
+    let martlet = setup(&api, dir.path(), "").start();
+    let written = wait_until(PATIENCE, || dir.path().join("state").exists().then_some(()));
+    assert!(written.is_some(), "{}", martlet.log());
+    for address in ["10.96.0.71", "10.96.0.72", "10.96.0.73"] {
+        api.upsert(service("shop", "new", address));
+        let name = "new.shop.svc.cluster.local.";
+        becomes(martlet.client(), name, &[address], PATIENCE);
+    }
+}

@@ -7,7 +7,7 @@ mod query;
 mod rdata;
 mod reply;
 
-pub use decode::decode;
+pub use decode::{decode, decode_transfer};
 pub use names::{class_code, class_text, name_to_wire, rcode_text, type_code, type_text};
 pub use query::{Edns, Query};
-pub use reply::{Answer, OptRecord, Record, Reply};
+pub use reply::{Answer, OptRecord, Record, Reply, Transfer};

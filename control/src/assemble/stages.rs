@@ -10,7 +10,7 @@ use martlet_engine::chain::Stage;
 use martlet_engine::index::ClusterIndex;
 use martlet_engine::plugins::erratic::Erratic;
 use martlet_engine::plugins::{
-    cache, errors, forward, kubernetes, loadbalance, local, log, rewrite,
+    cache, errors, forward, kubernetes, loadbalance, local, log, rewrite, transfer,
 };
 
 use super::{AssembleError, Found, Interface, Watch, wire};
@@ -131,19 +131,27 @@ pub(super) fn stages(
         })?;
         file = Some(Arc::new(files));
     }
+    let kubernetes = kubernetes.as_ref().zip(index).map(|(kubernetes, index)| {
+        let own = own_addresses(hosts, interfaces);
+        Arc::new(kubernetes_stage(kubernetes, index, own))
+    });
+    let external = directives.k8s_external.as_ref().zip(kubernetes.as_ref());
+    let external = external
+        .map(|(external, kubernetes)| Arc::new(answering::k8s_external(external, kubernetes)));
     if !directives.transfer.is_empty() {
-        stages.push(answering::transfer(&directives.transfer, file.as_ref()));
+        let zones = transfer::Transfer {
+            rules: Vec::new(),
+            external: external.clone(),
+            kubernetes: kubernetes.clone(),
+            file: file.clone(),
+        };
+        stages.push(answering::transfer(&directives.transfer, zones, watches));
     }
     if let Some(hosts) = hosts_file {
         stages.push(answering::hosts(hosts, watches));
     }
-    if let (Some(kubernetes), Some(index)) = (kubernetes, index) {
-        let own = own_addresses(hosts, interfaces);
-        let kubernetes = Arc::new(kubernetes_stage(kubernetes, index, own));
-        let external = directives.k8s_external.as_ref();
-        stages.extend(external.map(|external| answering::k8s_external(external, &kubernetes)));
-        stages.push(Stage::Kubernetes(kubernetes));
-    }
+    stages.extend(external.map(Stage::K8sExternal));
+    stages.extend(kubernetes.map(Stage::Kubernetes));
     stages.extend(file.map(Stage::File));
     if let Some(no_aaaa) = &directives.no_aaaa {
         stages.push(Stage::NoAaaa(Arc::new(answering::zones(&no_aaaa.zones))));

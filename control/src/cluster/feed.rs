@@ -26,6 +26,8 @@ use crate::metrics::own::OWN;
 const WAITING_MAX: usize = 1_024;
 /// Events folded in before what they changed is published.
 const BATCH_MAX: usize = 1_024;
+/// What serials count.
+const SECOND: Duration = Duration::from_secs(1);
 /// How often the start looks whether the clusters are synced.
 const SYNC_CHECK: Duration = Duration::from_millis(10);
 /// How often the start says that it waits, as CoreDNS.
@@ -190,14 +192,22 @@ fn spawn_store(
     let runtime = tokio::runtime::Handle::current();
     let run = move || {
         loop {
-            let due = keeper
-                .as_mut()
-                .and_then(|keeper| keeper.due(&mut lock(&store)));
-            let event = match due {
+            let mut known = lock(&store);
+            let undated = known.is_undated().then(|| Instant::now() + SECOND);
+            let unsaved = keeper.as_mut().and_then(|keeper| keeper.due(&mut known));
+            drop(known);
+            let event = match [undated, unsaved].into_iter().flatten().min() {
                 None => events.blocking_recv(),
-                Some(due) => match runtime.block_on(timeout_at(due, events.recv())) {
+                // Timers are the runtime's, and this thread is not.
+                Some(due) => match runtime.block_on(async { timeout_at(due, events.recv()).await })
+                {
                     Ok(event) => event,
-                    Err(_) => continue,
+                    Err(_) => {
+                        if undated == Some(due) {
+                            lock(&store).date(true);
+                        }
+                        continue;
+                    }
                 },
             };
             let Some(event) = event else { return };

@@ -9,11 +9,12 @@ mod export;
 mod imports;
 mod outside;
 mod pods;
+mod serial;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use martlet_engine::index::{
     AddressNode, ClusterIndex, EndpointName, EndpointSlice, Namespace, ServiceName, ServiceNode,
@@ -57,8 +58,10 @@ pub struct Store {
     /// Services whose endpoints changed, and when whatever caused that happened.
     triggers: Vec<(Key, SystemTime)>,
     changed: bool,
-    /// Something has changed that external zones show.
-    changed_outside: bool,
+    /// What has changed has no serial of its own yet.
+    undated: bool,
+    /// Something has changed that external zones show, and has no serial of its own yet.
+    undated_outside: bool,
     /// What is served comes from a snapshot: not every kind has been listed since.
     restored: bool,
     /// Something has changed since [`Self::take_unsaved`].
@@ -117,7 +120,8 @@ impl Store {
             dirty: HashSet::new(),
             triggers: Vec::new(),
             changed: false,
-            changed_outside: false,
+            undated: false,
+            undated_outside: false,
             restored: false,
             unsaved: false,
         }
@@ -174,15 +178,10 @@ impl Store {
         }
         if std::mem::take(&mut self.changed) {
             self.unsaved = true;
+            self.undated = true;
             OWN.generation.inc();
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            // Serials are 32 bits wide and go round (RFC 1982).
-            let serial = now.as_secs() as u32;
-            self.index.set_serial(serial);
-            self.note_outside(serial);
         }
+        self.date(false);
         if (self.restored || !self.index.is_synced()) && self.is_listed() {
             self.index.set_synced();
             if std::mem::take(&mut self.restored) {

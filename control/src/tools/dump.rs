@@ -15,9 +15,10 @@ use martlet_engine::index::{LabelBuf, ServiceKind, ServiceName, ServiceNode};
 use martlet_engine::log::LogSink;
 use martlet_engine::metrics::Scope;
 use martlet_engine::plugins::kubernetes::{Grammar, Kubernetes, PodMode, Zone};
+use martlet_engine::plugins::zones::Zones;
 use martlet_engine::watched::watch;
 use martlet_engine::wire::RType;
-use martlet_engine::wire::name::wire_from_text;
+use martlet_engine::wire::name::{reverse_of, wire_from_text};
 
 use super::record::{self, Record, answers, name_text};
 use super::{Offline, ToolError, nobody, print};
@@ -192,20 +193,9 @@ impl Names<'_> {
 
     /// Adds an address's reverse name, if it is in the zone.
     fn add_reverse(&mut self, address: IpAddr) {
-        let wire = wire_from_text(&reverse_text(address));
-        let wire = wire.expect("reverse names are names");
-        let at_label = |at: &usize| {
-            let mut start = 0;
-            while start < *at {
-                start += 1 + usize::from(wire[start]);
-            }
-            start == *at
-        };
-        let suffix_at = wire.len().checked_sub(self.zone.apex.len());
-        if let Some(at) = suffix_at.filter(at_label)
-            && wire[at..] == *self.zone.apex
-        {
-            self.names.insert(wire);
+        let wire = reverse_of(address);
+        if Zones::new([self.zone.apex.clone()]).hold_wire(&wire) {
+            self.names.insert(wire.into());
         }
     }
 
@@ -237,23 +227,6 @@ impl Names<'_> {
                     _ => {}
                 }
             }
-        }
-    }
-}
-
-/// An address's reverse name (RFC 1035 §3.5, RFC 3596 §2.5).
-pub(super) fn reverse_text(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, d] = v4.octets();
-            format!("{d}.{c}.{b}.{a}.in-addr.arpa.")
-        }
-        IpAddr::V6(v6) => {
-            let mut text = String::new();
-            for octet in v6.octets().iter().rev() {
-                let _ = write!(text, "{:x}.{:x}.", octet & 15, octet >> 4);
-            }
-            text + "ip6.arpa."
         }
     }
 }

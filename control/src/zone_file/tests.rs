@@ -64,6 +64,7 @@ fn faults_are_told_with_file_and_line() {
             with("$INCLUDE missing"),
             "cannot read the zone file missing",
         ),
+        (with("$INCLUDE more"), "more:2:"),
         (
             with("$INCLUDE db"),
             "too many files that include each other",
@@ -103,7 +104,19 @@ fn a_new_serial_is_a_new_zone_and_a_broken_file_leaves_the_old_one() {
     write(9, "b A 192.0.2.1\n");
     assert_eq!(file.read().unwrap(), Some(9));
 
+    // What it includes is a part of it, also when that is not there yet.
+    let more = dir.path().join("more");
+    write(10, "$INCLUDE more\n");
+    assert!(file.read().is_err());
+    assert_eq!(file.read().unwrap(), None, "it was told");
+    fs::write(&more, "c A 192.0.2.1\n").unwrap();
+    assert_eq!(file.read().unwrap(), Some(10));
+    fs::write(&more, "c A 192.0.2.1\nd A 192.0.2.1\n").unwrap();
+    assert_eq!(file.read().unwrap(), None, "the serial is the same");
+
     let mut file = open(true).unwrap();
+    fs::write(&more, "c A 192.0.2.1\n").unwrap();
+    assert_eq!(file.read().unwrap(), Some(10), "each change counts");
     write(9, "c A 192.0.2.1\nd A 192.0.2.2\n");
     assert_eq!(file.read().unwrap(), Some(9), "each change counts");
 }

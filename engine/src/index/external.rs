@@ -64,15 +64,22 @@ impl ExternalIndex {
         )
     }
 
+    /// Visits every address, in no order.
+    pub fn each_address(&self, mut visit: impl FnMut(IpAddr)) {
+        for (key, _) in &self.owners.pin() {
+            visit(key.0);
+        }
+    }
+
     /// The serial of external zones: Unix seconds of the last change of an external host, 0 before
     /// the first one.
     pub fn serial(&self) -> u32 {
-        self.serial.load(Ordering::Relaxed)
+        self.serial.load(Ordering::Acquire)
     }
 
-    /// Sets the serial.
+    /// Sets the serial, after the changes that it stands for.
     pub fn set_serial(&self, serial: u32) {
-        self.serial.store(serial, Ordering::Relaxed);
+        self.serial.store(serial, Ordering::Release);
     }
 
     /// Publishes the hosts of a Service, in place of those that it had.

@@ -17,7 +17,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{https, tls};
@@ -249,7 +249,10 @@ async fn serve(
                 // One message at a time, as fast as the client reads them.
                 while next_message(&mut outgoing, &mut replies) {
                     write_out(&mut writer, &mut replies).await?;
+                    // The others have their turn between two messages.
+                    yield_now().await;
                 }
+                tracing::info!("plugin/transfer: sent {outgoing} to {}", client.remote.ip());
             }
         }
         unread.drain(..taken);

@@ -20,6 +20,7 @@ mod name;
 pub(super) mod reverse;
 mod servers;
 mod subject;
+pub(super) mod whole;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -52,6 +52,11 @@ pub(crate) fn query(text: &str, qtype: RType, opt: &[u8]) -> Vec<u8> {
 
 /// What becomes of a packet: `None` if there is no reply, otherwise the whole message.
 pub(crate) fn ask_from(stages: &[Stage], peer: Peer, packet: &[u8]) -> Option<Vec<u8>> {
+    messages(stages, peer, packet).into_iter().next()
+}
+
+/// All messages of a reply.
+pub(crate) fn messages(stages: &[Stage], peer: Peer, packet: &[u8]) -> Vec<Vec<u8>> {
     let listener = Listener {
         addresses: vec![peer.local],
         protocol: Protocol::Dns,
@@ -61,11 +66,17 @@ pub(crate) fn ask_from(stages: &[Stage], peer: Peer, packet: &[u8]) -> Option<Ve
     };
     let ((log, _lines), mut scratch) = (LogSink::new(), Scratch::default());
     let mut buf = vec![0; crate::limits::MESSAGE_LEN_MAX];
-    match respond(packet, peer, &listener, &log, &mut scratch, &mut buf) {
-        Response::Reply(len) => Some(buf[..len].to_vec()),
-        Response::None => None,
+    let mut messages = match respond(packet, peer, &listener, &log, &mut scratch, &mut buf) {
+        Response::Reply(len) => vec![buf[..len].to_vec()],
+        Response::None => Vec::new(),
         other => panic!("{other:?}"),
+    };
+    while let Some(outgoing) = &mut scratch.outgoing
+        && let Some(len) = outgoing.next_message(&mut buf)
+    {
+        messages.push(buf[..len].to_vec());
     }
+    messages
 }
 
 /// The answer to a question, as text: code, flags that answers differ in, records.
@@ -91,7 +102,8 @@ pub(crate) fn describe(message: &[u8]) -> String {
     text
 }
 
-fn line(record: &Record) -> String {
+/// A record as text; of its data what matters most.
+pub(crate) fn line(record: &Record) -> String {
     let owner = NameText::of(&record.owner);
     let data = match record.rdata.as_slice() {
         &[a, b, c, d] if record.rtype == RType::A => format!("{a}.{b}.{c}.{d}"),

@@ -1,15 +1,19 @@
 //! `transfer`: whole zones for secondaries (RFC 5936), as long as they are asked for over a stream.
 //! Incremental transfers (RFC 1995) are answered with the SOA alone or with the whole zone.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::file::File;
 use super::file::zone::Zone;
+use super::file::{Contents, File};
+use super::kubernetes::whole::WholeZone;
+use super::kubernetes::{K8sExternal, Kubernetes};
 use super::zones::Zones;
 use crate::chain::{Context, Step};
-use crate::wire::record::{Record, serial_of};
+use crate::wire::name::NameText;
+use crate::wire::record::{Record, is_newer, serial_of};
 use crate::wire::walk::{records, skip_name};
 use crate::wire::{FoldedName, Query, RType, Rcode, Reply, Section};
 
@@ -18,6 +22,10 @@ pub struct Transfer {
     /// One for each `transfer`.
     pub rules: Vec<Rule>,
     /// Where the zones are.
+    pub external: Option<Arc<K8sExternal>>,
+    /// Likewise.
+    pub kubernetes: Option<Arc<Kubernetes>>,
+    /// Likewise.
     pub file: Option<Arc<File>>,
 }
 
@@ -27,17 +35,51 @@ pub struct Rule {
     pub zones: Zones,
     /// Everybody may have them.
     pub to_all: bool,
-    /// Those who may have them otherwise.
-    pub to: Vec<IpAddr>,
+    /// Those who may have them otherwise, and where they are told of changes.
+    pub to: Vec<SocketAddr>,
+    /// The address that they are told from.
+    pub source: Option<IpAddr>,
 }
 
 impl Rule {
     fn allows(&self, client: IpAddr) -> bool {
-        self.to_all || self.to.contains(&client.to_canonical())
+        let client = client.to_canonical();
+        self.to_all || self.to.iter().any(|it| it.ip() == client)
     }
 }
 
 impl Transfer {
+    /// All zones that there are, each with the rule that is for it.
+    pub fn zones(&self) -> Vec<(Primary, &Rule)> {
+        let cluster = self.kubernetes.iter().flat_map(|kubernetes| {
+            let all = kubernetes.zones.iter().enumerate();
+            all.map(|(place, zone)| {
+                let primary = Primary::Cluster(Arc::clone(kubernetes), place);
+                (primary, &*zone.apex)
+            })
+        });
+        let files = self.file.iter().flat_map(|file| {
+            let all = file.contents.iter();
+            all.map(|(origin, contents)| (Primary::File(Arc::clone(contents)), &**origin))
+        });
+        let mut name = Box::new(FoldedName::default());
+        let external = self.external.iter().flat_map(|external| {
+            let all = external.zones().iter().enumerate();
+            all.map(|(place, zone)| {
+                let primary = Primary::External(Arc::clone(external), place);
+                (primary, zone.apex())
+            })
+        });
+        let all = external
+            .chain(cluster)
+            .chain(files)
+            .filter_map(|(primary, origin)| {
+                name.parse(origin, 0).ok()?;
+                Some((primary, self.rule(&name)?))
+            });
+        all.collect()
+    }
+
     /// The rule with the longest zone that the name is in; the first of several.
     fn rule(&self, name: &FoldedName) -> Option<&Rule> {
         let mut best: Option<(usize, &Rule)> = None;
@@ -73,20 +115,60 @@ impl Transfer {
                 return Step::Failed(Rcode::SERVFAIL, "IXFR without a SOA");
             }
         }
-        let zone = self.file.as_ref().and_then(|it| it.exactly(context.name));
-        let Some(zone) = zone else {
+        let Some(zone) = self.source(context) else {
             return Step::Next;
         };
-        // Zero stands for no zone at all, as in CoreDNS.
-        let is_current = known.is_some_and(|it| it != 0 && it == zone.serial());
+        if !zone.is_known() {
+            return Step::Failed(Rcode::SERVFAIL, "the cluster is not known yet");
+        }
+        // RFC 1995 §2; zero stands for no zone at all, as in CoreDNS.
+        let is_current = known.is_some_and(|it| it != 0 && !is_newer(zone.serial(), it));
         context.outgoing = Some(Box::new(Outgoing {
             query: context.query.packet.into(),
             zone,
-            cursor: Cursor::default(),
             soa_alone: is_current,
             done: false,
+            sent: 0,
         }));
         Step::Answered
+    }
+
+    /// Where the zone is.
+    fn source(&self, context: &Context<'_>) -> Option<Source> {
+        if let Some(external) = &self.external
+            && let Some(whole) = external.whole(context.name)
+        {
+            return Some(Source::Cluster(whole));
+        }
+        if let Some(kubernetes) = &self.kubernetes
+            && let Some(whole) = kubernetes.whole(context.name, context.query.name_as_sent())
+        {
+            return Some(Source::Cluster(whole));
+        }
+        let zone = self.file.as_ref()?.exactly(context.name)?;
+        Some(Source::File(zone, Cursor::default()))
+    }
+}
+
+/// A zone that others may have.
+#[derive(Clone)]
+pub enum Primary {
+    /// One of a `k8s_external`, by its place.
+    External(Arc<K8sExternal>, usize),
+    /// One of a `kubernetes`, likewise.
+    Cluster(Arc<Kubernetes>, usize),
+    /// One of a `file`.
+    File(Contents),
+}
+
+impl Primary {
+    /// Its SOA record, as soon as it is known.
+    pub fn soa(&self) -> Option<Record> {
+        match self {
+            Self::External(external, place) => external.soa_at(*place),
+            Self::Cluster(kubernetes, place) => kubernetes.zones.get(*place)?.soa(kubernetes),
+            Self::File(contents) => contents.load().as_ref().map(|zone| zone.soa().clone()),
+        }
     }
 }
 
@@ -128,10 +210,46 @@ impl Default for Cursor {
 /// Messages are made one by one, each when there is room for it.
 pub struct Outgoing {
     query: Box<[u8]>,
-    zone: Arc<Zone>,
-    cursor: Cursor,
+    zone: Source,
     soa_alone: bool,
     done: bool,
+    /// Records.
+    sent: usize,
+}
+
+/// A zone, and how much of it was sent.
+enum Source {
+    Cluster(WholeZone),
+    File(Arc<Zone>, Cursor),
+}
+
+impl Source {
+    /// Whether all of it is there.
+    fn is_known(&self) -> bool {
+        match self {
+            Self::Cluster(whole) => whole.is_known(),
+            Self::File(..) => true,
+        }
+    }
+
+    fn soa(&self) -> &Record {
+        match self {
+            Self::Cluster(whole) => whole.soa(),
+            Self::File(zone, _) => zone.soa(),
+        }
+    }
+
+    fn serial(&self) -> u32 {
+        serial_of(self.soa()).unwrap_or_default()
+    }
+
+    /// Hands over what was not sent yet, until `write` takes no more; `true` after the last.
+    fn write(&mut self, write: impl FnMut(&Record) -> bool) -> bool {
+        match self {
+            Self::Cluster(whole) => whole.write(write),
+            Self::File(zone, cursor) => zone.write_from(cursor, write),
+        }
+    }
 }
 
 impl Outgoing {
@@ -144,18 +262,35 @@ impl Outgoing {
         let query = Query::parse(&self.query, &mut name).ok()?;
         let mut reply = Reply::new(buf, &query, true);
         reply.set_authoritative();
-        let mut write = |record: &Record| record.write(Section::Answer, &mut reply);
+        let sent = &mut self.sent;
+        let mut write = |record: &Record| {
+            let fits = record.write(Section::Answer, &mut reply);
+            *sent += usize::from(fits);
+            fits
+        };
         self.done = if self.soa_alone {
             write(self.zone.soa());
             true
         } else {
-            self.zone.write_from(&mut self.cursor, write)
+            self.zone.write(write)
         };
         // A record that fits no message would never end.
         self.done |= reply.is_empty();
         // What did not fit is in the next one.
         reply.clear_truncated();
         Some(reply.finish(query.edns.as_ref()))
+    }
+}
+
+impl fmt::Display for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sent, serial) = (self.sent, self.zone.serial());
+        let zone = NameText::of(&self.zone.soa().owner);
+        write!(
+            f,
+            "{sent} records of zone {}, serial {serial}",
+            zone.as_str()
+        )
     }
 }
 

@@ -38,9 +38,12 @@ impl Zones {
     /// Whether the zone of this wire name is in any.
     pub fn hold_wire(&self, name: &[u8]) -> bool {
         let labels = count_labels(name);
-        self.0
-            .iter()
-            .any(|(zone, own)| *own <= labels && name.ends_with(zone))
+        let below = |(zone, own): &(Box<[u8]>, usize)| {
+            let above = labels.checked_sub(*own)?;
+            let at = (0..above).fold(0, |at, _| at + 1 + usize::from(name[at]));
+            Some(name[at..] == **zone)
+        };
+        self.0.iter().any(|it| below(it) == Some(true))
     }
 
     /// The zones.

@@ -9,6 +9,7 @@
 //! keys of the index are made of one or two labels, and those of the others would be for nothing.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -382,6 +383,30 @@ pub fn append_labels(wire: &mut Vec<u8>, text: &str) -> Option<()> {
         wire.extend(label.bytes().map(|octet| octet.to_ascii_lowercase()));
     }
     Some(())
+}
+
+/// The name that PTR records of an address stand at, in wire form (RFC 1035 §3.5, RFC 3596 §2.5).
+pub fn reverse_of(address: IpAddr) -> Vec<u8> {
+    let (labels, zone): (Vec<String>, &[u8]) = match address {
+        IpAddr::V4(v4) => {
+            let octets = v4.octets();
+            let labels = octets.iter().rev().map(ToString::to_string);
+            (labels.collect(), b"\x07in-addr\x04arpa\x00")
+        }
+        IpAddr::V6(v6) => {
+            let octets = v6.octets();
+            let nibbles = octets.iter().rev().flat_map(|it| [it & 15, it >> 4]);
+            let labels = nibbles.map(|nibble| format!("{nibble:x}"));
+            (labels.collect(), b"\x03ip6\x04arpa\x00")
+        }
+    };
+    let mut wire = Vec::with_capacity(NAME_LEN_MAX);
+    for label in labels {
+        wire.push(label.len() as u8);
+        wire.extend(label.as_bytes());
+    }
+    wire.extend(zone);
+    wire
 }
 
 /// The number of labels of an uncompressed wire name, the root not counted.

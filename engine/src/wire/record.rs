@@ -77,6 +77,11 @@ pub fn serial_of(soa: &Record) -> Option<u32> {
     Some(u32::from_be_bytes(*serial))
 }
 
+/// Whether a serial comes after another one: they go round (RFC 1982 §3.2).
+pub const fn is_newer(serial: u32, than: u32) -> bool {
+    serial.wrapping_sub(than).cast_signed() > 0
+}
+
 impl Record {
     /// Takes a record out of a message. `None` if a name in it leads nowhere.
     pub fn read(message: &[u8], at: &RecordAt) -> Option<Self> {

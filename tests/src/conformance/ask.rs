@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::corpus::Question;
-use crate::dns::{Answer, decode};
+use crate::dns::{Answer, decode, decode_transfer};
 
 /// Asks everything and gathers the answers by key.
 ///
@@ -60,7 +60,7 @@ enum Lane {
 
 impl Lane {
     fn of(question: &Question) -> Self {
-        if question.has("tcp") {
+        if question.has("tcp") || question.has("xfr") {
             Self::Tcp
         } else if question.has("once")
             && question.timeout().is_some()
@@ -178,7 +178,11 @@ fn retry(socket: &UdpSocket, waiting: &mut HashMap<u16, Waiting>) -> io::Result<
 }
 
 fn over_tcp(server: SocketAddr, question: &Question) -> Answer {
-    let tries = if question.has("once") { 1 } else { 2 };
+    let tries = if question.has("once") || question.has("xfr") {
+        1
+    } else {
+        2
+    };
     let timeout = question.timeout().unwrap_or(TIMEOUT);
     for _ in 0..tries {
         match exchange(server, question, timeout) {
@@ -202,14 +206,37 @@ fn exchange(server: SocketAddr, question: &Question, timeout: Duration) -> io::R
     let wire = question.wire(1);
     let len = u16::try_from(wire.len()).map_err(io::Error::other)?;
     stream.write_all(&[&len.to_be_bytes(), wire.as_slice()].concat())?;
-    let mut len = [0; 2];
-    stream.read_exact(&mut len)?;
-    let mut message = vec![0; usize::from(u16::from_be_bytes(len))];
-    stream.read_exact(&mut message)?;
+    if question.has("xfr") {
+        return transfer(&mut stream, own_port);
+    }
+    let message = message(&mut stream)?;
     if message.get(..2) != wire.get(..2) {
         return Ok(Answer::Nothing("wrong id".to_owned()));
     }
     Ok(Answer::Reply(decode(&message, own_port).into()))
+}
+
+/// Reads the messages of a zone transfer up to the second SOA record or an error.
+fn transfer(stream: &mut TcpStream, own_port: u16) -> io::Result<Answer> {
+    let (mut messages, mut soas) = (Vec::new(), 0);
+    loop {
+        let message = message(stream)?;
+        let part = decode(&message, own_port);
+        messages.push(message);
+        soas += part.rdata("SOA").count();
+        if part.rcode != "NOERROR" || soas >= 2 || part.an.is_empty() {
+            return Ok(Answer::Reply(decode_transfer(&messages, own_port).into()));
+        }
+    }
+}
+
+/// Reads a message behind its length (RFC 1035 §4.2.2).
+fn message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut len = [0; 2];
+    stream.read_exact(&mut len)?;
+    let mut message = vec![0; usize::from(u16::from_be_bytes(len))];
+    stream.read_exact(&mut message)?;
+    Ok(message)
 }
 
 fn is_timeout(error: &io::Error) -> bool {

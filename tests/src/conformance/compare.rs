@@ -114,6 +114,9 @@ fn reply_causes(recorded: &Reply, ours: &Reply, full: Option<&Reply>) -> Vec<Str
     if recorded.order != ours.order && !cut {
         causes.push("order of CNAME and others".to_owned());
     }
+    if recorded.xfr != ours.xfr {
+        causes.push("transfer".to_owned());
+    }
     let odd = |reply: &Reply| {
         let number = |value: Option<u8>| value.map(|value| value.to_string());
         [

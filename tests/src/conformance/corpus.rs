@@ -7,7 +7,8 @@
 //!
 //! The text before the tab is the key of the recorded answer. Options: `tcp`, `edns[=SIZE]`, `do`,
 //! `ver=N`, `opt=CODE[:HEX]`, `ednsz`, `rd0`, `cd`, `ad`, `z`, `src=IP`, `sleep=SECONDS` (before
-//! asking), `timeout=SECONDS`, `once` (no second try), `again=N` (only makes the key differ).
+//! asking), `timeout=SECONDS`, `once` (no second try), `again=N` (only makes the key differ), `xfr` (a
+//! zone transfer over TCP).
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -4,14 +4,35 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::names::{class_text, escape_label, rcode_text, type_text};
 use super::rdata;
-use super::reply::{OptRecord, Record, Reply};
+use super::reply::{OptRecord, Record, Reply, Transfer};
 
 /// Takes a message apart. `own_port` is the port that the question came from: `whoami` shows it, so
 /// it is masked, as are SOA serials that are the time of day.
 ///
 /// A message that breaks off has `malformed` set and the sections that were whole.
 pub fn decode(wire: &[u8], own_port: u16) -> Reply {
-    let mut reply = Reply::default();
+    sections(wire, own_port).0
+}
+
+/// The messages of a zone transfer as one reply, with the head of the first.
+pub fn decode_transfer(messages: &[Vec<u8>], own_port: u16) -> Reply {
+    let mut parts = messages.iter().map(|it| sections(it, own_port));
+    let (mut reply, mut records) = parts.next().unwrap_or_default();
+    parts.for_each(|(_, more)| records.extend(more));
+    let is_soa = |record: Option<&Record>| record.is_some_and(|it| it.rtype() == "SOA");
+    reply.xfr = Some(Transfer {
+        records: records.len(),
+        soa_first: is_soa(records.first()),
+        soa_last: records.len() > 1 && is_soa(records.last()),
+    });
+    records.sort_unstable();
+    (reply.an, reply.len) = (records, None);
+    reply
+}
+
+/// The facts of a message, and its answer section in the order of the message.
+fn sections(wire: &[u8], own_port: u16) -> (Reply, Vec<Record>) {
+    let (mut reply, mut as_sent) = (Reply::default(), Vec::new());
     let mut at = Octets { wire, pos: 2 };
     let header = [at.u16(), at.u16(), at.u16(), at.u16(), at.u16()];
     let [
@@ -23,10 +44,9 @@ pub fn decode(wire: &[u8], own_port: u16) -> Reply {
     ] = header
     else {
         reply.malformed = Some("short header".to_owned());
-        return reply;
+        return (reply, as_sent);
     };
     let mut extended = 0;
-    let mut types = Vec::new();
     let body = (|| {
         for _ in 0..questions {
             let name = at.name()?;
@@ -46,10 +66,7 @@ pub fn decode(wire: &[u8], own_port: u16) -> Reply {
                 }
             }
             if section == "an" {
-                types = records
-                    .iter()
-                    .map(|record| record.rtype().to_owned())
-                    .collect();
+                as_sent.clone_from(&records);
             }
             records.sort_unstable();
             match section {
@@ -72,10 +89,15 @@ pub fn decode(wire: &[u8], own_port: u16) -> Reply {
     let opcode = u8::try_from(flags >> 11 & 0xf).expect("four bits");
     reply.opcode = (opcode != 0).then_some(opcode);
     reply.qr = (flags & QR == 0).then_some(0);
-    let company = types.len() > 1 && types.iter().any(|rtype| rtype == "CNAME");
+    let mut types: Vec<_> = as_sent.iter().map(Record::rtype).collect();
+    let is_transfer = reply
+        .q
+        .iter()
+        .any(|[_, _, rtype]| matches!(&**rtype, "AXFR" | "IXFR"));
+    let company = types.len() > 1 && types.contains(&"CNAME") && !is_transfer;
     types.dedup();
     reply.order = company.then(|| types.join(" "));
-    reply
+    (reply, as_sent)
 }
 
 enum Entry {

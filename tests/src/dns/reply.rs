@@ -60,6 +60,20 @@ pub struct Reply {
     /// The OPT record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edns: Option<OptRecord>,
+    /// Of all messages of a zone transfer, whose records are those of the answer section.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xfr: Option<Transfer>,
+}
+
+/// How a zone came.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Transfer {
+    /// How many records.
+    pub records: usize,
+    /// The first is a SOA record.
+    pub soa_first: bool,
+    /// The last is another one.
+    pub soa_last: bool,
 }
 
 impl Reply {

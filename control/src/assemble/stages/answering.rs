@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use martlet_engine::chain::Stage;
@@ -18,6 +17,7 @@ use crate::corefile::{
     Transfer, ZoneName,
 };
 use crate::hosts::HostsFile;
+use crate::notify::{Pace, Secondary};
 use crate::zone_file::{ZoneFile, ZoneFileError};
 
 /// Zones as plugins look them up.
@@ -138,9 +138,9 @@ pub(super) fn templates(directives: &[Template]) -> Stage {
 pub(super) fn k8s_external(
     directive: &K8sExternal,
     cluster: &Arc<kubernetes::Kubernetes>,
-) -> Stage {
+) -> kubernetes::K8sExternal {
     let zone = |zone: &ZoneName| kubernetes::ExternalZone::new(wire(zone).0, &directive.apex);
-    Stage::K8sExternal(Arc::new(kubernetes::K8sExternal::new(
+    kubernetes::K8sExternal::new(
         Arc::clone(cluster),
         directive.zones.iter().map(zone).collect(),
         kubernetes::ExternalOptions {
@@ -148,7 +148,7 @@ pub(super) fn k8s_external(
             headless: directive.headless,
             fallthrough: falls(&directive.fallthrough),
         },
-    )))
+    )
 }
 
 /// `hosts`.
@@ -208,15 +208,29 @@ pub(super) fn files(
     })
 }
 
-/// All `transfer`s of a block, of the zones of its files.
-pub(super) fn transfer(directives: &[Transfer], file: Option<&Arc<file::File>>) -> Stage {
+/// All `transfer`s of a block; `transfer` has its zones, and no rules yet.
+pub(super) fn transfer(
+    directives: &[Transfer],
+    mut transfer: transfer::Transfer,
+    watches: &mut Vec<Watch>,
+) -> Stage {
     let rules = directives.iter().map(|directive| transfer::Rule {
         zones: zones(&directive.zones),
         to_all: directive.to_all,
-        to: directive.to.iter().map(SocketAddr::ip).collect(),
+        to: directive.to.clone(),
+        source: directive.source,
     });
-    Stage::Transfer(Arc::new(transfer::Transfer {
-        rules: rules.collect(),
-        file: file.map(Arc::clone),
-    }))
+    transfer.rules = rules.collect();
+    for (zone, rule) in transfer.zones() {
+        for &address in &rule.to {
+            let secondary = Secondary {
+                zone: zone.clone(),
+                address,
+                source: rule.source,
+                pace: Pace::default(),
+            };
+            watches.push(Box::pin(secondary.watch()));
+        }
+    }
+    Stage::Transfer(Arc::new(transfer))
 }

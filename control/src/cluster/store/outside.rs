@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use martlet_engine::index::ServiceName;
 
+use super::serial::serial_after;
 use super::{Store, convert, object};
 use crate::cluster::object::EndpointAddress;
 
@@ -21,18 +22,23 @@ impl Store {
         }
         let ports =
             |service: Option<&object::Service>| service.map(|service| service.ports.clone());
-        self.changed_outside |= was != is || ports(old) != ports(new);
+        self.undated_outside |= was != is || ports(old) != ports(new);
         if was != is {
             let hosts = convert::external_hosts(is);
             self.index.external().put(name, hosts);
         }
     }
 
-    /// Sets the serial of external zones if they have changed. As in CoreDNS, what the first lists
-    /// bring is no change.
-    pub(super) fn note_outside(&mut self, serial: u32) {
-        if std::mem::take(&mut self.changed_outside) && self.index.is_synced() {
-            self.index.external().set_serial(serial);
+    /// Gives what has changed in external zones its serial. As in CoreDNS, what the first lists bring is
+    /// no change.
+    pub(super) fn date_outside(&mut self, is_over: bool) {
+        self.undated_outside &= self.index.is_synced();
+        let external = self.index.external();
+        if self.undated_outside
+            && let Some(serial) = serial_after(external.serial(), is_over)
+        {
+            external.set_serial(serial);
+            self.undated_outside = false;
         }
     }
 }

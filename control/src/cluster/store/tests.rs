@@ -209,6 +209,30 @@ fn an_unchanged_object_changes_no_serial() {
 }
 
 #[test]
+fn no_two_states_have_one_serial() {
+    let index = Arc::new(ClusterIndex::default());
+    let mut store = Store::new(Arc::clone(&index), settings());
+    let change = |store: &mut Store, host| {
+        store.apply(Event::Applied(slice("one", "a-1", "a", &[(host, None)])));
+        store.publish();
+    };
+    change(&mut store, 1);
+    assert!(!store.is_undated());
+    // As if it were the second of the change before.
+    let ahead = index.serial() + 1_000;
+    index.set_serial(ahead);
+    change(&mut store, 2);
+    change(&mut store, 3);
+    assert!(store.is_undated());
+    assert_eq!(index.serial(), ahead);
+    store.date(true);
+    assert!(!store.is_undated());
+    assert_eq!(index.serial(), ahead + 1, "even if the clock was set back");
+    store.date(true);
+    assert_eq!(index.serial(), ahead + 1, "nothing has changed");
+}
+
+#[test]
 fn only_configured_namespaces_are_exposed() {
     let index = Arc::new(ClusterIndex::default());
     let namespaces = HashSet::from(["one".into()]);
@@ -430,6 +454,7 @@ fn imports_are_published_apart() {
         assert_eq!(restored, found);
     }
     // The serials are apart.
+    store.date(true);
     index.set_serial(7);
     imports.set_serial(7);
     store.apply(labelled("a", None));

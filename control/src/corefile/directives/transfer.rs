@@ -59,18 +59,13 @@ impl Directive for Transfer {
                 expected: "`to` with who may have the zones",
             }));
         }
-        if !transfer.to.is_empty() {
-            args.warn(
-                "`transfer` does not tell secondaries of changes yet: they find out by themselves",
-            );
-        }
         Ok(transfer)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{bad, good_in, warnings};
+    use super::super::testing::{bad, good_in};
 
     #[test]
     fn reads_who_may_have_which_zones() {
@@ -85,13 +80,6 @@ mod tests {
         let to: Vec<_> = some.to.iter().map(ToString::to_string).collect();
         assert_eq!(to, ["192.0.2.1:53", "[2001:db8::1]:5353", "192.0.2.2:54"]);
         assert!(!some.to_all && some.source.is_some() && some.zones.len() == 1);
-    }
-
-    #[test]
-    fn says_that_nobody_is_told() {
-        assert_eq!(warnings("transfer {\n to *\n}").len(), 0);
-        let said = warnings("transfer {\n to 192.0.2.1\n}").concat();
-        assert!(said.contains("does not tell"), "{said}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::index::{
 use crate::limits::{LABEL_LEN_MAX, NAME_LEN_MAX};
 use crate::wire::reply::{Owner, QUESTION_POINTER};
 use crate::wire::walk::records;
-use crate::wire::{Class, RType, Reply, Section};
+use crate::wire::{Class, RType, Record, Reply, Section};
 
 /// The SOA record's own TTL goes no higher, in seconds.
 const SOA_TTL_MAX: u32 = 300;
@@ -51,6 +51,18 @@ pub(super) fn soa(
     let serial = kubernetes.index_of(zone).map_or(0, ClusterIndex::serial);
     reply.put(soa_numbers(kubernetes, serial).as_flattened());
     reply.end(begun);
+}
+
+/// The SOA record of a zone, on its own.
+pub(super) fn soa_of(kubernetes: &Kubernetes, apex: &[u8], serial: u32) -> Record {
+    let numbers = soa_numbers(kubernetes, serial);
+    Record {
+        owner: apex.to_vec(),
+        rtype: RType::SOA,
+        class: Class::IN,
+        ttl: kubernetes.ttl.min(SOA_TTL_MAX),
+        rdata: [PRIMARY, apex, MAILBOX, apex, numbers.as_flattened()].concat(),
+    }
 }
 
 /// Serial, refresh, retry, expire, minimum (RFC 1035 §3.3.13).
@@ -481,6 +493,21 @@ pub(super) fn pointers(
     host: IpAddr,
     reply: &mut Reply<'_>,
 ) -> Result<(), Missing> {
+    each_pointer(kubernetes, host, |target| {
+        let ttl = kubernetes.ttl;
+        let begun = reply.begin(Section::Answer, Owner::Question, RType::PTR, Class::IN, ttl);
+        reply.put_name(target);
+        reply.end(begun);
+    });
+    if reply.count(Section::Answer) == 0 && !reply.truncated() {
+        Err(Missing::Name)
+    } else {
+        Ok(())
+    }
+}
+
+/// Visits the names that an address stands for.
+pub(super) fn each_pointer(kubernetes: &Kubernetes, host: IpAddr, mut visit: impl FnMut(&[u8])) {
     let visible = |name: &ServiceName| !kubernetes.filters_reverse || name.namespace().is_exposed();
     let mut pointer = |name: &ServiceName, endpoint: Option<&[u8]>| {
         let mut target = NameBuf::default();
@@ -492,18 +519,9 @@ pub(super) fn pointers(
         target.push(name.label());
         target.push(name.namespace().label().octets);
         target.push(b"svc");
-        let Some(target) = target.under(&kubernetes.primary) else {
-            return;
-        };
-        let begun = reply.begin(
-            Section::Answer,
-            Owner::Question,
-            RType::PTR,
-            Class::IN,
-            kubernetes.ttl,
-        );
-        reply.put_name(target);
-        reply.end(begun);
+        if let Some(target) = target.under(&kubernetes.primary) {
+            visit(target);
+        }
     };
     kubernetes.index.address(host.to_canonical(), |node| {
         let (services, endpoints) = node.parts();
@@ -524,11 +542,6 @@ pub(super) fn pointers(
             pointer(&endpoint.service, Some(name));
         }
     });
-    if reply.count(Section::Answer) == 0 && !reply.truncated() {
-        Err(Missing::Name)
-    } else {
-        Ok(())
-    }
 }
 
 /// An uncompressed name put together label by label.

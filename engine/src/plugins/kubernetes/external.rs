@@ -7,6 +7,8 @@
 //! It knows its zones in lower case only, as CoreDNS's, so records of the zone itself do not follow
 //! the client's spelling.
 
+mod whole;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -54,6 +56,11 @@ impl ExternalZone {
             name_server,
             mailbox,
         }
+    }
+
+    /// Its apex.
+    pub fn apex(&self) -> &[u8] {
+        &self.apex
     }
 }
 
@@ -111,6 +118,11 @@ impl K8sExternal {
             headless,
             fallthrough,
         }
+    }
+
+    /// Its zones.
+    pub fn zones(&self) -> &[ExternalZone] {
+        &self.zones
     }
 
     pub(crate) fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
@@ -239,6 +251,20 @@ impl K8sExternal {
     }
 
     fn pointers(&self, host: IpAddr, reply: &mut Reply<'_>) -> Result<(), Missing> {
+        self.each_pointer(host, |target| {
+            let (owner, ttl) = (Owner::Question, self.ttl);
+            let begun = reply.begin(Section::Answer, owner, RType::PTR, Class::IN, ttl);
+            reply.put_name(target);
+            reply.end(begun);
+        });
+        match whole_unless_empty(reply) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Missing::Name),
+        }
+    }
+
+    /// Visits the names that an address stands for.
+    fn each_pointer(&self, host: IpAddr, mut visit: impl FnMut(&[u8])) {
         let external = self.cluster.index.external();
         external.owners(host.to_canonical(), |names| {
             for name in names {
@@ -248,19 +274,11 @@ impl K8sExternal {
                 let mut target = NameBuf::default();
                 target.push(name.label());
                 target.push(name.namespace().label().octets);
-                let Some(target) = target.under(&self.primary) else {
-                    continue;
-                };
-                let (owner, ttl) = (Owner::Question, self.ttl);
-                let begun = reply.begin(Section::Answer, owner, RType::PTR, Class::IN, ttl);
-                reply.put_name(target);
-                reply.end(begun);
+                if let Some(target) = target.under(&self.primary) {
+                    visit(target);
+                }
             }
         });
-        match whole_unless_empty(reply) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Missing::Name),
-        }
     }
 
     fn records(
@@ -444,6 +462,7 @@ fn endpoint(name: &FoldedName) -> LabelRef<'_> {
 }
 
 /// Items of a Service as it is seen from outside.
+#[derive(Clone, Copy)]
 struct External<'a> {
     zone: &'a ExternalZone,
     name: &'a ServiceName,

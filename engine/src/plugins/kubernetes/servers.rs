@@ -41,16 +41,19 @@ pub(super) fn each_own_service(
     is_endpoint
 }
 
+/// The labels of the name that this server has in the cluster if it has no Service.
+pub(super) const DEFAULT_NAME: &[u8] = b"\x02ns\x03dns";
+
 /// The names and addresses under which this server is known in the cluster: those of its Services,
 /// or `ns.dns` if there is none. Names without zone.
-fn name_server_addresses(kubernetes: &Kubernetes) -> Vec<(Vec<u8>, IpAddr)> {
+pub(super) fn name_server_addresses(kubernetes: &Kubernetes) -> Vec<(Vec<u8>, IpAddr)> {
     let mut found = Vec::new();
     let is_endpoint = each_own_service(kubernetes, |name, node, slice| {
         add_name_servers(name, node, slice, &mut found);
     });
     if !is_endpoint {
         let default = kubernetes.local_addresses.iter();
-        found.extend(default.map(|&own| (b"\x02ns\x03dns".to_vec(), own)));
+        found.extend(default.map(|&own| (DEFAULT_NAME.to_vec(), own)));
     }
     found
 }

@@ -15,7 +15,7 @@ fn port(name: &str, number: u16) -> Port {
 }
 
 /// `shop` has two addresses, `alias` a host name, `db` is headless with one endpoint.
-fn stages(headless: bool, fallthrough: &[&str]) -> [Stage; 2] {
+pub(super) fn stages(headless: bool, fallthrough: &[&str]) -> [Stage; 2] {
     let index = Arc::new(ClusterIndex::default());
     let namespace = Arc::new(Namespace::new("prod"));
     namespace.set_exposed(true);
