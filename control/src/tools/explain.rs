@@ -15,11 +15,10 @@ use martlet_engine::gathered::{Gathered, Need};
 use martlet_engine::plugins::kubernetes::Kubernetes;
 use martlet_engine::watched::{Watched, watch};
 use martlet_engine::wire::message::question_of;
-use martlet_engine::wire::name::wire_from_text;
+use martlet_engine::wire::name::{reverse_of, wire_from_text};
 use martlet_engine::wire::{RType, Rcode};
 
 use self::cluster::Meaning;
-use super::dump::reverse_text;
 use super::record::{Record, answers, name_text, query, type_from_text};
 use super::{Offline, ToolError, nobody, print};
 use crate::args::ExplainArgs;
@@ -37,7 +36,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), RunError> {
         type_from_text(&args.qtype).ok_or_else(|| ToolError::Type(args.qtype.clone()))?;
     let mut asked = args.name.clone();
     if let Ok(address) = asked.parse::<IpAddr>() {
-        asked = reverse_text(address);
+        asked = name_text(&reverse_of(address));
         // What stands there when nobody has said anything.
         qtype = if qtype == RType::A { RType::PTR } else { qtype };
     }
