@@ -46,7 +46,7 @@ fn listener(rules: Vec<Rule>) -> Listener {
         let block = listener.blocks.remove(0);
         let mut stages = block.stages.to_vec();
         // Behind `loadbalance`, where it stands in CoreDNS's order.
-        stages.insert(1, Stage::Rewrite(Arc::new(Rewrite::new(rules))));
+        stages.insert(1, Stage::Rewrite(Arc::new(Rewrite::new(rules, None))));
         let zone = Box::clone(&block.zone);
         listener.blocks = vec![Block::new(zone, stages.into(), block.scope)];
     }

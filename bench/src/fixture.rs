@@ -25,6 +25,7 @@ pub fn publish(cluster: &Cluster) -> (Store, Arc<ClusterIndex>) {
         ttl: TTL,
         ignore_empty: false,
         namespaces: Default::default(),
+        clients: false,
         external: false,
         multicluster: false,
         kinds: KINDS.into(),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use martlet_engine::chain::{Block, Listener, Plan, Protocol};
 use martlet_engine::index::ClusterIndex;
 use martlet_engine::metrics::{Metrics, Scope};
+use martlet_engine::plugins::timeouts::Timeouts;
 use martlet_engine::wire::name::{count_labels, wire_from_text, write_presentation};
 
 use self::kept::Keeper;
@@ -24,7 +26,8 @@ use self::stages::stages;
 use crate::cluster::feed::Cluster;
 use crate::cluster::selector::SelectorError;
 use crate::corefile::{
-    Address, Bind, Corefile, Directives, ListenAddress, Monitor, Position, Reload, Scheme,
+    Address, Bind, Corefile, Directives, ListenAddress, Monitor, Multisocket, Position, Reload,
+    Scheme,
     ServerBlock, Shuffle, Target, Tls, ZoneName,
 };
 use crate::http::Endpoint;
@@ -50,6 +53,8 @@ pub struct Assembled {
     pub ready: Vec<(Endpoint, bool)>,
     /// Where `/metrics` is served.
     pub prometheus: Vec<Endpoint>,
+    /// How many workers there are to be, if the Corefile says so.
+    pub workers: Option<NonZeroUsize>,
     /// What is told there.
     pub monitored: Arc<Monitored>,
     /// How long to go on answering after the order to stop.
@@ -307,6 +312,7 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
                             addresses: listen_addresses(host, port),
                             protocol: protocol(*scheme, directives.tls.as_ref())?,
                             blocks: Vec::new(),
+                            timeouts: Timeouts::default(),
                             other_classes: false,
                             scope: Scope::NONE,
                         },
@@ -320,6 +326,9 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
                     });
                 }
                 let (wire, _) = wire(zone);
+                if let Some(timeouts) = &directives.timeouts {
+                    timeouts.apply(&mut listener.timeouts);
+                }
                 let stages = Arc::clone(&stages);
                 let mut scope = Scope::NONE;
                 scope.counted = directives.prometheus.is_some();
@@ -403,6 +412,7 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
         health,
         ready,
         prometheus,
+        workers: workers(corefile),
         monitored: Arc::new(monitored),
         lameduck,
         banner,
@@ -439,6 +449,20 @@ fn push_once<T: PartialEq>(list: &mut Vec<T>, item: T) {
     if !list.contains(&item) {
         list.push(item);
     }
+}
+
+/// How many workers the `multisocket`s of a Corefile come to. A worker has one socket on each
+/// address, so the largest number counts for all.
+fn workers(corefile: &Corefile) -> Option<NonZeroUsize> {
+    let directives = corefile.blocks.iter().map(|block| &block.directives);
+    let numbers = directives.filter_map(|directives| directives.multisocket);
+    let numbers = numbers.map(|Multisocket { sockets }| sockets.map_or_else(cores, Into::into));
+    numbers.max()
+}
+
+/// Cores that this process may use.
+pub(crate) fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 /// An endpoint, unless one with its address is known.

@@ -123,6 +123,7 @@ impl Monitored {
         let mut families = Families::default();
         engine::queries(&self.counts, &mut families);
         plugins::events_of_servers(&self.counts, &mut families);
+        plugins::templates(&self.counts, &mut families);
         engine::enabled(&self.enabled, &mut families);
         engine::caches(&self.caches, &self.counts, &mut families);
         plugins::hosts(&self.hosts, &mut families);

@@ -24,6 +24,7 @@ use crate::telemetry::Printer;
 /// A server with all that belongs to it.
 pub struct Running {
     server: Server,
+    workers: NonZeroUsize,
     /// The port of addresses that name none.
     port: u16,
     kept: Kept,
@@ -51,17 +52,18 @@ impl Running {
         args: &ServeArgs,
         printer: &Printer,
     ) -> Result<Self, RunError> {
-        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let workers = assembled.workers.unwrap_or_else(assemble::cores);
         let mut endpoints = Endpoints::default();
         let mut opened = endpoints.open(&wanted(&assembled)).await?;
         let readiness = Readiness::default().with(assembled.indexes.clone());
         serve_probes(&mut endpoints, &assembled, &readiness, &mut opened);
         let feeds = feed::start(std::mem::take(&mut assembled.clusters)).await?;
         printer.consolidate(std::mem::take(&mut assembled.consolidations));
-        let server = Server::start(assembled.plan.clone(), cores, args.io)?;
+        let server = Server::start(assembled.plan.clone(), workers, args.io)?;
         serve_metrics(&mut endpoints, &assembled, &server, &mut opened);
         Ok(Self {
             server,
+            workers,
             port: args.port,
             feeds,
             endpoints,
@@ -89,6 +91,13 @@ impl Running {
         let mut assembled = tokio::task::block_in_place(assemble)?;
         let mut opened = self.endpoints.open(&wanted(&assembled)).await?;
         let feeds = feed::start(std::mem::take(&mut assembled.clusters)).await?;
+        let workers = assembled.workers.unwrap_or_else(assemble::cores);
+        if workers != self.workers {
+            tracing::warn!(
+                "multisocket: {} workers go on; for {workers}, restart",
+                self.workers
+            );
+        }
 
         printer.consolidate(std::mem::take(&mut assembled.consolidations));
         self.server.replace(assembled.plan.clone())?;

@@ -14,10 +14,11 @@ use crate::direct::Direct;
 use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
 use crate::metrics::{HttpsStatuses, Metrics, Observation, Plugin, Scope};
+use crate::plugins::timeouts::Timeouts;
 use crate::plugins::{
-    acl, any, autopath, bufsize, cache, chaos, dns64, erratic, errors, file, forward, header,
-    hosts, kubernetes, loadbalance, local, log, loop_, minimal, no_aaaa, nsid, rewrite, template,
-    transfer, view, whoami, zones,
+    acl, any, autopath, bufsize, cache, cancel, chaos, dns64, erratic, errors, file, forward,
+    header, hosts, kubernetes, loadbalance, local, log, loop_, minimal, no_aaaa, nsid, rewrite,
+    template, transfer, view, whoami, zones,
 };
 use crate::wire::name::count_labels;
 use crate::wire::{FoldedName, Message, Query, RType, Rcode, Reply};
@@ -46,6 +47,8 @@ pub enum Step {
 pub enum Stage {
     /// Has the block for some queries only; the listener asks it.
     View(Arc<view::View>),
+    /// Limits how long queries wait.
+    Cancel(Duration),
     /// Tells the server's identifier.
     Nsid(Arc<[u8]>),
     /// Limits payload sizes.
@@ -118,6 +121,7 @@ impl Stage {
             Self::Log(_) => Plugin::Log,
             Self::Local(_) => Plugin::Local,
             Self::Any => Plugin::Any,
+            Self::Cancel(_) => Plugin::Cancel,
             Self::Nsid(_) => Plugin::Nsid,
             Self::Bufsize(_) => Plugin::Bufsize,
             Self::Chaos(_) => Plugin::Chaos,
@@ -156,6 +160,7 @@ impl Stage {
             | Self::Nsid(_)
             | Self::View(_)
             | Self::Minimal => Step::Next,
+            Self::Cancel(limit) => cancel::query(*limit, context),
             Self::Bufsize(max) => bufsize::query(*max, context, reply),
             Self::Chaos(chaos) => chaos.query(context, reply),
             Self::Dns64(dns64) => dns64.query(context),
@@ -240,6 +245,7 @@ impl Stage {
             Self::Minimal => minimal::response(step, reply),
             Self::Local(_)
             | Self::Any
+            | Self::Cancel(_)
             | Self::Bufsize(_)
             | Self::Chaos(_)
             | Self::Acl(_)
@@ -296,7 +302,7 @@ impl Block {
     fn takes(&self, query: &Query<'_>, name: &FoldedName, peer: Option<&Peer>) -> bool {
         match self.stages.first() {
             Some(Stage::View(view)) => {
-                peer.is_some_and(|peer| view.takes(query, name.wire(), peer))
+                peer.is_some_and(|peer| view.takes(query, name, peer))
             }
             #[cfg(test)]
             Some(Stage::Panic) if name.starts_with(b"\x05early") => panic!("as asked for"),
@@ -333,6 +339,8 @@ pub struct Listener {
     pub protocol: Protocol,
     /// Server blocks, longest zone first.
     pub blocks: Vec<Block>,
+    /// How long connections may take for what.
+    pub timeouts: Timeouts,
     /// A block answers other classes than IN as well.
     pub other_classes: bool,
     /// Where queries are counted that no block takes.
@@ -419,6 +427,8 @@ pub struct Context<'q> {
     pub query: Query<'q>,
     /// Its name in lower case.
     pub name: &'q FoldedName,
+    /// The name that the client asked for, where stages before this one ask something else.
+    pub(crate) original: Option<&'q FoldedName>,
     /// Who asks.
     pub peer: &'q Peer,
     /// The listener that it came to, for look-ups of other names.
@@ -474,6 +484,7 @@ impl<'q> Context<'q> {
         Self {
             query,
             name,
+            original: None,
             peer,
             listener,
             block: None,
@@ -495,6 +506,11 @@ impl<'q> Context<'q> {
             outgoing: None,
             seen: Observation::NOTHING,
         }
+    }
+
+    /// No upstream's reply is worth waiting for longer than this.
+    pub(crate) fn limit_patience(&mut self, limit: Duration) {
+        self.patience = Some(self.patience.map_or(limit, |known| known.min(limit)));
     }
 
     /// Whether nobody waits for the reply, which is to refresh the cache.

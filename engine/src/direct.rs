@@ -44,7 +44,7 @@ impl Direct {
         for stage in stages {
             match stage {
                 // They care for failures and for other types.
-                Stage::Errors(_) | Stage::Any | Stage::Transfer(_) => {}
+                Stage::Errors(_) | Stage::Any | Stage::Transfer(_) | Stage::Cancel(_) => {}
                 Stage::LoadBalance => rotates = true,
                 Stage::Rewrite(rules) => rewrite = Some(Arc::clone(rules)),
                 Stage::Clamp(cache) => {

@@ -5,6 +5,7 @@
 //! the start, with the result at hand. So a plugin has one form, which workers and the slow path
 //! both run, and whatever it did before it got stuck it simply does again.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,6 +99,12 @@ impl Gathered {
             .iter()
             .filter(|(known, asked, _)| Arc::ptr_eq(known, group) && **asked == *question);
         of_group.next().map(|(.., result)| result)
+    }
+
+    /// Who replied to the last exchange that there was a reply to.
+    pub fn upstream(&self) -> Option<SocketAddr> {
+        let results = self.exchanges.iter().rev().map(|(.., result)| result);
+        results.flatten().find_map(|message| message.sender)
     }
 
     /// The encoded reply to an inner question, if it was asked; `Some(None)` if nobody replied.

@@ -46,6 +46,8 @@ pub struct ClusterIndex {
     addresses: Map<AddressKey, AddressNode>,
     /// How many pods share the address.
     pods: Map<PodKey, u32>,
+    /// Pods by their addresses, as far as somebody asks for their names query by query.
+    clients: Map<AddressKey, PodName>,
     external: ExternalIndex,
     /// What the clusters of a set offer together (ServiceImports), if that is answered.
     imports: OnceLock<Arc<Self>>,
@@ -79,6 +81,7 @@ impl Default for ClusterIndex {
             namespaces: map(),
             addresses: map(),
             pods: map(),
+            clients: map(),
             external: ExternalIndex::default(),
             imports: OnceLock::new(),
             serial: AtomicU32::new(0),
@@ -122,6 +125,12 @@ impl ClusterIndex {
         pods.get(&PodRef { namespace, address })
             .copied()
             .unwrap_or_default()
+    }
+
+    /// Reads which pod has this address, if that was published and no other pod shares it.
+    pub fn client<R>(&self, address: IpAddr, read: impl FnOnce(&PodName) -> R) -> Option<R> {
+        let address = AddressKey(address.to_canonical());
+        self.clients.pin().get(&address).map(read)
     }
 
     /// What Services are called outside of the cluster.
@@ -257,6 +266,15 @@ impl ClusterIndex {
         } else {
             pods.insert(PodKey { namespace, address }, count);
         }
+    }
+
+    /// Publishes which pod has an address; `None` withdraws it.
+    pub fn put_client(&self, address: IpAddr, pod: Option<PodName>) {
+        let clients = self.clients.pin();
+        match pod {
+            Some(pod) => clients.insert(AddressKey(address), pod),
+            None => clients.remove(&AddressKey(address)),
+        };
     }
 
     /// Sets the serial, after the changes that it stands for.

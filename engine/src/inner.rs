@@ -42,6 +42,7 @@ impl Context<'_> {
             let mut inner = Context {
                 query,
                 name: &folded,
+                original: Some(self.original.unwrap_or(self.name)),
                 peer: self.peer,
                 listener: self.listener,
                 block: None,

@@ -9,6 +9,7 @@
 //! view, and inside of it type, code and the rest are small numbers.
 
 mod layout;
+mod templates;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,6 +20,8 @@ pub use layout::{
     DURATION_BUCKETS, DurationTotals, Durations, Event, Histogram, Plugin, RCODES, SIZE_BOUNDS,
     TYPES, Totals, type_name,
 };
+
+pub use templates::{TemplateCount, TemplateCounts, TemplateEvent};
 
 use crate::wire::{RType, Rcode};
 
@@ -268,6 +271,7 @@ struct Lists {
     labels: Mutex<Vec<ScopeLabels>>,
     writers: Mutex<Vec<Arc<Writer>>>,
     https: Mutex<Vec<Arc<HttpsStatuses>>>,
+    templates: Arc<TemplateCounts>,
 }
 
 impl Metrics {
@@ -350,6 +354,22 @@ impl Metrics {
                 .collect::<Vec<_>>()
         };
         all.iter().flat_map(of_server).collect()
+    }
+
+    /// What `template` counts with.
+    pub fn templates(&self) -> Arc<TemplateCounts> {
+        Arc::clone(&self.lists.templates)
+    }
+
+    /// What it has counted so far, by server.
+    pub fn template_totals(&self) -> Vec<(Arc<str>, TemplateCount, u64)> {
+        let labels = lock(&self.lists.labels).clone();
+        let totals = self.lists.templates.totals().into_iter();
+        let of_server = |((place, what), count)| {
+            let labels = labels.get(usize::from(place))?;
+            Some((Arc::clone(&labels.server), what, count))
+        };
+        totals.filter_map(of_server).collect()
     }
 
     fn writer(&self) -> Arc<Writer> {

@@ -88,6 +88,7 @@ mod tests {
                 block("who.test", &[Stage::LoadBalance, Stage::Any, Stage::Whoami]),
                 block("nobody.test", &[Stage::LoadBalance]),
             ],
+            timeouts: crate::plugins::timeouts::Timeouts::default(),
             other_classes: false,
             scope: Scope::NONE,
         };

@@ -96,6 +96,7 @@ impl Cluster {
             addresses: Vec::new(),
             protocol: Protocol::Dns,
             blocks: vec![block],
+            timeouts: martlet_engine::plugins::timeouts::Timeouts::default(),
             other_classes: false,
             scope: Scope::NONE,
         }
@@ -277,7 +278,7 @@ fn both_ways() -> Vec<(Listener, Listener)> {
         )),
         rule(Action::Type(RType(255), RType::A)),
     ];
-    let rewrite = Stage::Rewrite(Arc::new(rewrite::Rewrite::new(rules)));
+    let rewrite = Stage::Rewrite(Arc::new(rewrite::Rewrite::new(rules, None)));
     let stages = [
         None,
         Some(clamp(range(5, TTL))),

@@ -60,6 +60,7 @@ pub fn listener(index: Arc<ClusterIndex>, addresses: Vec<SocketAddr>) -> Listene
         addresses,
         protocol: Protocol::Dns,
         blocks: vec![block],
+        timeouts: martlet_engine::plugins::timeouts::Timeouts::default(),
         other_classes: false,
         scope: Scope::NONE,
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use martlet_engine::chain::Stage;
 use martlet_engine::index::ClusterIndex;
 use martlet_engine::plugins::erratic::Erratic;
+use martlet_engine::plugins::metadata::Label;
 use martlet_engine::plugins::{
     cache, errors, forward, kubernetes, loadbalance, local, log, rewrite, transfer,
 };
@@ -60,18 +61,29 @@ pub(super) fn stages(
     } = directives;
     let index = match kubernetes {
         Some(kubernetes) => {
-            let external = directives.k8s_external.is_some();
-            Some(keeper.index(cluster(kubernetes, external, &block.position)?))
+            let reads = Reads {
+                external: directives.k8s_external.is_some(),
+                clients: directives.reads_clients(),
+            };
+            Some(keeper.index(cluster(kubernetes, reads, &block.position)?))
         }
         None => None,
     };
     let cache = cache
         .as_ref()
         .map(|cache| keeper.cache(block, cache, || cache_stage(cache)));
+    let cluster = kubernetes.as_ref().zip(index.as_ref());
+    let cluster = cluster.map(|(kubernetes, index)| {
+        let own = own_addresses(hosts, interfaces);
+        Arc::new(kubernetes_stage(kubernetes, Arc::clone(index), own))
+    });
+    let labels = directives.metadata.as_ref();
+    let labels = labels.map(|it| answering::labels(it, directives.view.as_ref(), &cluster));
     let mut stages = Vec::new();
     let view = directives.view.as_ref();
     // The listener looks for it in the first place.
-    stages.extend(view.map(|view| Stage::View(Arc::new(view.0.clone()))));
+    stages.extend(view.map(|view| answering::view(view, labels.clone())));
+    stages.extend(directives.cancel.map(|cancel| Stage::Cancel(cancel.limit)));
     stages.extend(directives.nsid.as_ref().map(answering::nsid));
     let bufsize = directives.bufsize.as_ref();
     stages.extend(bufsize.map(|bufsize| Stage::Bufsize(bufsize.max)));
@@ -82,6 +94,7 @@ pub(super) fn stages(
     if !log.is_empty() {
         stages.push(Stage::Log(log::Log {
             rules: log.iter().flat_map(log_rules).collect(),
+            labels: labels.clone(),
         }));
     }
     if let Some(local) = local {
@@ -98,8 +111,9 @@ pub(super) fn stages(
         stages.push(balance(loadbalance, block, watches)?);
     }
     if !rewrite.is_empty() {
-        let rules = rewrite.iter().map(|Rewrite(rule)| rule.clone()).collect();
-        stages.push(Stage::Rewrite(Arc::new(rewrite::Rewrite::new(rules))));
+        let rules = rewrite.iter().map(|Rewrite(rule)| rule.clone());
+        let rewrite = rewrite::Rewrite::new(rules.collect(), labels.clone());
+        stages.push(Stage::Rewrite(Arc::new(rewrite)));
     }
     if let Some(autopath) = &directives.autopath {
         let cluster = kubernetes.as_ref().zip(index.as_ref());
@@ -118,7 +132,7 @@ pub(super) fn stages(
     stages.extend(header.map(|header| Stage::Header(header.0)));
     stages.extend(directives.minimal.map(|_| Stage::Minimal));
     if !template.is_empty() {
-        stages.push(answering::templates(template));
+        stages.push(answering::templates(template, labels, keeper.templates()));
     }
     let mut file = None;
     if !directives.file.is_empty() {
@@ -131,18 +145,14 @@ pub(super) fn stages(
         })?;
         file = Some(Arc::new(files));
     }
-    let kubernetes = kubernetes.as_ref().zip(index).map(|(kubernetes, index)| {
-        let own = own_addresses(hosts, interfaces);
-        Arc::new(kubernetes_stage(kubernetes, index, own))
-    });
-    let external = directives.k8s_external.as_ref().zip(kubernetes.as_ref());
+    let external = directives.k8s_external.as_ref().zip(cluster.as_ref());
     let external = external
         .map(|(external, kubernetes)| Arc::new(answering::k8s_external(external, kubernetes)));
     if !directives.transfer.is_empty() {
         let zones = transfer::Transfer {
             rules: Vec::new(),
             external: external.clone(),
-            kubernetes: kubernetes.clone(),
+            kubernetes: cluster.clone(),
             file: file.clone(),
         };
         stages.push(answering::transfer(&directives.transfer, zones, watches));
@@ -151,7 +161,7 @@ pub(super) fn stages(
         stages.push(answering::hosts(hosts, watches));
     }
     stages.extend(external.map(Stage::K8sExternal));
-    stages.extend(kubernetes.map(Stage::Kubernetes));
+    stages.extend(cluster.map(Stage::Kubernetes));
     stages.extend(file.map(Stage::File));
     if let Some(no_aaaa) = &directives.no_aaaa {
         stages.push(Stage::NoAaaa(Arc::new(answering::zones(&no_aaaa.zones))));
@@ -341,9 +351,18 @@ pub(crate) fn source_settings(
     })
 }
 
+/// Who in the block reads what of the cluster besides `kubernetes`.
+#[derive(Clone, Copy)]
+struct Reads {
+    /// `k8s_external`: what Services are called outside.
+    external: bool,
+    /// Labels: which pods ask.
+    clients: bool,
+}
+
 fn cluster(
     directive: &Kubernetes,
-    external: bool,
+    Reads { external, clients }: Reads,
     position: &Position,
 ) -> Result<Cluster, AssembleError> {
     let source_settings = source_settings(directive, position)?;
@@ -378,6 +397,7 @@ fn cluster(
             .iter()
             .map(|name| name.as_str().into())
             .collect(),
+        clients: clients && directive.pods == PodMode::Verified,
         external,
         multicluster: source_settings.multicluster,
         kinds: source_settings.kinds().collect(),
@@ -471,6 +491,13 @@ fn log_format(format: &str) -> Vec<log::Piece> {
 
 fn placeholder(name: &str) -> Option<log::Piece> {
     use log::Piece;
+    if let Some(label) = name.strip_prefix('/') {
+        return Some(match label {
+            "log/class" => Piece::ReplyClass,
+            "log/type" => Piece::ReplyKind,
+            _ => Label::named(label).map_or(Piece::Missing, Piece::Label),
+        });
+    }
     Some(match name {
         "type" => Piece::Type,
         "name" => Piece::Name,
@@ -488,7 +515,6 @@ fn placeholder(name: &str) -> Option<log::Piece> {
         ">do" => Piece::Do,
         ">id" => Piece::Id,
         ">opcode" => Piece::Opcode,
-        label if label.starts_with('/') => Piece::Missing,
         _ => return None,
     })
 }

@@ -131,6 +131,7 @@ mod tests {
             ignore_empty: false,
             namespaces: HashSet::new(),
             external: false,
+            clients: false,
             multicluster: false,
             kinds: vec![Kind::Namespace],
         };

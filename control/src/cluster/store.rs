@@ -34,6 +34,8 @@ pub struct StoreSettings {
     pub ignore_empty: bool,
     /// `namespaces`: only these are exposed; empty for all.
     pub namespaces: HashSet<Box<str>>,
+    /// Whether each client's pod is published (labels of `metadata`).
+    pub clients: bool,
     /// Whether Services are answered as they are seen from outside (`k8s_external`).
     pub external: bool,
     /// Whether ServiceImports are published as well (`multicluster`).
@@ -46,6 +48,8 @@ pub struct StoreSettings {
 pub struct Store {
     index: Arc<ClusterIndex>,
     settings: StoreSettings,
+    /// The pods at each address, if they are published.
+    clients: HashMap<IpAddr, Vec<Key>>,
     /// What clusters offer together.
     imports: Option<Box<Self>>,
     namespaces: HashMap<Box<str>, NamespaceEntry>,
@@ -113,6 +117,7 @@ impl Store {
             imports: imports::store(&index, &settings),
             index,
             settings,
+            clients: HashMap::new(),
             namespaces: HashMap::new(),
             services: HashMap::new(),
             slices: HashMap::new(),

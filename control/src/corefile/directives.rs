@@ -14,6 +14,7 @@ use self::autopath::Autopath;
 pub use self::bind::Bind;
 use self::bufsize::Bufsize;
 use self::cache::Cache;
+use self::cancel::Cancel;
 use self::chaos::Chaos;
 use self::debug::Debug;
 use self::dns64::Dns64;
@@ -30,7 +31,9 @@ use self::loadbalance::LoadBalance;
 use self::local::Local;
 use self::log::Log;
 use self::loop_::Loop;
+use self::metadata::Metadata;
 use self::minimal::Minimal;
+use self::multisocket::Multisocket;
 use self::no_aaaa::NoAaaa;
 use self::nsid::Nsid;
 use self::prometheus::Prometheus;
@@ -38,12 +41,13 @@ use self::ready::Ready;
 use self::reload::Reload;
 use self::rewrite::Rewrite;
 use self::root::Root;
+use self::shed::Shed;
 use self::template::Template;
+use self::timeouts::Timeouts;
 use self::tls::Tls;
 use self::transfer::Transfer;
 use self::view::View;
 use self::whoami::Whoami;
-use self::without_effect::{Cancel, Metadata, Multisocket, Shed, Timeouts};
 
 pub mod acl;
 pub mod any;
@@ -51,6 +55,7 @@ pub mod autopath;
 pub mod bind;
 pub mod bufsize;
 pub mod cache;
+pub mod cancel;
 pub mod chaos;
 pub mod debug;
 pub mod dns64;
@@ -67,7 +72,9 @@ pub mod loadbalance;
 pub mod local;
 pub mod log;
 pub mod loop_;
+pub mod metadata;
 pub mod minimal;
+pub mod multisocket;
 pub mod no_aaaa;
 pub mod nsid;
 pub mod prometheus;
@@ -76,14 +83,15 @@ pub mod ready;
 pub mod reload;
 pub mod rewrite;
 pub mod root;
+pub mod shed;
 pub mod template;
 #[cfg(test)]
 mod testing;
+pub mod timeouts;
 pub mod tls;
 pub mod transfer;
 pub mod view;
 pub mod whoami;
-pub mod without_effect;
 
 /// A directive that has a type.
 pub(super) trait Directive: Sized {
@@ -251,6 +259,13 @@ impl Directives {
                 context.findings.problem(Problem::at(&found.name, reason));
             }
         }
+        let mut all = raw.iter();
+        if let Some(name) = self.lacks_labels()
+            && let Some(found) = all.find(|directive| &*directive.name.text == name)
+        {
+            let text = format!("`{name}` reads labels, which are there with `metadata` only");
+            context.findings.warn(&found.name, text);
+        }
     }
 
     fn read_one(&mut self, directive: &RawDirective, all: &[RawDirective], context: &Context<'_>) {
@@ -306,6 +321,7 @@ impl Directives {
     /// The names of the directives that are there and see queries, in CoreDNS's order, each once.
     pub fn names(&self) -> Vec<&'static str> {
         let there = [
+            (Cancel::NAME, self.cancel.is_some()),
             (Nsid::NAME, self.nsid.is_some()),
             (Bufsize::NAME, self.bufsize.is_some()),
             (Prometheus::NAME, self.prometheus.is_some()),

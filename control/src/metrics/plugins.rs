@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use martlet_engine::metrics::{Event, Metrics, ScopeLabels, Totals};
+use martlet_engine::metrics::{Event, Metrics, ScopeLabels, TemplateEvent, Totals};
 use martlet_engine::plugins::hosts::Hosts;
 
 use super::engine::labels_of;
@@ -73,6 +73,40 @@ pub(super) fn events_of_servers(counts: &Metrics, families: &mut Families) {
                 families.counter(name, help, &[("server", &server)], count);
             }
         }
+    }
+}
+
+/// `coredns_template_…`
+pub(super) fn templates(counts: &Metrics, families: &mut Families) {
+    for (server, what, count) in counts.template_totals() {
+        let labels = [
+            ("server", &*server),
+            ("zone", &what.zone),
+            ("view", ""),
+            ("class", what.class),
+            ("type", what.rtype),
+        ];
+        let (name, help, template) = match &what.event {
+            TemplateEvent::Match => (
+                "coredns_template_matches_total",
+                "Counter of template regex matches.",
+                None,
+            ),
+            TemplateEvent::TemplateFailure(section, template) => (
+                "coredns_template_template_failures_total",
+                "Counter of go template failures.",
+                Some((section, template)),
+            ),
+            TemplateEvent::RecordFailure(section, template) => (
+                "coredns_template_rr_failures_total",
+                "Counter of mis-templated RRs.",
+                Some((section, template)),
+            ),
+        };
+        let more =
+            template.map(|(section, template)| [("section", *section), ("template", &**template)]);
+        let labels = labels.into_iter().chain(more.into_iter().flatten());
+        families.counter(name, help, &labels.collect::<Vec<_>>(), count);
     }
 }
 

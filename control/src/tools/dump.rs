@@ -141,6 +141,7 @@ fn lone(block: &Block) -> Listener {
             block.stages.iter().filter(kept).cloned().collect(),
             Scope::NONE,
         )],
+        timeouts: martlet_engine::plugins::timeouts::Timeouts::default(),
         other_classes: false,
         scope: Scope::NONE,
     }

@@ -315,7 +315,7 @@ impl Explainer<'_> {
         let (corefile, default) = (&self.offline.corefile, Options::process().dns_port);
         let found = corefile.blocks.iter().find(|known| {
             let view = known.directives.view.as_ref();
-            let view = view.map_or("", |view| &*view.0.name);
+            let view = view.map_or("", |view| &*view.name);
             let mut binds = known.directives.bind.iter().flat_map(|bind| &bind.listen);
             let listens = known.directives.bind.is_empty()
                 || binds.any(|target| match target {

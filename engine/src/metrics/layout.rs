@@ -119,11 +119,13 @@ pub enum Plugin {
     K8sExternal,
     /// `transfer`.
     Transfer,
+    /// `cancel`.
+    Cancel,
 }
 
 impl Plugin {
     /// All of them, each at its own place.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::None,
         Self::Errors,
         Self::Log,
@@ -152,6 +154,7 @@ impl Plugin {
         Self::Nsid,
         Self::K8sExternal,
         Self::Transfer,
+        Self::Cancel,
     ];
 
     /// The plugin's name; empty for the server itself.
@@ -185,6 +188,7 @@ impl Plugin {
             Self::Nsid => "nsid",
             Self::K8sExternal => "k8s_external",
             Self::Transfer => "transfer",
+            Self::Cancel => "cancel",
         }
     }
 }

@@ -28,18 +28,13 @@ use tokio_rustls::server::TlsStream;
 use super::tcp::is_closing;
 use crate::limits::{MESSAGE_LEN_MAX, STREAM_IN_FLIGHT_MAX};
 use crate::metrics::HttpsStatuses;
+use crate::plugins::timeouts::Timeouts;
 use crate::upstream::https::{MEDIA_TYPE, PATH, is_dns_message};
 use crate::wire::name::FoldedName;
 use crate::wire::query::{HEADER_LEN, Query, QueryError};
 use crate::wire::walk::{RecordAt, records, skip_name};
 use crate::wire::{Flags, RType, Rcode};
 
-/// A connection without a request for this long is closed, as CoreDNS does.
-const IDLE: Duration = Duration::from_secs(10);
-/// How long a client may take to send the body of a request; CoreDNS gives as much for all of it.
-const READ: Duration = Duration::from_secs(3);
-/// How long a connection that is being closed may take to write what is left, as CoreDNS.
-const WRITE: Duration = Duration::from_secs(5);
 /// Header octets of a request. With GET the query is one of them: 12,000 octets of it fit, which no
 /// query needs.
 const HEAD_LEN_MAX: usize = 16 << 10;
@@ -58,7 +53,7 @@ const MAX_AGE_MAX: u32 = 3_600;
 pub(crate) async fn serve<F, Fut>(
     stream: TlsStream<TcpStream>,
     answer: F,
-    statuses: Arc<HttpsStatuses>,
+    (statuses, timeouts): (Arc<HttpsStatuses>, Timeouts),
     mut closes: watch::Receiver<bool>,
 ) -> io::Result<()>
 where
@@ -73,7 +68,7 @@ where
         let open = Open::new(&shared);
         let statuses = Arc::clone(&statuses);
         async move {
-            let response = respond(request, answer).await;
+            let response = respond(request, timeouts.read, answer).await;
             statuses.count(response.status().as_u16());
             drop(open);
             Ok::<_, Infallible>(response)
@@ -83,7 +78,7 @@ where
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
+        .header_read_timeout(timeouts.idle)
         .max_buf_size(HEAD_LEN_MAX);
     builder
         .http2()
@@ -100,13 +95,13 @@ where
         end = connection.as_mut() => end.map_err(io::Error::other),
         () = async {
             tokio::select! {
-                () = activity.idle() => {}
+                () = activity.idle(timeouts.idle) => {}
                 () = is_closing(&mut closes) => {}
             }
         } => {
             // The goodbye keeps clients from sending what would not be read.
             connection.as_mut().graceful_shutdown();
-            timeout(WRITE, connection).await?.map_err(io::Error::other)
+            timeout(timeouts.write, connection).await?.map_err(io::Error::other)
         }
     }
 }
@@ -120,12 +115,12 @@ struct Activity {
 }
 
 impl Activity {
-    /// Returns when there was no request for [`IDLE`].
-    async fn idle(&self) {
+    /// Returns when there was no request for so long.
+    async fn idle(&self, limit: Duration) {
         loop {
             let quiet = self.open.load(Ordering::Relaxed) == 0;
             tokio::select! {
-                () = sleep(IDLE), if quiet => return,
+                () = sleep(limit), if quiet => return,
                 () = self.changed.notified() => {}
             }
         }
@@ -150,12 +145,16 @@ impl Drop for Open {
     }
 }
 
-async fn respond<F, Fut>(request: Request<Incoming>, answer: F) -> Response<Full<Bytes>>
+async fn respond<F, Fut>(
+    request: Request<Incoming>,
+    read_limit: Duration,
+    answer: F,
+) -> Response<Full<Bytes>>
 where
     F: Fn(Vec<u8>) -> Fut,
     Fut: Future<Output = Option<Vec<u8>>>,
 {
-    let query = match query(request).await {
+    let query = match query(request, read_limit).await {
         Ok(query) => query,
         Err(status) => return refusal(status),
     };
@@ -183,11 +182,11 @@ fn refusal(status: StatusCode) -> Response<Full<Bytes>> {
 
 /// Reads the query of a request, or says with which status to refuse it. CoreDNS has 404 and 400
 /// only; the rest is RFC 8484 §4.2.1's.
-async fn query(request: Request<Incoming>) -> Result<Vec<u8>, StatusCode> {
+async fn query(request: Request<Incoming>, limit: Duration) -> Result<Vec<u8>, StatusCode> {
     let (head, body) = request.into_parts();
     // Before anything is refused: HTTP/2 resets a stream that is answered while the client still
     // sends, and some clients then tell of the reset instead of the status.
-    let body = read(body).await?;
+    let body = read(body, limit).await?;
     if head.uri.path() != PATH {
         return Err(StatusCode::NOT_FOUND);
     }
@@ -216,9 +215,9 @@ fn from_parameters(parameters: &str) -> Result<Vec<u8>, StatusCode> {
 }
 
 /// Reads a body no longer than a DNS message.
-async fn read(body: Incoming) -> Result<Vec<u8>, StatusCode> {
+async fn read(body: Incoming, limit: Duration) -> Result<Vec<u8>, StatusCode> {
     let body = Limited::new(body, MESSAGE_LEN_MAX);
-    match timeout(READ, body.collect()).await {
+    match timeout(limit, body.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes().into()),
         Ok(Err(error)) if error.is::<hyper::Error>() => Err(StatusCode::BAD_REQUEST),
         Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),

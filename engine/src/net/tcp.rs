@@ -23,15 +23,12 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::{https, tls};
 use crate::chain::{Peer, Plan, Protocol};
 use crate::limits::{MESSAGE_LEN_MAX, STREAM_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
+use crate::plugins::timeouts::Timeouts;
 use crate::plugins::transfer::Outgoing;
 use crate::respond::{Response, Scratch, after_panic, respond, shed, unless_panic};
 use crate::server::Shared;
 use crate::slow::{ReplyTo, StreamReply};
 
-/// A connection without a query for this long is closed, as CoreDNS does.
-const IDLE: Duration = Duration::from_secs(10);
-/// How long a client may take to read what waits for it.
-const WRITE: Duration = Duration::from_secs(5);
 /// Replies gathered before they are written, in octets.
 const GATHERED_MAX: usize = 64 << 10;
 const READ_LEN: usize = 4 << 10;
@@ -134,18 +131,20 @@ async fn greet(client: Client, stream: TcpStream, closes: watch::Receiver<bool>)
     let Some((plan, index)) = client.plan() else {
         return Ok(());
     };
-    let protocol = plan.listeners[index].protocol.clone();
+    let listener = &plan.listeners[index];
+    let (protocol, timeouts) = (listener.protocol.clone(), listener.timeouts);
     drop(plan);
     match protocol {
-        Protocol::Dns => serve(&client, stream, closes).await,
+        Protocol::Dns => serve(&client, stream, timeouts, closes).await,
         Protocol::Tls(config) => {
-            serve(&client, tls::accept(&config.into(), stream).await?, closes).await
+            let stream = tls::accept(&config.into(), stream, timeouts.read).await?;
+            serve(&client, stream, timeouts, closes).await
         }
         Protocol::Https(config, statuses) => {
-            let stream = tls::accept(&config.into(), stream).await?;
+            let stream = tls::accept(&config.into(), stream, timeouts.read).await?;
             let client = Arc::new(client);
             let answer = move |message| answer_one(Arc::clone(&client), message);
-            https::serve(stream, answer, statuses, closes).await
+            https::serve(stream, answer, (statuses, timeouts), closes).await
         }
     }
 }
@@ -222,6 +221,7 @@ impl Client {
 async fn serve(
     client: &Client,
     stream: impl AsyncRead + AsyncWrite,
+    timeouts: Timeouts,
     mut closes: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let stream = std::pin::pin!(stream);
@@ -232,15 +232,22 @@ async fn serve(
     let (sender, mut slow_replies) = mpsc::channel(STREAM_IN_FLIGHT_MAX);
     let mut in_flight = 0;
     let mut ended = false;
+    let mut queries_left = timeouts
+        .queries_max
+        .map_or(u64::MAX, |most| most.get().into());
+    // When the next query must be there, all of it.
+    let mut next_query = Instant::now() + timeouts.read;
     // Until when a connection that is to end is read from.
     let mut goodbye = None;
     loop {
         let mut taken = 0;
-        while in_flight < STREAM_IN_FLIGHT_MAX
+        while queries_left > 0
+            && in_flight < STREAM_IN_FLIGHT_MAX
             && replies.len() < GATHERED_MAX
             && let Some(message) = split_message(&unread[taken..])
         {
             taken += 2 + message.len();
+            queries_left -= 1;
             let slow = answer(client, message, &mut scratch, &sender, |reply| {
                 frame(reply, &mut replies);
             });
@@ -248,7 +255,7 @@ async fn serve(
             if let Some(mut outgoing) = scratch.outgoing.take() {
                 // One message at a time, as fast as the client reads them.
                 while next_message(&mut outgoing, &mut replies) {
-                    write_out(&mut writer, &mut replies).await?;
+                    write_out(&mut writer, &mut replies, timeouts.write).await?;
                     // The others have their turn between two messages.
                     yield_now().await;
                 }
@@ -256,19 +263,27 @@ async fn serve(
             }
         }
         unread.drain(..taken);
+        ended |= queries_left == 0;
+        if taken > 0 {
+            next_query = Instant::now() + timeouts.idle;
+        }
         while let Ok(reply) = slow_replies.try_recv() {
             in_flight -= 1;
             frame(&reply, &mut replies);
         }
         if !replies.is_empty() {
             client.shared.tcp_counters().add(&mut scratch.tally);
-            write_out(&mut writer, &mut replies).await?;
+            write_out(&mut writer, &mut replies, timeouts.write).await?;
+            next_query = Instant::now() + timeouts.idle;
             continue;
         }
         if taken > 0 {
             continue;
         }
         if ended && in_flight == 0 {
+            if queries_left == 0 {
+                part(&mut reader, &mut writer).await;
+            }
             return Ok(());
         }
         if goodbye.is_some_and(|end| end <= Instant::now()) {
@@ -285,17 +300,19 @@ async fn serve(
                 in_flight -= 1;
                 frame(&reply, &mut replies);
                 if !replies.is_empty() {
-                    write_out(&mut writer, &mut replies).await?;
+                    write_out(&mut writer, &mut replies, timeouts.write).await?;
                 }
+                next_query = Instant::now() + timeouts.idle;
             }
             () = is_closing(&mut closes), if goodbye.is_none() => {
                 goodbye = Some(Instant::now() + GOODBYE);
             }
             () = sleep(LAST_READ), if goodbye.is_some() && !ended => ended = true,
-            () = sleep(IDLE) => {
+            () = sleep_until(next_query.into()) => {
                 if in_flight == 0 {
                     return Ok(());
                 }
+                next_query = Instant::now() + timeouts.idle;
             }
         }
     }
@@ -305,12 +322,24 @@ async fn serve(
 async fn write_out(
     writer: &mut (impl AsyncWrite + Unpin),
     replies: &mut Vec<u8>,
+    limit: Duration,
 ) -> io::Result<()> {
-    timeout(WRITE, writer.write_all(replies)).await??;
-    timeout(WRITE, writer.flush()).await??;
+    timeout(limit, writer.write_all(replies)).await??;
+    timeout(limit, writer.flush()).await??;
     replies.clear();
     replies.shrink_to(READ_LEN);
     Ok(())
+}
+
+/// Ends a connection that a client still writes to. Closing it at once would be a reset, which may
+/// take replies away that the client has not read yet.
+async fn part(reader: &mut (impl AsyncRead + Unpin), writer: &mut (impl AsyncWrite + Unpin)) {
+    let leave = async {
+        writer.shutdown().await?;
+        tokio::io::copy(reader, &mut tokio::io::sink()).await
+    };
+    // What a client makes of it is its own affair.
+    let _ = timeout(GOODBYE, leave).await;
 }
 
 /// Appends the next message of a transfer. `false` after the last.

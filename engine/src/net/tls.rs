@@ -8,10 +8,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// How long a client may take for its part of the handshake; CoreDNS gives reads as much.
-const HANDSHAKE: Duration = Duration::from_secs(3);
-
-/// Makes a TLS connection of an accepted one.
+/// Makes a TLS connection of an accepted one. `limit` is how long a client may take for its part.
 ///
 /// # Errors
 ///
@@ -19,9 +16,10 @@ const HANDSHAKE: Duration = Duration::from_secs(3);
 pub(crate) async fn accept(
     config: &TlsAcceptor,
     stream: TcpStream,
+    limit: Duration,
 ) -> io::Result<TlsStream<TcpStream>> {
     stream.set_nodelay(true)?;
-    timeout(HANDSHAKE, config.accept(stream)).await?
+    timeout(limit, config.accept(stream)).await?
 }
 
 #[cfg(test)]
@@ -47,7 +45,9 @@ mod tests {
         let _client = TcpStream::connect(address).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         tokio::time::pause();
-        let error = accept(&Arc::new(config).into(), stream).await.unwrap_err();
+        let limit = Duration::from_secs(3);
+        let config = Arc::new(config).into();
+        let error = accept(&config, stream, limit).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -185,7 +185,9 @@ impl Cache {
             // While a failure is fresh in mind, nobody waits for the next one.
             Some(_) if !stale.recheck.is_zero() && !context.may_verify(entry) => {}
             Some(timeout) => {
-                context.patience = (!timeout.is_zero()).then_some(timeout);
+                if !timeout.is_zero() {
+                    context.limit_patience(timeout);
+                }
                 return Some(Found::Verify);
             }
         }

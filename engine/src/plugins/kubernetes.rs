@@ -16,6 +16,7 @@
 mod answer;
 mod chase;
 mod external;
+mod labels;
 mod name;
 pub(super) mod reverse;
 mod servers;

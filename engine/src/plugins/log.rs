@@ -2,12 +2,15 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::metadata::{Label, Metadata};
+use super::surroundings::Asked;
 use crate::chain::Context;
 use crate::log::Level;
 use crate::wire::walk::records;
-use crate::wire::{Edns, Flags, RType, Rcode, Reply, Section};
+use crate::wire::{Edns, Flags, Opcode, Query, RType, Rcode, Reply, Section};
 
 /// What kinds of replies are logged.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -18,31 +21,6 @@ pub struct Classes {
     pub denial: bool,
     /// Everything else, silence and transfers included.
     pub error: bool,
-}
-
-impl Classes {
-    /// Whether this reply is wanted. The classes are CoreDNS's, NXDOMAIN behind an alias included,
-    /// which it takes for an error.
-    fn have(self, qtype: RType, reply: &Reply<'_>) -> bool {
-        if self.success && self.denial && self.error {
-            return true;
-        }
-        let answers = reply.count(Section::Answer) > 0;
-        match reply.rcode() {
-            _ if matches!(qtype, RType::AXFR | RType::IXFR) => self.error,
-            Rcode::NOERROR if !answers && has_soa(reply) => self.denial,
-            Rcode::NOERROR => self.success,
-            Rcode::NXDOMAIN if !answers => self.denial,
-            _ => self.error,
-        }
-    }
-}
-
-/// Whether there is an SOA in the authority section. There are no answers.
-fn has_soa(reply: &Reply<'_>) -> bool {
-    let (message, records_at) = reply.message();
-    let count = usize::from(reply.count(Section::Authority));
-    records(message, records_at, count).any(|record| record.rtype == RType::SOA)
 }
 
 /// One piece of a format.
@@ -82,7 +60,13 @@ pub enum Piece {
     Id,
     /// The operation code.
     Opcode,
-    /// A label of `metadata`, which no plugin gives: a dash.
+    /// What a plugin tells; a dash if none does.
+    Label(Label),
+    /// `success`, `denial` or `error`; a label of `log` itself.
+    ReplyClass,
+    /// What kind of reply it is; a label of `log` itself.
+    ReplyKind,
+    /// A label that no plugin gives: a dash.
     Missing,
 }
 
@@ -98,18 +82,96 @@ pub struct Rule {
 }
 
 /// All `log`s of a block; the first rule that fits is used.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Log {
     /// The rules in the Corefile's order.
     pub rules: Vec<Rule>,
+    /// Where labels come from, with `metadata`.
+    pub labels: Option<Arc<Metadata>>,
+}
+
+/// What kind of reply it is, as CoreDNS sorts them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// There is an answer, or nothing at all.
+    NoError,
+    /// There is no such name.
+    NameError,
+    /// There are no such records.
+    NoData,
+    /// Other servers know.
+    Delegation,
+    /// A transfer, or the word that there is one to ask for.
+    Meta,
+    /// The server failed, or does not know what to do.
+    ServerError,
+    /// Everything else.
+    OtherError,
+}
+
+impl Kind {
+    fn of(query: &Query<'_>, reply: &Reply<'_>) -> Self {
+        let (message, at) = reply.message();
+        let (answers, authority) = (
+            reply.count(Section::Answer),
+            reply.count(Section::Authority),
+        );
+        let has = |rtype| {
+            let records = records(message, at, usize::from(answers + authority));
+            let mut behind = records.skip(usize::from(answers));
+            behind.any(|record| record.rtype == rtype)
+        };
+        match reply.rcode() {
+            _ if matches!(query.qtype, RType::AXFR | RType::IXFR) => Self::Meta,
+            _ if query.flags.opcode() == Opcode::NOTIFY => Self::Meta,
+            Rcode::NOERROR if answers > 0 => Self::NoError,
+            Rcode::NOERROR if has(RType::SOA) => Self::NoData,
+            Rcode::NOERROR if has(RType::NS) => Self::Delegation,
+            Rcode::NOERROR => Self::NoError,
+            Rcode::NXDOMAIN if answers == 0 => Self::NameError,
+            Rcode::SERVFAIL | Rcode::NOTIMP => Self::ServerError,
+            _ => Self::OtherError,
+        }
+    }
+
+    /// As the label `log/type` has it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::NoError => "NOERROR",
+            Self::NameError => "NXDOMAIN",
+            Self::NoData => "NODATA",
+            Self::Delegation => "DELEGATION",
+            Self::Meta => "META",
+            Self::ServerError => "SERVERERROR",
+            Self::OtherError => "OTHERERROR",
+        }
+    }
+
+    /// As the label `log/class` has it.
+    const fn class(self) -> &'static str {
+        match self {
+            Self::NoError | Self::Delegation => "success",
+            Self::NameError | Self::NoData => "denial",
+            Self::Meta | Self::ServerError | Self::OtherError => "error",
+        }
+    }
+}
+
+impl Classes {
+    fn have(self, kind: Kind) -> bool {
+        match kind.class() {
+            "success" => self.success,
+            "denial" => self.denial,
+            _ => self.error,
+        }
+    }
 }
 
 impl Log {
     pub(crate) fn response(&self, context: &Context<'_>, reply: &Reply<'_>) {
-        let rule = self.rule(context);
-        let rule = rule.filter(|rule| rule.classes.have(context.query.qtype, reply));
-        if let Some(rule) = rule {
-            rule.log(context, Some(reply));
+        let kind = Kind::of(&context.query, reply);
+        if let Some(rule) = self.rule(context).filter(|rule| rule.classes.have(kind)) {
+            self.log(rule, context, Some((reply, kind)));
         }
     }
 
@@ -117,7 +179,7 @@ impl Log {
     #[cold]
     pub(crate) fn dropped(&self, context: &Context<'_>) {
         if let Some(rule) = self.rule(context).filter(|rule| rule.classes.error) {
-            rule.log(context, None);
+            self.log(rule, context, None);
         }
     }
 
@@ -128,14 +190,13 @@ impl Log {
             context.name.labels_above(zone, *labels).is_some()
         })
     }
-}
 
-impl Rule {
-    fn log(&self, context: &Context<'_>, reply: Option<&Reply<'_>>) {
+    fn log(&self, rule: &Rule, context: &Context<'_>, reply: Option<(&Reply<'_>, Kind)>) {
+        let asked = Asked::of(context).with(self.labels.as_deref());
         let mut text = String::with_capacity(160);
-        for piece in &self.format {
+        for piece in &rule.format {
             // Writing to a string cannot fail.
-            let _ = write_piece(piece, context, reply, &mut text);
+            let _ = write_piece(piece, context, reply, &asked, &mut text);
         }
         context.log.send(Level::Info, text);
     }
@@ -149,10 +210,12 @@ const PAYLOAD_MIN: u16 = 512;
 fn write_piece(
     piece: &Piece,
     context: &Context<'_>,
-    reply: Option<&Reply<'_>>,
+    reply: Option<(&Reply<'_>, Kind)>,
+    asked: &Asked<'_>,
     out: &mut String,
 ) -> std::fmt::Result {
     let (query, peer) = (&context.query, context.peer);
+    let (reply, kind) = reply.unzip();
     match piece {
         Piece::Text(text) => out.write_str(text),
         Piece::Type => write!(out, "{}", query.qtype),
@@ -191,6 +254,13 @@ fn write_piece(
         Piece::Do => write!(out, "{}", query.edns.as_ref().is_some_and(Edns::dnssec_ok)),
         Piece::Id => write!(out, "{}", u16::from_be_bytes(query.id())),
         Piece::Opcode => write!(out, "{}", query.flags.opcode().0),
+        Piece::Label(label) => {
+            let labels = asked.labels;
+            let value = labels.and_then(|labels| labels.value(*label, asked));
+            out.write_str(value.as_deref().unwrap_or(NONE))
+        }
+        Piece::ReplyClass => out.write_str(kind.map_or(NONE, Kind::class)),
+        Piece::ReplyKind => out.write_str(kind.map_or(NONE, Kind::name)),
         Piece::Missing => out.write_str(NONE),
     }
 }

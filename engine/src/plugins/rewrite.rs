@@ -8,6 +8,9 @@ mod answer;
 mod edns;
 mod matcher;
 
+use std::sync::Arc;
+
+use super::metadata::Metadata;
 use crate::chain::{Context, Stage, Step};
 use crate::wire::message::compose;
 use crate::wire::name::{NameText, wire_from_presentation};
@@ -19,12 +22,13 @@ use self::matcher::{Ends, Screen};
 pub use self::matcher::{Form, Matcher};
 
 /// The rules of a block.
-#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rewrite {
     /// In the order of the file.
     rules: Box<[Rule]>,
     /// For each of them.
     screens: Box<[Screen]>,
+    /// Where labels come from, with `metadata`.
+    labels: Option<Arc<Metadata>>,
 }
 
 /// One rule.
@@ -75,7 +79,7 @@ struct Asked {
 
 impl Rewrite {
     /// Rules in the order of the file.
-    pub fn new(rules: Vec<Rule>) -> Self {
+    pub fn new(rules: Vec<Rule>, labels: Option<Arc<Metadata>>) -> Self {
         let screen = |rule: &Rule| match &rule.action {
             Action::Name { from: matcher, .. } | Action::Response(matcher, _) => matcher.screen(),
             _ => Screen::OPEN,
@@ -83,6 +87,7 @@ impl Rewrite {
         Self {
             screens: rules.iter().map(screen).collect(),
             rules: rules.into(),
+            labels,
         }
     }
 
@@ -129,8 +134,9 @@ impl Rewrite {
             edns: edns::Asked::new(context.query.edns.as_ref()),
         };
         let mut undo = Vec::new();
+        let known = (&*context, self.labels.as_deref());
         for rule in &*self.rules {
-            let Some(done) = rule.action.apply(&mut asked, context, &mut undo) else {
+            let Some(done) = rule.action.apply(&mut asked, known, &mut undo) else {
                 return Step::Failed(Rcode::SERVFAIL, "invalid name after rewrite");
             };
             if done && !rule.continues {
@@ -180,7 +186,7 @@ impl Action {
     fn apply(
         &self,
         asked: &mut Asked,
-        context: &Context<'_>,
+        known: (&Context<'_>, Option<&Metadata>),
         undo: &mut Vec<ResponseRule>,
     ) -> Option<bool> {
         match self {
@@ -209,7 +215,7 @@ impl Action {
             Self::Class(from, to) if *from == asked.qclass => asked.qclass = *to,
             Self::Edns(rule) => {
                 let name = &asked.wire;
-                return Some(rule.apply(&mut asked.edns, (name, asked.qtype), context, undo));
+                return Some(rule.apply(&mut asked.edns, (name, asked.qtype), known, undo));
             }
             Self::Response(..) | Self::Type(..) | Self::Class(..) => return Some(false),
         }

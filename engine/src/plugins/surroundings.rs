@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 
+use super::metadata::{Label, Metadata};
 use crate::chain::{Context, Peer};
+use crate::gathered::Gathered;
 use crate::script::expr::Surroundings;
 use crate::script::{ScriptError, Value};
+use crate::wire::FoldedName;
 use crate::wire::name::NameText;
 use crate::wire::query::Query;
 
@@ -32,17 +35,47 @@ pub const FUNCTIONS: [(&str, usize); 15] = [
 pub(crate) struct Asked<'a> {
     pub(crate) query: &'a Query<'a>,
     /// The name in lower case.
-    pub(crate) name: &'a [u8],
+    pub(crate) name: &'a FoldedName,
+    /// The name that the client asked for, which `rewrite` may have changed since.
+    pub(crate) original: &'a FoldedName,
     pub(crate) peer: &'a Peer,
+    pub(crate) gathered: Option<&'a Gathered>,
+    /// Where labels come from, with `metadata`.
+    pub(crate) labels: Option<&'a Metadata>,
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) const fn new(query: &'a Query<'a>, name: &'a [u8], peer: &'a Peer) -> Self {
-        Self { query, name, peer }
+    /// A query at the beginning of its way.
+    pub(crate) const fn new(query: &'a Query<'a>, name: &'a FoldedName, peer: &'a Peer) -> Self {
+        Self {
+            query,
+            name,
+            original: name,
+            peer,
+            gathered: None,
+            labels: None,
+        }
     }
 
+    /// A query on its way.
     pub(crate) fn of(context: &'a Context<'_>) -> Self {
-        Self::new(&context.query, context.name.wire(), context.peer)
+        Self {
+            original: context.original.unwrap_or(context.name),
+            gathered: context.gathered,
+            ..Self::new(&context.query, context.name, context.peer)
+        }
+    }
+
+    /// The same, with labels.
+    pub(crate) fn with(self, labels: Option<&'a Metadata>) -> Self {
+        Self { labels, ..self }
+    }
+
+    /// The value of a label by its name, empty if there is none.
+    pub(crate) fn label(&self, name: &str) -> Value {
+        let value = self.labels.zip(Label::named(name));
+        let value = value.and_then(|(labels, label)| labels.value(label, self));
+        Value::Str(value.unwrap_or_default())
     }
 }
 
@@ -58,9 +91,9 @@ impl Surroundings for Asked<'_> {
                 };
                 Value::Bool(network.contains(&address))
             }
-            ("metadata", [_]) => Value::str(""),
+            ("metadata", [Value::Str(name)]) => self.label(name),
             ("type", []) => Value::Str(query.qtype.to_string()),
-            ("name", []) => Value::str(NameText::of(self.name).as_str()),
+            ("name", []) => Value::str(NameText::of(self.name.wire()).as_str()),
             ("class", []) => Value::Str(query.qclass.to_string()),
             ("proto", []) => Value::str(if peer.stream { "tcp" } else { "udp" }),
             ("size", []) => Value::Int(query.packet.len() as i64),

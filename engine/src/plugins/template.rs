@@ -1,21 +1,28 @@
 //! `template`: answers that are put together from the question.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::metadata::Metadata;
 use super::surroundings::Asked;
 use super::zones::Zones;
 use crate::chain::{Context, Step};
+use crate::metrics::{TemplateCount, TemplateCounts, TemplateEvent};
 use crate::pattern::Pattern;
 use crate::script::expr::{Expression, Surroundings};
 use crate::script::template::{Data, Fields, Template};
 use crate::script::{ScriptError, Value};
 use crate::wire::name::NameText;
-use crate::wire::{Answer, Class, Flags, RType, Rcode, Record, Reply, text};
+use crate::wire::{Answer, Class, Flags, Query, RType, Rcode, Record, Reply, text};
 
 /// The `template`s of a block.
 pub struct Templates {
     /// In the order of the file.
     pub rules: Vec<Rule>,
+    /// Where labels come from, with `metadata`.
+    pub labels: Option<Arc<Metadata>>,
+    /// What is counted of them.
+    pub counts: Arc<TemplateCounts>,
 }
 
 /// One `template`.
@@ -75,6 +82,9 @@ const MESSAGE: [&str; 13] = [
     "Question",
 ];
 
+/// The sections by their places.
+const SECTIONS: [&str; 3] = ["answer", "authority", "additional"];
+
 /// What a rule says of a query.
 enum Verdict<'r> {
     Matches(Box<Matched<'r>>),
@@ -97,21 +107,49 @@ impl Templates {
     pub(crate) fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
         let mut text = None;
         for rule in &self.rules {
-            match rule.judge(context, &mut text) {
-                Verdict::Passes => {}
+            let matched = match rule.judge(context, self.labels.as_deref(), &mut text) {
+                Verdict::Passes => continue,
                 Verdict::Refuses => return Step::Failed(Rcode::SERVFAIL, ""),
-                Verdict::Matches(_) if rule.rcode == Rcode::SERVFAIL => {
-                    return Step::Failed(Rcode::SERVFAIL, "");
-                }
-                Verdict::Matches(matched) => return matched.answer(context, reply),
+                Verdict::Matches(matched) => matched,
+            };
+            // When the chain is walked again it has been counted.
+            if context.gathered.is_none_or(|known| !known.is_resumed()) {
+                self.count(&matched, context, TemplateEvent::Match);
             }
+            if rule.rcode == Rcode::SERVFAIL {
+                return Step::Failed(Rcode::SERVFAIL, "");
+            }
+            return match matched.answer(context, self.labels.as_deref(), reply) {
+                Ok(step) => step,
+                Err(event) => {
+                    self.count(&matched, context, event);
+                    Step::Failed(Rcode::SERVFAIL, "the template gives no record")
+                }
+            };
         }
         Step::Next
+    }
+
+    fn count(&self, matched: &Matched<'_>, context: &Context<'_>, event: TemplateEvent) {
+        let (class, rtype) = matched.kind(&context.query);
+        let zone = matched.zone.as_str().into();
+        let what = TemplateCount {
+            zone,
+            class,
+            rtype,
+            event,
+        };
+        self.counts.add(context.seen.scope, what);
     }
 }
 
 impl Rule {
-    fn judge(&self, context: &Context<'_>, text: &mut Option<NameText>) -> Verdict<'_> {
+    fn judge(
+        &self,
+        context: &Context<'_>,
+        labels: Option<&Metadata>,
+        text: &mut Option<NameText>,
+    ) -> Verdict<'_> {
         let (qclass, qtype) = (context.query.qclass, context.query.qtype);
         let Some(zone) = self.zones.find(context.name) else {
             return Verdict::Passes;
@@ -154,14 +192,15 @@ impl Rule {
             groups,
             variables: BTreeMap::new(),
         });
+        let asked = Asked::of(context).with(labels);
         for (name, expression) in &self.variables {
-            match expression.evaluate(&Outside(Asked::of(context), &matched)) {
+            match expression.evaluate(&Outside(asked, &matched)) {
                 Ok(value) => matched.variables.insert(name.clone(), value),
                 Err(_) => return Verdict::Refuses,
             };
         }
         for condition in &self.conditions {
-            match condition.evaluate(&Outside(Asked::of(context), &matched)) {
+            match condition.evaluate(&Outside(asked, &matched)) {
                 Ok(Value::Bool(true)) => {}
                 Ok(_) => return falls(),
                 Err(_) => return Verdict::Refuses,
@@ -206,7 +245,26 @@ impl Matched<'_> {
             .unwrap_or_else(|| Value::str(""))
     }
 
-    fn answer(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
+    /// The class and the type that are asked for; where any will do, those of the rule.
+    fn kind(&self, query: &Query<'_>) -> (&'static str, &'static str) {
+        let class = match query.qclass {
+            Class::ANY => self.rule.class,
+            class => class,
+        };
+        let rtype = match query.qtype {
+            RType::ANY => self.rule.rtype,
+            rtype => rtype,
+        };
+        let name = Option::unwrap_or_default;
+        (name(class.mnemonic()), name(rtype.mnemonic()))
+    }
+
+    fn answer(
+        &self,
+        context: &mut Context<'_>,
+        labels: Option<&Metadata>,
+        reply: &mut Reply<'_>,
+    ) -> Result<Step, TemplateEvent> {
         let rule = self.rule;
         let mut answer = Answer {
             flags: Flags(reply.flags().0 | Flags::AA),
@@ -215,9 +273,7 @@ impl Matched<'_> {
         };
         for place in 0..3 {
             for template in &rule.sections[place] {
-                let Some(record) = self.record(template, context) else {
-                    return Step::Failed(Rcode::SERVFAIL, "the template gives no record");
-                };
+                let record = self.record(template, place, context, labels)?;
                 let qtype = context.query.qtype;
                 let target = (place == 0
                     && record.rtype == RType::CNAME
@@ -229,7 +285,7 @@ impl Matched<'_> {
                 };
                 let behind = context.look_up(&target, qtype, Answer::read);
                 if context.need.is_some() {
-                    return Step::Slow;
+                    return Ok(Step::Slow);
                 }
                 if let Some(Some(behind)) = behind {
                     let [records, ..] = behind.sections;
@@ -242,18 +298,31 @@ impl Matched<'_> {
             answer.opt = Some((crate::wire::Edns::DO, extended_error(*code, text)));
         }
         answer.put(reply);
-        Step::Answered
+        Ok(Step::Answered)
     }
 
-    fn record(&self, template: &Template, context: &mut Context<'_>) -> Option<Record> {
+    fn record(
+        &self,
+        template: &Template,
+        section: usize,
+        context: &mut Context<'_>,
+        labels: Option<&Metadata>,
+    ) -> Result<Record, TemplateEvent> {
         let known = Known {
             matched: self,
             context,
+            labels,
         };
-        let rendered = template.render(&known).map_err(|error| error.to_string());
-        let record =
-            rendered.and_then(|line| text::record(&line).map_err(|error| error.to_string()));
-        record.map_err(|error| context.cause = Some(error)).ok()
+        let section = SECTIONS[section];
+        let rendered = template.render(&known);
+        let line = rendered.map_err(|error| {
+            context.cause = Some(error.to_string());
+            TemplateEvent::TemplateFailure(section, template.text().into())
+        })?;
+        text::record(&line).map_err(|error| {
+            context.cause = Some(error.to_string());
+            TemplateEvent::RecordFailure(section, template.text().into())
+        })
     }
 }
 
@@ -271,12 +340,12 @@ pub(super) fn extended_error(code: u16, text: &str) -> Box<[u8]> {
 struct Known<'a, 'q> {
     matched: &'a Matched<'a>,
     context: &'a Context<'q>,
+    labels: Option<&'a Metadata>,
 }
 
 impl Data for Known<'_, '_> {
     fn field(&self, name: &str) -> Value {
         let (matched, query) = (self.matched, &self.context.query);
-        let rule = matched.rule;
         match name {
             "Zone" => Value::str(&matched.zone),
             "Name" => Value::str(NameText::of(self.context.name.wire()).as_str()),
@@ -289,16 +358,18 @@ impl Data for Known<'_, '_> {
                     .collect(),
             ),
             "Group" => Value::Map(matched.by_name()),
-            "Class" if query.qclass == Class::ANY => Value::Str(rule.class.to_string()),
-            "Class" => Value::Str(query.qclass.to_string()),
-            "Type" if query.qtype == RType::ANY => Value::Str(rule.rtype.to_string()),
-            "Type" => Value::Str(query.qtype.to_string()),
+            "Class" => Value::str(matched.kind(query).0),
+            "Type" => Value::str(matched.kind(query).1),
             "Remote" => Value::Str(self.context.peer.remote.ip().to_canonical().to_string()),
             "Var" => Value::Map(matched.variables.clone()),
             "Question" => self.question(),
             "Message" => self.message(),
             _ => Value::Nil,
         }
+    }
+
+    fn label(&self, name: &str) -> Value {
+        Asked::of(self.context).with(self.labels).label(name)
     }
 }
 

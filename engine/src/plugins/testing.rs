@@ -61,6 +61,7 @@ pub(crate) fn messages(stages: &[Stage], peer: Peer, packet: &[u8]) -> Vec<Vec<u
         addresses: vec![peer.local],
         protocol: Protocol::Dns,
         blocks: vec![Block::new(Box::new([0]), Arc::from(stages), Scope::NONE)],
+        timeouts: crate::plugins::timeouts::Timeouts::default(),
         other_classes: true,
         scope: Scope::NONE,
     };

@@ -94,6 +94,7 @@ fn messages_that_are_read_ahead_get_what_each_gets_alone() {
             ),
             Block::new([0].into(), stages("other", 10), Scope::NONE),
         ],
+        timeouts: Default::default(),
         other_classes: false,
         scope: Scope::NONE,
     };

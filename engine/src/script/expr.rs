@@ -139,6 +139,11 @@ impl Expression {
         }
     }
 
+    /// Whether this word stands in it.
+    pub fn mentions(&self, word: &str) -> bool {
+        self.text.contains(word)
+    }
+
     /// What it comes to.
     ///
     /// # Errors

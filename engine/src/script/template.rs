@@ -12,6 +12,9 @@ use super::{ScriptError, Value};
 pub trait Data {
     /// A field of the data, by a name that is known.
     fn field(&self, name: &str) -> Value;
+
+    /// A label that a plugin has told, by `.Meta`; empty if there is none.
+    fn label(&self, name: &str) -> Value;
 }
 
 /// The fields that the data has, and what is in those that have a fixed form.
@@ -93,6 +96,16 @@ impl Template {
             text: text.to_owned(),
             nodes: parse::parse(text, fields)?,
         })
+    }
+
+    /// The template as it is written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether this word stands in it.
+    pub fn mentions(&self, word: &str) -> bool {
+        self.text.contains(word)
     }
 
     /// The text that it comes to.
@@ -250,14 +263,39 @@ impl Run<'_> {
                 .iter()
                 .try_fold(value, |value, field| self.field(value, field));
         }
-        // The one method that the data has, as if no plugin had anything to tell.
-        if first.fields.last().is_some_and(|field| field == "Meta") {
-            return Ok(Item::Value(Value::str("")));
+        // The one method that the data has.
+        if first.fields == ["Meta"] && self.is_data(&first.base) {
+            let mut values = Vec::with_capacity(1);
+            for argument in arguments {
+                values.push(self.operand(argument)?.value()?);
+            }
+            if let Some(last) = last {
+                values.push(last.value()?);
+            }
+            return match values.as_slice() {
+                [Value::Str(name)] => Ok(Item::Value(self.data.label(name))),
+                _ => ScriptError::new("`.Meta` needs the name of a label"),
+            };
         }
         if !arguments.is_empty() || last.is_some() {
             return ScriptError::new("only functions take arguments");
         }
         self.operand(first)
+    }
+
+    /// Whether this is the data as a whole.
+    fn is_data(&self, base: &Base) -> bool {
+        let item = match base {
+            Base::Dot => Some(&self.dot),
+            Base::Variable(name) => {
+                let mut known = self.variables.iter().rev();
+                known
+                    .find(|(known, _)| known == name)
+                    .map(|(_, value)| value)
+            }
+            _ => None,
+        };
+        matches!(item, Some(Item::Root))
     }
 
     fn operand(&mut self, operand: &Operand) -> Result<Item, ScriptError> {

@@ -20,6 +20,7 @@ fn plan(address: SocketAddr) -> Plan {
             [Stage::Panic, Stage::Whoami].into(),
             Scope::NONE,
         )],
+        timeouts: crate::plugins::timeouts::Timeouts::default(),
         other_classes: false,
         scope: metrics.scope("dns://:53", "dropped", true),
     };

@@ -275,11 +275,12 @@ impl Exchanger {
             }
             Ok(message)
         };
-        let result = timeout(settings.read_timeout, asking)
+        let mut result = timeout(settings.read_timeout, asking)
             .await
             .unwrap_or(Err(Fault::Timeout))
             .map_err(|fault| locate(fault, upstream, stream));
-        if let Ok(message) = &result {
+        if let Ok(message) = &mut result {
+            message.sender = Some(upstream.address);
             let failed = message.rcode() == Rcode::SERVFAIL;
             let rtt = sent.elapsed();
             upstream.health.heard(rtt, failed);

@@ -4,6 +4,8 @@
 //! backwards. After that its records are octets that are copied behind the client's question,
 //! which is as long as the upstream's: their compression pointers stay right.
 
+use std::net::SocketAddr;
+
 use super::codes::{Class, Flags, RType, Rcode};
 use super::query::{Edns, HEADER_LEN, Query, options};
 use super::walk::{record_at, skip_name};
@@ -23,6 +25,8 @@ pub struct Message {
     /// The flags of its OPT record, and where the options are.
     opt: Option<(u16, std::ops::Range<usize>)>,
     rcode: Rcode,
+    /// Who sent it, if that is known.
+    pub sender: Option<SocketAddr>,
 }
 
 /// Why octets are no reply to our question.
@@ -64,6 +68,7 @@ impl Message {
             counts: [0; 3],
             opt: None,
             rcode: Rcode(flags.0 & Flags::RCODE),
+            sender: None,
         };
         let mut at = records_at;
         for (section, count) in [word(6), word(8), word(10)].into_iter().enumerate() {
@@ -104,6 +109,7 @@ impl Message {
             counts: [0; 3],
             opt: None,
             rcode: Rcode(flags.0 & Flags::RCODE),
+            sender: None,
         }
     }
 

@@ -6,15 +6,18 @@ use std::sync::Arc;
 
 use martlet_engine::chain::Stage;
 use martlet_engine::index::{ClusterIndex, Namespace};
+use martlet_engine::metrics::TemplateCounts;
 use martlet_engine::plugins::zones::Zones;
-use martlet_engine::plugins::{acl, autopath, chaos, file, hosts, kubernetes, template, transfer};
+use martlet_engine::plugins::{
+    acl, autopath, chaos, file, hosts, kubernetes, metadata, template, transfer, view,
+};
 use martlet_engine::wire::name::wire_from_text;
 
 use super::super::{Watch, wire};
 use crate::corefile::directives::acl::Policy;
 use crate::corefile::{
-    Acl, Autopath, Chaos, Fallthrough, File, Hosts, K8sExternal, Kubernetes, Nsid, Template,
-    Transfer, ZoneName,
+    Acl, Autopath, Chaos, Fallthrough, File, Hosts, K8sExternal, Kubernetes, Metadata, Nsid,
+    Template, Transfer, View, ZoneName,
 };
 use crate::hosts::HostsFile;
 use crate::notify::{Pace, Secondary};
@@ -116,8 +119,34 @@ pub(super) fn acl(directives: &[Acl], index: Option<&Arc<ClusterIndex>>) -> Opti
     })
 }
 
+/// `metadata`: where the labels of a block come from.
+pub(super) fn labels(
+    directive: &Metadata,
+    view: Option<&View>,
+    cluster: &Option<Arc<kubernetes::Kubernetes>>,
+) -> Arc<metadata::Metadata> {
+    Arc::new(metadata::Metadata {
+        zones: zones(&directive.zones),
+        view: view.map(|view| view.name.clone()),
+        kubernetes: cluster.clone(),
+    })
+}
+
+/// `view`.
+pub(super) fn view(directive: &View, labels: Option<Arc<metadata::Metadata>>) -> Stage {
+    Stage::View(Arc::new(view::View {
+        name: directive.name.clone(),
+        conditions: directive.conditions.clone(),
+        labels,
+    }))
+}
+
 /// `template`.
-pub(super) fn templates(directives: &[Template]) -> Stage {
+pub(super) fn templates(
+    directives: &[Template],
+    labels: Option<Arc<metadata::Metadata>>,
+    counts: Arc<TemplateCounts>,
+) -> Stage {
     let rules = directives.iter().map(|directive| template::Rule {
         class: directive.class,
         rtype: directive.rtype,
@@ -131,7 +160,11 @@ pub(super) fn templates(directives: &[Template]) -> Stage {
         fallthrough: falls(&directive.fallthrough),
     });
     let rules = rules.collect();
-    Stage::Templates(Arc::new(template::Templates { rules }))
+    Stage::Templates(Arc::new(template::Templates {
+        rules,
+        labels,
+        counts,
+    }))
 }
 
 /// `k8s_external`.

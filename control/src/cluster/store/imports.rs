@@ -18,6 +18,7 @@ pub(super) fn store(index: &ClusterIndex, settings: &StoreSettings) -> Option<Bo
     let imports = Arc::<ClusterIndex>::default();
     index.set_imports(Arc::clone(&imports));
     let settings = StoreSettings {
+        clients: false,
         external: false,
         multicluster: false,
         // The store around it knows what has been listed.

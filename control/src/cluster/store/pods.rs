@@ -1,4 +1,5 @@
-//! Pods, for `pods verified`: the index has how many there are at an address, the store their names.
+//! Pods, for `pods verified`: the index has how many there are at an address, the store their names;
+//! the index has names as well if labels of `metadata` show them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,7 +15,8 @@ impl Store {
         let seen = self.epoch(Kind::Pod);
         let entry = namespace_entry(&mut self.namespaces, &pod.key.namespace);
         let address = pod.address;
-        let old = entry.pods.insert(pod.key.name, PodEntry { address, seen });
+        let name = pod.key.name.clone();
+        let old = entry.pods.insert(name, PodEntry { address, seen });
         let old = old.map(|old| old.address);
         if old == Some(address) {
             return;
@@ -23,7 +25,33 @@ impl Store {
         count_pods(&self.index, &entry.namespace, address, 1);
         if let Some(old) = old {
             count_pods(&self.index, &entry.namespace, old, -1);
+            self.move_client(&pod.key, old, false);
         }
+        self.move_client(&pod.key, address, true);
+    }
+
+    /// Publishes that a pod has an address from now on, or not any more. Whoever shares an address
+    /// (pods in the host's network) is not known by it.
+    fn move_client(&mut self, key: &Key, address: IpAddr, has_it: bool) {
+        if !self.settings.clients {
+            return;
+        }
+        let pods = self.clients.entry(address).or_default();
+        pods.retain(|pod| pod != key);
+        if has_it {
+            pods.push(key.clone());
+        }
+        let pod = match pods.as_slice() {
+            [pod] => Some(PodName {
+                namespace: pod.namespace.clone(),
+                name: pod.name.clone(),
+            }),
+            _ => None,
+        };
+        if pods.is_empty() {
+            self.clients.remove(&address);
+        }
+        self.index.put_client(address, pod);
     }
 
     pub(super) fn delete_pod(&mut self, key: &Key) {
@@ -33,6 +61,7 @@ impl Store {
         if let Some(old) = entry.pods.remove(&key.name) {
             self.changed = true;
             count_pods(&self.index, &entry.namespace, old.address, -1);
+            self.move_client(key, old.address, false);
             self.forget_namespace(&key.namespace);
         }
     }

@@ -18,6 +18,7 @@ fn settings() -> StoreSettings {
         ttl: 5,
         ignore_empty: false,
         namespaces: HashSet::new(),
+        clients: true,
         external: true,
         multicluster: false,
         kinds: vec![
@@ -98,6 +99,9 @@ fn told(index: &ClusterIndex) -> String {
         }
     }
     for last in 0..8 {
+        index.client(address(last), |pod| {
+            writeln!(out, "{last} pod {}/{}", pod.namespace, pod.name).unwrap();
+        });
         index.address(address(last), |node| {
             let (services, endpoints) = node.parts();
             let name = |service: &ServiceName| {

@@ -1,5 +1,7 @@
 //! `log [NAMES…] [FORMAT] { class CLASSES… }`: the query log.
 
+use martlet_engine::plugins::metadata::Label;
+
 use super::super::args::Args;
 use super::super::error::Problem;
 use super::super::zone::ZoneName;
@@ -60,6 +62,15 @@ impl Directive for Log {
                 last.warn("a lone argument is a name, not a format; write `log . FORMAT`");
             }
             _ => {}
+        }
+        for label in format.split("{/").skip(1) {
+            let label = label.split('}').next().unwrap_or_default();
+            let is_own = matches!(label, "log/class" | "log/type");
+            if !is_own && Label::named(label).is_none() {
+                args.warn(format!(
+                    "no plugin gives the label `{label}`; a dash stands for it"
+                ));
+            }
         }
         let mut names = Vec::with_capacity(words.len());
         for word in words {

@@ -1,7 +1,7 @@
 //! `view NAME { expr EXPRESSION }`: the server block is for some clients or questions only.
 
 use martlet_engine::plugins::surroundings::FUNCTIONS;
-use martlet_engine::plugins::view;
+use martlet_engine::script::expr::Expression;
 
 use super::super::args::Args;
 use super::super::error::Problem;
@@ -10,7 +10,12 @@ use super::template::expression;
 
 /// `view`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct View(pub view::View);
+pub struct View {
+    /// Its name.
+    pub name: Box<str>,
+    /// All of them must be true.
+    pub conditions: Vec<Expression>,
+}
 
 impl Directive for View {
     const NAME: &'static str = "view";
@@ -25,7 +30,7 @@ impl Directive for View {
             }
             _ => Err(option.unknown(Self::NAME, &["expr"])),
         });
-        Ok(Self(view::View { name, conditions }))
+        Ok(Self { name, conditions })
     }
 }
 
@@ -38,7 +43,7 @@ mod tests {
     fn reads_expressions() {
         let text =
             "view a {\n expr name() == 'x.' && do()\n expr incidr(client_ip(), '10.0.0.0/8')\n}";
-        let view = good(text).view.unwrap().0;
+        let view = good(text).view.unwrap();
         assert_eq!((&*view.name, view.conditions.len()), ("a", 2));
         for (text, expected) in [
             ("view", "`view` needs a name"),

@@ -16,6 +16,9 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::net::tls::accept;
 use crate::upstream::https::HttpsClient;
+
+const IDLE: Duration = Timeouts::DEFAULT.idle;
+const HANDSHAKE: Duration = Timeouts::DEFAULT.read;
 use crate::upstream::tls;
 
 /// A query for `NNNNN.test`, type A, with the given ID, which is NNNNN too.
@@ -119,9 +122,9 @@ impl Running {
                 let (acceptor, answer) = (acceptor.clone(), answer.clone());
                 tasks.spawn(async move {
                     serve(
-                        accept(&acceptor, stream).await?,
+                        accept(&acceptor, stream, HANDSHAKE).await?,
                         answer,
-                        Arc::default(),
+                        (Arc::default(), Timeouts::DEFAULT),
                         watch::channel(false).1,
                     )
                     .await
@@ -271,12 +274,12 @@ async fn a_server_that_vanished_is_found_out() {
         // Of a vanished server the connections stay open, and nothing moves on them.
         let mut vanished = Vec::new();
         loop {
-            let stream = accept(&acceptor, listener.accept().await.unwrap().0).await;
+            let stream = accept(&acceptor, listener.accept().await.unwrap().0, HANDSHAKE).await;
             let answer = |query: Vec<u8>| async move { Some(reply_to(&query)) };
             let mut serving = Box::pin(serve(
                 stream.unwrap(),
                 answer,
-                Arc::default(),
+                (Arc::default(), Timeouts::DEFAULT),
                 watch::channel(false).1,
             ));
             tokio::select! {
@@ -363,7 +366,7 @@ async fn requests_are_those_of_rfc_8484() {
     let log = Arc::clone(&seen);
     tokio::spawn(async move {
         loop {
-            let stream = accept(&acceptor, listener.accept().await.unwrap().0).await;
+            let stream = accept(&acceptor, listener.accept().await.unwrap().0, HANDSHAKE).await;
             let service = service_fn(|request: Request<Incoming>| {
                 let header = |name| request.headers().get(name).cloned();
                 log.lock().unwrap().push((

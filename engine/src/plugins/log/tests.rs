@@ -31,12 +31,14 @@ fn logged(
 ) -> Vec<String> {
     let log = Log {
         rules: rules.to_vec(),
+        labels: None,
     };
     let stages = [Stage::Log(log), Stage::Fixed(act)];
     let listener = Listener {
         addresses: vec![peer.local],
         protocol: Protocol::Dns,
         blocks: vec![Block::new(Box::new([0]), Arc::from(stages), Scope::NONE)],
+        timeouts: Default::default(),
         other_classes: true,
         scope: Scope::NONE,
     };

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::super::metadata::{Label, Metadata};
+use super::super::surroundings;
 use super::answer::ResponseRule;
 use crate::chain::Context;
 use crate::wire::name::NameText;
@@ -52,8 +54,8 @@ pub enum Variable {
     ServerIp,
     /// The port that was asked, two octets.
     ServerPort,
-    /// What another plugin knows; none tells anything so far.
-    Metadata,
+    /// What another plugin tells, with `metadata`; `None` for what none does.
+    Label(Option<Label>),
 }
 
 /// A rule about an option.
@@ -175,15 +177,17 @@ impl EdnsRule {
         &self,
         asked: &mut Asked,
         (name, qtype): (&[u8], RType),
-        context: &Context<'_>,
+        (context, labels): (&Context<'_>, Option<&Metadata>),
         undo: &mut Vec<ResponseRule>,
     ) -> bool {
         let (code, data) = match &self.option {
             EdnsOption::Local(code, data) => (*code, data.to_vec()),
-            EdnsOption::Variable(code, variable) => match variable.data(name, qtype, context) {
-                Some(data) => (*code, data),
-                None => return false,
-            },
+            EdnsOption::Variable(code, variable) => {
+                match variable.data((name, qtype), context, labels) {
+                    Some(data) => (*code, data),
+                    None => return false,
+                }
+            }
             EdnsOption::Nsid => (NSID, Vec::new()),
             EdnsOption::Subnet(v4, v6) => (SUBNET, subnet(*v4, *v6, context)),
         };
@@ -229,7 +233,12 @@ impl EdnsRule {
 }
 
 impl Variable {
-    fn data(self, name: &[u8], qtype: RType, context: &Context<'_>) -> Option<Vec<u8>> {
+    fn data(
+        self,
+        (name, qtype): (&[u8], RType),
+        context: &Context<'_>,
+        labels: Option<&Metadata>,
+    ) -> Option<Vec<u8>> {
         let peer = context.peer;
         let octets = |address: IpAddr| match address.to_canonical() {
             IpAddr::V4(address) => address.octets().to_vec(),
@@ -243,7 +252,11 @@ impl Variable {
             Self::Protocol => if peer.stream { "tcp" } else { "udp" }.into(),
             Self::ServerIp => octets(peer.local_address()),
             Self::ServerPort => peer.local.port().to_be_bytes().to_vec(),
-            Self::Metadata => return None,
+            Self::Label(label) => {
+                let asked = surroundings::Asked::of(context);
+                let value = labels?.value(label?, &asked);
+                value.filter(|value| !value.is_empty())?.into_bytes()
+            }
         })
     }
 }

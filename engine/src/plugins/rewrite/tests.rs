@@ -39,7 +39,7 @@ fn name_rule(continues: bool, form: Form, from: &str, to: &str, auto: bool) -> R
 }
 
 fn stage(rules: Vec<Rule>) -> Stage {
-    Stage::Rewrite(Arc::new(Rewrite::new(rules)))
+    Stage::Rewrite(Arc::new(Rewrite::new(rules, None)))
 }
 
 fn regex(text: &str) -> Form {

@@ -26,7 +26,11 @@ fn rule(zone: &str, rtype: RType, patterns: &[&str], answers: &[&str]) -> Rule {
 }
 
 fn stage(rules: Vec<Rule>) -> Stage {
-    Stage::Templates(Arc::new(Templates { rules }))
+    Stage::Templates(Arc::new(Templates {
+        rules,
+        labels: None,
+        counts: Arc::default(),
+    }))
 }
 
 #[test]

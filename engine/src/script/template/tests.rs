@@ -19,6 +19,12 @@ impl Data for Sample {
             _ => Value::Nil,
         }
     }
+
+    fn label(&self, name: &str) -> Value {
+        let values = [("a/b", "told")];
+        let mut known = values.iter().filter(|(label, _)| *label == name);
+        Value::str(known.next().map_or("", |(_, value)| value))
+    }
 }
 
 const FIELDS: &Fields = &[
@@ -83,7 +89,10 @@ fn templates_come_to_what_go_makes_of_them() {
         ),
         ("{{ printf \"%d\" .Name }}", "%!d(string=a.test.)"),
         ("{{ print 1 2 \"a\" 3 }}", "1 2a3"),
-        ("{{ .Meta \"a/b\" }}|", "|"),
+        ("{{ .Meta \"a/b\" }}|{{ \"a/b\" | .Meta }}", "told|told"),
+        ("{{ with .Name }}{{ $.Meta \"a/b\" }}{{ end }}", "told"),
+        ("{{ .Meta \"a/c\" }}|", "|"),
+        ("{{ if eq (.Meta \"a/b\") \"told\" }}yes{{ end }}", "yes"),
         ("{{ \"}}\" }}", "}}"),
         ("{{ `a\\b` }}", "a\\b"),
         ("{{ urlquery \"a b\" }}{{ html \"<\" }}", "a+b&lt;"),

@@ -1,5 +1,6 @@
 //! `edns0 local|nsid|subnet set|append|replace|unset … [revert]`
 
+use martlet_engine::plugins::metadata::Label;
 use martlet_engine::plugins::rewrite::{EdnsAction, EdnsOption, EdnsRule, Variable};
 
 use super::Words;
@@ -91,9 +92,14 @@ fn local(code: u16, data: Arg<'_>) -> Result<EdnsOption, Problem> {
             "protocol" => Variable::Protocol,
             "server_ip" => Variable::ServerIp,
             "server_port" => Variable::ServerPort,
-            label if label.contains('/') => {
-                data.warn("no plugin tells this label, so the rule does nothing");
-                Variable::Metadata
+            label if label.trim_matches('/').contains('/') => {
+                let known = Label::named(label);
+                if known.is_none() {
+                    data.warn(format!(
+                        "no plugin gives the label `{label}`; the rule does nothing"
+                    ));
+                }
+                Variable::Label(known)
             }
             _ => return Err(data.is_not("a variable, such as {qname} or {client_ip}")),
         };

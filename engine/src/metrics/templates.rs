@@ -1,0 +1,56 @@
+//! What `template` counts: by labels that questions bring with them, so there is no table of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Scope;
+
+/// What one count is of.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TemplateCount {
+    /// The zone of the template, with the dot at its end.
+    pub zone: Box<str>,
+    /// The class that was asked for, empty if it has no name.
+    pub class: &'static str,
+    /// The type that was asked for, empty if it has no name. No label has another value, so there
+    /// are not more counts than types.
+    pub rtype: &'static str,
+    /// What happened.
+    pub event: TemplateEvent,
+}
+
+/// What happened to a template.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum TemplateEvent {
+    /// A question matched.
+    Match,
+    /// Its text could not be made. The section, and the template as it is written.
+    TemplateFailure(&'static str, Box<str>),
+    /// Its text is no record. Likewise.
+    RecordFailure(&'static str, Box<str>),
+}
+
+/// The counts, which last from plan to plan.
+#[derive(Default)]
+pub struct TemplateCounts(papaya::HashMap<(u16, TemplateCount), AtomicU64>);
+
+impl TemplateCounts {
+    /// Counts one; nothing is kept for [`Scope::NONE`].
+    pub(crate) fn add(&self, scope: Scope, what: TemplateCount) {
+        if scope != Scope::NONE {
+            let counts = self.0.pin();
+            let count = counts.get_or_insert_with((scope.place, what), AtomicU64::default);
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The place of the scope, what was counted, and how often; sorted.
+    pub(super) fn totals(&self) -> Vec<((u16, TemplateCount), u64)> {
+        let counts = self.0.pin();
+        let load = |(what, count): (&(u16, TemplateCount), &AtomicU64)| {
+            (what.clone(), count.load(Ordering::Relaxed))
+        };
+        let mut totals = counts.iter().map(load).collect::<Vec<_>>();
+        totals.sort();
+        totals
+    }
+}
