@@ -35,6 +35,21 @@ fn lines(martlet: &Martlet) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
+/// `cancel` is less patient than `read_timeout`, and an upstream's reply that comes later is nobody's.
+#[test]
+fn a_query_waits_as_long_as_it_may() {
+    let upstream = Upstream::start("a");
+    upstream.misbehave(&silent(0), Fault::Silence);
+    let forward = forward(&[upstream.address()], "read_timeout 60s\nmax_fails 0");
+    let martlet = resolver(&format!("cancel 300ms\nerrors\n{forward}")).start();
+    ask(&martlet, &silent(0));
+    let found = wait_until(Duration::from_secs(5), || lines(&martlet).pop());
+    let found = found.unwrap_or_default();
+    assert!(found.ends_with("A: no reply so far"), "{found}");
+    let reply = martlet.client().ask("a.up.test.", "A");
+    assert_eq!(reply.rcode, "NOERROR", "{reply:?}");
+}
+
 #[test]
 fn errors_of_a_kind_are_counted() {
     let upstream = Upstream::start("a");

@@ -15,6 +15,7 @@ mod forward;
 mod loadbalance;
 mod log;
 mod loop_;
+mod metadata;
 mod metrics;
 mod multicluster;
 mod real_upstream;

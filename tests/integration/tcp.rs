@@ -88,6 +88,9 @@ fn idle_connections_are_closed() {
     idle.stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("more than nothing");
+    idle.send(&Query::new(WEB, "A").wire(1))
+        .expect("the connection is open");
+    idle.receive().expect("the connection is open");
     let mut used = client.connect();
     let user = thread::spawn(move || {
         for _ in 0..6 {
@@ -103,6 +106,40 @@ fn idle_connections_are_closed() {
     assert!((9.0..14.0).contains(&after), "closed after {after} s");
     user.join()
         .expect("a connection in use outlives the time-out");
+}
+
+/// `timeouts`: a connection that brings no query, or only a piece of one, ends sooner than one that has
+/// brought some; and no connection brings more than it may.
+#[test]
+fn connections_have_the_limits_that_are_set() {
+    let corefile = COREFILE.replace(
+        "bind 127.0.0.1\n",
+        "bind 127.0.0.1\n    timeouts {\n read 1s\n idle 60s\n maxtcpqueries 3\n }\n",
+    );
+    let martlet = Martlet::start(&corefile, &[("cluster.yaml", &manifest(&cluster()))]);
+    let client = Client {
+        patience: Duration::from_secs(20),
+        ..martlet.client()
+    };
+    let query = framed(&Query::new(WEB, "A").wire(7));
+    let mut idle = client.connect();
+    idle.stream.write_all(&query).expect("the server reads");
+    idle.receive().expect("a query is answered");
+    for piece in [&[][..], &query[..20]] {
+        let mut silent = client.connect();
+        silent.stream.write_all(piece).expect("the server reads");
+        let read = silent.stream.read(&mut [0; 1]);
+        assert!(matches!(read, Ok(0)), "{read:?}");
+    }
+    // One that has asked is still there. Of what it asks now it may have two more.
+    idle.stream
+        .write_all(&query.repeat(5))
+        .expect("the connection is open");
+    for _ in 0..2 {
+        idle.receive().expect("a query is answered");
+    }
+    let read = idle.stream.read(&mut [0; 1]);
+    assert!(matches!(read, Ok(0)), "no reset, and no more: {read:?}");
 }
 
 /// A client that asks and never reads fills buffers up to a bound, and costs the others nothing.

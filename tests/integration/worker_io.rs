@@ -322,3 +322,31 @@ fn datagrams_of_any_size_are_met() {
         }
     });
 }
+
+/// `multisocket N`: so many workers. They are those of the start; a reload that wants others says so.
+#[test]
+fn there_are_as_many_workers_as_sockets_are_wanted() {
+    let corefile = |sockets: &str| {
+        format!(
+            ".:{{PORT}} {{\n bind 127.0.0.1\n {sockets}\n prometheus 127.0.0.1:{{PORT2}}\n whoami\n}}\n\
+             other.test:{{PORT}} {{\n bind 127.0.0.1\n multisocket 2\n whoami\n}}\n"
+        )
+    };
+    let martlet = Martlet::start(&corefile("multisocket 3"), &[]);
+    let workers = || {
+        let samples = Scrape::of(martlet.nth_port(2)).samples;
+        let of_workers = samples.iter().map(|sample| &*sample.name);
+        of_workers
+            .filter(|name| *name == "martlet_worker_messages_total")
+            .count()
+    };
+    assert_eq!(workers(), 3);
+    for (wanted, is_told) in [("multisocket 3", false), ("multisocket 5", true)] {
+        let before = martlet.said("3 workers go on; for 5, restart");
+        martlet.reload(&corefile(wanted));
+        let after = martlet.said("3 workers go on; for 5, restart");
+        assert_eq!(after > before, is_told, "{wanted}");
+        assert_eq!(workers(), 3);
+    }
+    assert_eq!(martlet.client().ask("a.other.test.", "A").rcode, "NOERROR");
+}

@@ -469,7 +469,7 @@ fn refusal(name: &str) -> Reason {
 }
 
 /// Directives that are left out on purpose, and why.
-const NEVER: [(&str, &str); 4] = [
+const NEVER: [(&str, &str); 8] = [
     (
         "on",
         "a DNS server of a cluster runs no commands; use the pod's lifecycle hooks",
@@ -477,7 +477,17 @@ const NEVER: [(&str, &str); 4] = [
     ("route53", CLOUD),
     ("azure", CLOUD),
     ("clouddns", CLOUD),
+    (
+        "pprof",
+        "profiles of the Go runtime have no counterpart; the process can be looked at with `perf`",
+    ),
+    ("quic", LISTENERS),
+    ("https3", LISTENERS),
+    ("grpc_server", LISTENERS),
 ];
+
+const LISTENERS: &str =
+    "nothing in a cluster asks over QUIC or gRPC; serve `dns://`, `tls://` or `https://`";
 
 const CLOUD: &str = "the DNS of a cloud answers for its zones by itself; `forward` them there";
 

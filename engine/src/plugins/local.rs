@@ -31,7 +31,9 @@ impl Local {
         let zone = ZONES
             .iter()
             .find_map(|(zone, labels)| Some((*zone, name.labels_above(zone, *labels)?)));
-        if self.localhost_prefix && has_localhost_prefix(name) {
+        // As CoreDNS 1.14, and RFC 6761 §6.3 wants it: names below `localhost` are no less local.
+        let is_below = matches!(zone, Some((LOCALHOST, 1..)));
+        if is_below || (self.localhost_prefix && has_localhost_prefix(name)) {
             context.seen.events |= Event::Localhost.bit();
             if !address(qtype, reply) {
                 soa(Section::Authority, 0, reply);
@@ -121,4 +123,67 @@ fn soa(section: Section, suffix: usize, reply: &mut Reply<'_>) {
         reply.put(&number.to_be_bytes());
     }
     reply.end(begun);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::{Stage, Step};
+    use crate::plugins::testing::ask;
+
+    #[test]
+    fn names_below_localhost_are_local() {
+        let stages = |localhost_prefix| {
+            let behind = |_: &mut Context<'_>, reply: &mut Reply<'_>| {
+                reply.set_rcode(Rcode::REFUSED);
+                Step::Answered
+            };
+            [
+                Stage::Local(Local { localhost_prefix }),
+                Stage::Fixed(behind),
+            ]
+        };
+        for (name, qtype, on, off) in [
+            (
+                "x.localhost.",
+                RType::A,
+                "NOERROR | x.localhost. 604800 A 127.0.0.1",
+                "",
+            ),
+            (
+                "a.x.localhost.",
+                RType::AAAA,
+                "NOERROR | a.x.localhost. 604800 AAAA ::1",
+                "",
+            ),
+            (
+                "localhost.a.test.",
+                RType::A,
+                "NOERROR | localhost.a.test. 604800 A 127.0.0.1",
+                "REFUSED",
+            ),
+            (
+                "x.127.in-addr.arpa.",
+                RType::A,
+                "NXDOMAIN | ns 127.in-addr.arpa. 604800 SOA",
+                "",
+            ),
+            (
+                "x.localhost.",
+                RType::TXT,
+                "NOERROR | ns x.localhost. 604800 SOA",
+                "",
+            ),
+            ("xlocalhost.", RType::A, "REFUSED", ""),
+        ] {
+            let off = if off.is_empty() { on } else { off };
+            for (localhost_prefix, expected) in [(true, on), (false, off)] {
+                let found = ask(&stages(localhost_prefix), name, qtype);
+                assert!(
+                    found.starts_with(expected),
+                    "{name} {qtype} {localhost_prefix}: {found}"
+                );
+            }
+        }
+    }
 }

@@ -13,7 +13,7 @@ use super::scrape_until;
 use crate::fixtures::{becomes, cluster, slice};
 
 /// Name, type, labels in alphabetical order; from the sources of CoreDNS 1.14.7.
-const COREDNS: [(&str, &str, &str); 35] = [
+const COREDNS: [(&str, &str, &str); 38] = [
     (
         "coredns_acl_allowed_requests_total",
         "counter",
@@ -43,6 +43,21 @@ const COREDNS: [(&str, &str, &str); 35] = [
     ("coredns_hosts_entries", "gauge", "hostsfile"),
     ("coredns_hosts_reload_timestamp_seconds", "gauge", ""),
     ("coredns_build_info", "gauge", "goversion revision version"),
+    (
+        "coredns_template_matches_total",
+        "counter",
+        "class server type view zone",
+    ),
+    (
+        "coredns_template_rr_failures_total",
+        "counter",
+        "class section server template type view zone",
+    ),
+    (
+        "coredns_template_template_failures_total",
+        "counter",
+        "class section server template type view zone",
+    ),
     ("coredns_cache_drops_total", "counter", "server view zones"),
     ("coredns_cache_entries", "gauge", "server type view zones"),
     (
@@ -240,6 +255,16 @@ fn start(upstream: &Upstream, api: &FakeApi) -> (Martlet, TempDir) {
     }}
     prometheus 127.0.0.1:{{PORT2}}
     reload
+    template IN TXT good.test {{
+        answer \"{{{{ .Name }}}} 5 IN TXT x\"
+    }}
+    template ANY ANY odd.test {{
+        answer \"{{{{ .Name }}}} 5 IN TXT x\"
+        additional \"no record\"
+    }}
+    template IN TXT bad.test {{
+        authority \"{{{{ index .Match 7 }}}}\"
+    }}
     forward . {}
 }}
 plugins.test:{{PORT}} {{
@@ -311,6 +336,13 @@ fn names_and_labels_are_those_of_coredns() {
     let query = Query::new("a.up.test.", "A").with_edns(dnssec);
     client.send(&query).expect("a reply");
     ask_plugins(client);
+    for (name, rcode) in [
+        ("good.test.", "NOERROR"),
+        ("odd.test.", "SERVFAIL"),
+        ("bad.test.", "SERVFAIL"),
+    ] {
+        assert_eq!(client.ask(name, "TXT").rcode, rcode, "{name}");
+    }
     // Endpoints that changed two seconds ago, as their annotation says.
     let mut changed = slice("shop", "db", &["10.244.0.77"]);
     let then = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(2);
@@ -387,6 +419,25 @@ fn tells(scrape: &Scrape, https_port: u16) {
         ("martlet_log_lines_lost_total", 0.0),
     ] {
         assert_eq!(scrape.sum(name, &[]), expected, "{name}");
+    }
+    for (name, labels) in [
+        ("matches", &[("zone", "good.test."), ("class", "IN")][..]),
+        ("matches", &[("zone", "odd.test."), ("type", "TXT")]),
+        ("matches", &[("zone", "bad.test.")]),
+        (
+            "rr_failures",
+            &[("section", "additional"), ("template", "no record")],
+        ),
+        (
+            "template_failures",
+            &[
+                ("section", "authority"),
+                ("template", "{{ index .Match 7 }}"),
+            ],
+        ),
+    ] {
+        let name = format!("coredns_template_{name}_total");
+        assert_eq!(scrape.sum(&name, labels), 1.0, "{name} {labels:?}");
     }
     assert!(scrape.sum("martlet_kubernetes_addresses", &[]) >= 3.0);
     let programming = |part: &str| {

@@ -166,7 +166,7 @@ pub enum Reason {
         name: Box<str>,
     },
     /// A directive that martlet leaves out on purpose.
-    #[error("`{name}` is not supported")]
+    #[error("`{name}` is not supported by design")]
     Never {
         /// The directive.
         name: &'static str,

@@ -2,7 +2,9 @@ use proptest::prelude::*;
 
 use std::sync::Arc;
 
+use super::super::metadata::Label;
 use super::super::testing::{ask, ask_from, describe, name, peer, query};
+use super::super::zones::Zones;
 use super::*;
 use crate::chain::Stage;
 use crate::pattern::Pattern;
@@ -226,6 +228,7 @@ fn options_are_put_in_and_sent_back() {
         }),
     };
     let local = |data: &[u8]| EdnsOption::Local(0xffee, data.into());
+    let label = |label| EdnsOption::Variable(0xffee, Variable::Label(label));
     // Tells the options that it sees.
     let see = Stage::Fixed(|context, reply| {
         let options = context.query.edns.map_or(&b"none"[..], |edns| edns.options);
@@ -285,6 +288,27 @@ fn options_are_put_in_and_sent_back() {
             Some(b"\xff\xee\0\x04\xc0\0\x02\x01"),
         ),
         (
+            "a label",
+            edns(EdnsAction::Set, label(Some(Label::View)), false),
+            empty,
+            b"\xff\xee\0\x02ab",
+            Some(b"\xff\xee\0\x02ab"),
+        ),
+        (
+            "a label that this query does not have",
+            edns(EdnsAction::Set, label(Some(Label::Service)), false),
+            empty,
+            b"",
+            Some(b""),
+        ),
+        (
+            "a label that there is not",
+            edns(EdnsAction::Set, label(None), false),
+            empty,
+            b"",
+            Some(b""),
+        ),
+        (
             "a subnet, which is not sent back",
             edns(EdnsAction::Set, EdnsOption::Subnet(22, 56), false),
             empty,
@@ -292,9 +316,15 @@ fn options_are_put_in_and_sent_back() {
             Some(b""),
         ),
     ];
+    let labels = Arc::new(Metadata {
+        zones: Zones::new([[0].into()]),
+        view: Some("ab".into()),
+        kubernetes: None,
+    });
     for (what, rule, opt, seen, echoed) in cases {
         let packet = query("a.", RType::TXT, opt);
-        let stages = [stage(vec![rule.clone()]), see.clone()];
+        let rewrite = Rewrite::new(vec![rule.clone()], Some(Arc::clone(&labels)));
+        let stages = [Stage::Rewrite(Arc::new(rewrite)), see.clone()];
         let mut reply = ask_from(&stages, peer("192.0.2.1"), &packet).unwrap();
         let text = crate::wire::Answer::read(&reply).unwrap();
         assert_eq!(text.sections[0][0].rdata[1..], **seen, "{what}");
