@@ -336,6 +336,29 @@ fn options_are_put_in_and_sent_back() {
     }
 }
 
+/// CoreDNS leaves the question of the reply as it was rewritten where a rule with `continue` has
+/// nothing else to undo.
+#[test]
+fn a_rule_that_undoes_nothing_leaves_the_question_alone() {
+    let rule = |continues, action| Rule { continues, action };
+    for continues in [false, true] {
+        for action in [
+            Action::Type(RType::TXT, RType::NS),
+            Action::Class(Class::IN, Class::CH),
+            name_rule(continues, Form::Prefix, "a", "b", false).action,
+        ] {
+            let packet = query("A.test.", RType::TXT, &[]);
+            let stages = [stage(vec![rule(continues, action.clone())]), echo()];
+            let reply = ask_from(&stages, peer("192.0.2.1"), &packet).unwrap();
+            assert_eq!(
+                reply[12..packet.len()],
+                packet[12..],
+                "{continues} {action:?}"
+            );
+        }
+    }
+}
+
 proptest! {
     /// What tells names apart beforehand never hides one that matches.
     #[test]
