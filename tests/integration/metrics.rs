@@ -239,6 +239,7 @@ fn what_cannot_be_read_is_not_a_request() {
     assert_eq!(client.send(&chaos).expect("a reply").rcode, "REFUSED");
     let after = scrape_until(martlet.nth_port(2), |now| {
         now.more(&before, RESPONSES, &[]) >= 2.0
+            && now.more(&before, "martlet_messages_received_total", &[]) >= 4.0
     });
     assert_eq!(after.more(&before, RESPONSES, &[]), 2.0);
     for (rtype, rcode) in [("other", "SERVFAIL"), ("TXT", "REFUSED")] {
