@@ -31,6 +31,10 @@ struct Heard {
 
 impl Heard {
     async fn start(source: Option<IpAddr>) -> Self {
+        Self::with(source, Duration::from_millis(200)).await
+    }
+
+    async fn with(source: Option<IpAddr>, pause: Duration) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let contents = Contents::default();
         let secondary = Secondary {
@@ -40,7 +44,7 @@ impl Heard {
             pace: Pace {
                 look: Duration::from_millis(10),
                 tries: [Duration::from_millis(100); 4],
-                pause: Duration::from_millis(200),
+                pause,
             },
         };
         let task = Task::spawn(secondary.watch());
@@ -122,6 +126,15 @@ async fn changes_in_a_row_are_told_as_one() {
     let second = heard.next().await;
     assert_eq!((serial(&first.0), serial(&second.0)), (1, 49));
     heard.reply(&second, FINE).await;
+    assert!(heard.is_quiet().await);
+}
+
+#[tokio::test]
+async fn one_that_was_told_is_left_alone_for_a_while() {
+    let heard = Heard::with(None, Duration::from_secs(3_600)).await;
+    change(&heard.contents, 1);
+    heard.reply(&heard.next().await, FINE).await;
+    change(&heard.contents, 2);
     assert!(heard.is_quiet().await);
 }
 
