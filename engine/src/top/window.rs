@@ -45,16 +45,8 @@ impl Observer {
     #[inline]
     pub fn see(&mut self, window: &Window, scratch: &Scratch, client: IpAddr, now: Instant) {
         if self.0.picks() {
-            count(window, scratch, client, now);
+            window.see(scratch, client, now);
         }
-    }
-}
-
-#[cold]
-fn count(window: &Window, scratch: &Scratch, client: IpAddr, now: Instant) {
-    let seen = &scratch.seen;
-    if seen.is_query() {
-        window.count(client, scratch.name(), seen.is_missed(), now);
     }
 }
 
@@ -83,6 +75,15 @@ impl Default for Window {
 }
 
 impl Window {
+    /// Counts the query that was answered last.
+    #[cold]
+    pub fn see(&self, scratch: &Scratch, client: IpAddr, now: Instant) {
+        let seen = &scratch.seen;
+        if seen.is_query() {
+            self.count(client, scratch.name(), seen.is_missed(), now);
+        }
+    }
+
     /// Counts a query that was picked. One that comes while the counts are read is left out: nobody
     /// waits here.
     fn count(&self, client: IpAddr, name: &FoldedName, is_missed: bool, now: Instant) {
