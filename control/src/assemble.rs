@@ -1,6 +1,7 @@
 //! From typed directives to the engine's plan. Asks the machine for its interfaces, which `bind`
 //! and NS records need, and opens nothing.
 
+mod error;
 mod kept;
 mod stages;
 
@@ -18,26 +19,26 @@ use martlet_engine::index::ClusterIndex;
 use martlet_engine::metrics::{Metrics, Scope};
 use martlet_engine::plugins::timeouts::Timeouts;
 use martlet_engine::wire::name::{count_labels, wire_from_text, write_presentation};
+use rustls::ServerConfig;
 
+pub use self::error::AssembleError;
 use self::kept::Keeper;
 pub use self::kept::Kept;
 pub(crate) use self::stages::source_settings;
 use self::stages::stages;
 use crate::cluster::feed::Cluster;
-use crate::cluster::selector::SelectorError;
 use crate::corefile::{
-    Address, Bind, Corefile, Directives, ListenAddress, Monitor, Multisocket, Position, Reload,
-    Scheme,
-    ServerBlock, Shuffle, Target, Tls, ZoneName,
+    Address, Bind, Corefile, Directives, ListenAddress, Monitor, Multisocket, Position, Prometheus,
+    Reload, Scheme, ServerBlock, Shuffle, Target, Tls, ZoneName,
 };
 use crate::http::Endpoint;
 use crate::loops::Probe;
 use crate::metrics::Monitored;
+use crate::metrics::web;
 use crate::telemetry::consolidate::Consolidation;
 use crate::tls::TlsError;
-use crate::upstreams::UpstreamError;
-use crate::weights::{WeightFile, WeightsError};
-use crate::zone_file::{self, ZoneFileError};
+use crate::weights::WeightFile;
+use crate::zone_file;
 
 /// Everything that a start or a reload needs.
 pub struct Assembled {
@@ -52,7 +53,7 @@ pub struct Assembled {
     /// Where `/ready` is served, and whether it may turn unready again.
     pub ready: Vec<(Endpoint, bool)>,
     /// Where `/metrics` is served.
-    pub prometheus: Vec<Endpoint>,
+    pub prometheus: Vec<(Endpoint, Option<Arc<ServerConfig>>)>,
     /// How many workers there are to be, if the Corefile says so.
     pub workers: Option<NonZeroUsize>,
     /// What is told there.
@@ -72,101 +73,6 @@ pub struct Assembled {
     pub reload: Option<Reload>,
     /// What the next assembly may take over.
     pub kept: Kept,
-}
-
-/// What a sound Corefile asks for and cannot have.
-#[derive(Debug, thiserror::Error)]
-pub enum AssembleError {
-    /// DNS over gRPC, QUIC or HTTP/3.
-    #[error("{position}: `{scheme}://` is not supported; serve `dns://`, `tls://` or `https://`")]
-    Scheme {
-        /// Where the server block stands.
-        position: Position,
-        /// The scheme.
-        scheme: &'static str,
-    },
-    /// TLS or HTTPS without a certificate.
-    #[error("{position}: `{scheme}://` needs a certificate; add `tls CERTIFICATE KEY`")]
-    Certificate {
-        /// Where the server block stands.
-        position: Position,
-        /// The scheme.
-        scheme: &'static str,
-    },
-    /// Metrics over TLS.
-    #[error("{position}: prometheus: `tls` is not supported yet; take it out to serve plain HTTP")]
-    MetricsTls {
-        /// Where the directive stands.
-        position: Position,
-    },
-    /// A certificate or key that cannot be used.
-    #[error("{position}: tls: {source}")]
-    Tls {
-        /// Where the directive stands.
-        position: Position,
-        /// What is wrong with it.
-        source: Box<TlsError>,
-    },
-    /// Two schemes on one port.
-    #[error("{position}: port {port} is served as `{other}://` by another server block")]
-    Port {
-        /// Where the server block stands.
-        position: Position,
-        /// The port.
-        port: u16,
-        /// Its other use.
-        other: &'static str,
-    },
-    /// A label selector that is none.
-    #[error("{position}: kubernetes: `{option} {text}`: {source}")]
-    Selector {
-        /// Where the server block stands.
-        position: Position,
-        /// The option.
-        option: &'static str,
-        /// The selector.
-        text: String,
-        /// What is wrong with it.
-        source: Box<SelectorError>,
-    },
-    /// `bind` names an interface that is not there.
-    #[error("{position}: bind: this machine has no interface `{name}` with an IP address")]
-    Interface {
-        /// Where the server block stands.
-        position: Position,
-        /// The name.
-        name: Box<str>,
-    },
-    /// The upstreams of a `forward`.
-    #[error(transparent)]
-    Upstream(#[from] UpstreamError),
-    /// The weight file of a `loadbalance`.
-    #[error("{position}: loadbalance: {source}")]
-    Weights {
-        /// Where the server block stands.
-        position: Position,
-        /// What is wrong with it.
-        source: Box<WeightsError>,
-    },
-    /// The zone file of a `file`.
-    #[error("{position}: file: {source}")]
-    ZoneFile {
-        /// Where the server block stands.
-        position: Position,
-        /// What is wrong with it.
-        source: Box<ZoneFileError>,
-    },
-    /// The file with the search list of `autopath` cannot be read.
-    #[error("{position}: autopath: cannot read the search list: {source}")]
-    SearchList {
-        /// Where the server block stands.
-        position: Position,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The interfaces cannot be listed.
-    #[error("cannot list the network interfaces: {0}")]
-    Interfaces(std::io::Error),
 }
 
 /// All that [`assemble`] would refuse on any machine.
@@ -191,12 +97,6 @@ pub fn problems(corefile: &Corefile) -> Vec<AssembleError> {
                 }
             }
         }
-        if let Some(prometheus) = &block.directives.prometheus
-            && prometheus.tls.is_some()
-        {
-            let position = prometheus.position.clone();
-            problems.push(AssembleError::MetricsTls { position });
-        }
         if let Some(kubernetes) = &block.directives.kubernetes {
             problems.extend(source_settings(kubernetes, &block.position).err());
         }
@@ -216,6 +116,9 @@ pub fn problems_here(corefile: &Corefile) -> Vec<AssembleError> {
         if let Some(tls) = &directives.tls {
             let made = crate::tls::server_config(tls, &[]);
             problems.extend(made.err().map(|source| tls_error(tls, source)));
+        }
+        if let Some(prometheus) = &directives.prometheus {
+            problems.extend(web_tls(prometheus).err());
         }
         if let Some(balance) = &directives.loadbalance
             && let Shuffle::Weighted { file, .. } = &balance.shuffle
@@ -241,23 +144,17 @@ pub fn problems_here(corefile: &Corefile) -> Vec<AssembleError> {
     problems
 }
 
-impl AssembleError {
-    /// Whether this is about something that another machine may have: a file that is not here, a
-    /// host that cannot be looked up, an interface.
-    pub fn is_of_this_machine(&self) -> bool {
-        match self {
-            Self::Tls { source, .. } => source.is_absent(),
-            Self::Upstream(error) => error.is_absent(),
-            Self::Weights { source, .. } => source.is_absent(),
-            Self::ZoneFile { source, .. } => source.is_absent(),
-            Self::Interface { .. } | Self::Interfaces(_) | Self::SearchList { .. } => true,
-            Self::Scheme { .. }
-            | Self::Certificate { .. }
-            | Self::MetricsTls { .. }
-            | Self::Port { .. }
-            | Self::Selector { .. } => false,
-        }
-    }
+/// The TLS that metrics are told over, if they are.
+fn web_tls(prometheus: &Prometheus) -> Result<Option<Arc<ServerConfig>>, AssembleError> {
+    let position = &prometheus.position;
+    let read = prometheus
+        .tls
+        .as_ref()
+        .map(|path| web::read(path, position));
+    read.transpose().map_err(|source| AssembleError::Web {
+        position: position.clone(),
+        source: Box::new(source),
+    })
 }
 
 fn tls_error(tls: &Tls, source: TlsError) -> AssembleError {
@@ -284,7 +181,7 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
     let mut loops = Vec::new();
     let mut listeners = Listeners::new();
     let (mut health, mut ready, mut lameduck) = (Vec::new(), Vec::new(), Duration::ZERO);
-    let mut prometheus = Vec::new();
+    let mut prometheus = Vec::<(Endpoint, Option<_>)>::new();
     let mut reload = None;
     let mut idle = Vec::new();
     for block in &corefile.blocks {
@@ -355,7 +252,16 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
             ready.extend(new.map(|new| (new, continuous)));
         }
         if let Some(found) = &directives.prometheus {
-            prometheus.extend(endpoint(prometheus.iter(), &found.address, &found.position));
+            let (address, position) = (found.address.to_string(), found.position.clone());
+            let tls = web_tls(found)?;
+            let known = prometheus
+                .iter_mut()
+                .find(|(known, _)| known.address == address);
+            match known {
+                // Whoever asks for TLS must not get plain HTTP.
+                Some((_, known)) => *known = known.take().or(tls),
+                None => prometheus.push((Endpoint { address, position }, tls)),
+            }
         }
         // As in CoreDNS the last one counts.
         reload = directives.reload.or(reload);

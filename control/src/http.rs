@@ -3,6 +3,8 @@
 //! An address is opened once and stays open as long as some plugin wants it; what is told there is
 //! swapped with the plan.
 
+use std::future::{IntoFuture as _, pending};
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +17,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use martlet_engine::index::ClusterIndex;
 use martlet_engine::server::Gauges;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use crate::corefile::Position;
 use crate::metrics::own::OWN;
@@ -48,7 +53,7 @@ pub struct Endpoint {
 pub struct HttpError {
     plugin: &'static str,
     endpoint: Endpoint,
-    source: std::io::Error,
+    source: io::Error,
 }
 
 /// What has to be ready before the server is: the indexes of all `kubernetes` plugins.
@@ -97,8 +102,8 @@ pub enum Role {
     /// `/ready`: 200, or 503 with the names of the plugins that are not ready. With `true` that is
     /// the truth each time, otherwise the first 200 is for ever.
     Ready(Readiness, bool),
-    /// `/metrics`, and the status page at `/`.
-    Prometheus(Arc<Monitored>, Gauges),
+    /// `/metrics`, and the status page at `/`; over TLS, if there is such.
+    Prometheus(Arc<Monitored>, Gauges, Option<Arc<ServerConfig>>),
 }
 
 impl Role {
@@ -107,6 +112,13 @@ impl Role {
             Self::Health => "health",
             Self::Ready(..) => "ready",
             Self::Prometheus(..) => "prometheus",
+        }
+    }
+
+    fn tls(&self) -> Option<Arc<ServerConfig>> {
+        match self {
+            Self::Health | Self::Ready(..) => None,
+            Self::Prometheus(_, _, tls) => tls.clone(),
         }
     }
 
@@ -120,7 +132,7 @@ impl Role {
                     (StatusCode::SERVICE_UNAVAILABLE, "kubernetes").into_response()
                 }
             }
-            (Self::Prometheus(monitored, gauges), "/metrics") => {
+            (Self::Prometheus(monitored, gauges, _), "/metrics") => {
                 metrics::answer(monitored, gauges).into_response()
             }
             (Self::Prometheus(..), "/") => metrics::status_page().into_response(),
@@ -164,7 +176,7 @@ impl Endpoints {
             };
             let address = &endpoint.address;
             if wanted[..place].iter().any(|(_, it)| it.address == *address) {
-                return Err(failed(std::io::ErrorKind::AddrInUse.into()));
+                return Err(failed(io::ErrorKind::AddrInUse.into()));
             }
             if !self.0.iter().any(|served| served.address == *address) {
                 let listener = listen(address).await.map_err(failed)?;
@@ -219,11 +231,80 @@ impl Endpoints {
 }
 
 async fn serve(plugin: &'static str, listener: TcpListener, role: Arc<ArcSwap<Role>>) {
+    let (sender, connections) = mpsc::channel(CONNECTIONS_MAX);
+    let address = listener.local_addr();
+    let admitting = admit(listener, Arc::clone(&role), sender);
     let handler = move |uri: Uri| async move { role.load().answer(uri.path()) };
     // Any path, so that each role has its own.
     let router = Router::new().fallback(get(handler));
-    if let Err(error) = axum::serve(listener, router).await {
+    let door = Door {
+        connections,
+        address,
+    };
+    let serving = axum::serve(door, router).into_future();
+    let ((), result) = tokio::join!(admitting, serving);
+    if let Err(error) = result {
         tracing::error!(%error, "plugin/{plugin}: the endpoint stopped");
+    }
+}
+
+/// Connections that wait to be served.
+const CONNECTIONS_MAX: usize = 16;
+/// How long a client may take to agree upon TLS.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+
+/// What requests come through.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+type Connection = (Box<dyn Stream>, SocketAddr);
+
+/// Accepts connections, each as the role of that moment wants it. Nobody waits for another's
+/// handshake.
+async fn admit(mut listener: TcpListener, role: Arc<ArcSwap<Role>>, opened: Sender<Connection>) {
+    loop {
+        // This tells what goes wrong, and tries again.
+        let (stream, peer) = axum::serve::Listener::accept(&mut listener).await;
+        let tls = role.load().tls();
+        let Some(tls) = tls else {
+            if opened.send((Box::new(stream), peer)).await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let (handshake, opened) = (TlsAcceptor::from(tls).accept(stream), opened.clone());
+        tokio::spawn(async move {
+            // What fails here is the client's to tell.
+            if let Ok(Ok(stream)) = timeout(HANDSHAKE_MAX, handshake).await {
+                let _ = opened.send((Box::new(stream), peer)).await;
+            }
+        });
+    }
+}
+
+/// Where axum finds connections.
+struct Door {
+    connections: Receiver<Connection>,
+    address: io::Result<SocketAddr>,
+}
+
+impl axum::serve::Listener for Door {
+    type Io = Box<dyn Stream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> Connection {
+        match self.connections.recv().await {
+            Some(connection) => connection,
+            None => pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.address {
+            Ok(address) => Ok(*address),
+            Err(error) => Err(error.kind().into()),
+        }
     }
 }
 
@@ -255,7 +336,7 @@ async fn watch_health(address: String) {
     }
 }
 
-async fn ask_health(address: &str) -> std::io::Result<()> {
+async fn ask_health(address: &str) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     let request = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await?;
@@ -263,19 +344,19 @@ async fn ask_health(address: &str) -> std::io::Result<()> {
     stream.read_to_end(&mut reply).await?;
     match reply.starts_with(b"HTTP/1.1 ") {
         true => Ok(()),
-        false => Err(std::io::ErrorKind::InvalidData.into()),
+        false => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 
 /// Listens on `HOST:PORT` or `:PORT`, which stands for all addresses of both families.
-async fn listen(address: &str) -> std::io::Result<TcpListener> {
+async fn listen(address: &str) -> io::Result<TcpListener> {
     match address.strip_prefix(':') {
         None => TcpListener::bind(address).await,
         Some(port) => {
-            let port = port.parse().map_err(std::io::Error::other)?;
+            let port = port.parse().map_err(io::Error::other)?;
             match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
                 Ok(listener) => Ok(listener),
-                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(error),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
                 Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await,
             }
         }

@@ -10,6 +10,7 @@ pub mod own;
 mod plugins;
 mod process;
 mod top;
+pub mod web;
 
 use std::sync::Arc;
 

@@ -136,7 +136,8 @@ impl Running {
 fn wanted(assembled: &Assembled) -> Vec<(&'static str, &Endpoint)> {
     let health = assembled.health.iter().map(|it| ("health", it));
     let ready = assembled.ready.iter().map(|(it, _)| ("ready", it));
-    let prometheus = assembled.prometheus.iter().map(|it| ("prometheus", it));
+    let prometheus = assembled.prometheus.iter();
+    let prometheus = prometheus.map(|(it, _)| ("prometheus", it));
     health.chain(ready).chain(prometheus).collect()
 }
 
@@ -161,9 +162,9 @@ fn serve_metrics(
     server: &Server,
     opened: &mut Vec<Opened>,
 ) {
-    for endpoint in &assembled.prometheus {
+    for (endpoint, tls) in &assembled.prometheus {
         let monitored = Arc::clone(&assembled.monitored);
-        let role = Role::Prometheus(monitored, server.gauges());
+        let role = Role::Prometheus(monitored, server.gauges(), tls.clone());
         endpoints.serve(endpoint, role, opened);
     }
 }

@@ -301,9 +301,7 @@ impl Block {
     #[inline]
     fn takes(&self, query: &Query<'_>, name: &FoldedName, peer: Option<&Peer>) -> bool {
         match self.stages.first() {
-            Some(Stage::View(view)) => {
-                peer.is_some_and(|peer| view.takes(query, name, peer))
-            }
+            Some(Stage::View(view)) => peer.is_some_and(|peer| view.takes(query, name, peer)),
             #[cfg(test)]
             Some(Stage::Panic) if name.starts_with(b"\x05early") => panic!("as asked for"),
             _ => true,

@@ -4,6 +4,7 @@ mod busiest;
 mod names;
 mod upstreams;
 mod views;
+mod web;
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
@@ -323,20 +324,6 @@ fn an_address_in_use_is_named_with_its_place() {
             assert!(text.contains(word), "`{word}` is not in: {text}");
         }
     }
-}
-
-#[test]
-fn tls_for_metrics_is_refused_not_left_out() {
-    let dir = TempDir::new().expect("the temporary directory is writable");
-    let corefile = ".:27353 {\n    prometheus {\n        tls web.yml\n    }\n    whoami\n}\n";
-    std::fs::write(dir.path().join("Corefile"), corefile).expect("as before");
-    let finished = run_binary(dir.path(), &["check", "Corefile"]);
-    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
-    assert!(
-        finished.stderr.contains("Corefile:2"),
-        "{}",
-        finished.stderr
-    );
 }
 
 #[test]

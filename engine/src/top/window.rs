@@ -46,21 +46,8 @@ impl Observer {
     #[inline]
     pub fn see(&mut self, window: &Window, scratch: &Scratch, peer: &Peer) {
         if self.0.picks() {
-            count(window, scratch, peer);
+            window.see(scratch, peer);
         }
-    }
-}
-
-#[cold]
-fn count(window: &Window, scratch: &Scratch, peer: &Peer) {
-    let seen = &scratch.seen;
-    if seen.is_query() {
-        window.count(
-            peer.remote.ip(),
-            scratch.name(),
-            seen.is_missed(),
-            peer.received,
-        );
     }
 }
 
@@ -89,6 +76,16 @@ impl Default for Window {
 }
 
 impl Window {
+    /// Counts the query that was answered last.
+    #[cold]
+    pub fn see(&self, scratch: &Scratch, peer: &Peer) {
+        let seen = &scratch.seen;
+        if seen.is_query() {
+            let client = peer.remote.ip();
+            self.count(client, scratch.name(), seen.is_missed(), peer.received);
+        }
+    }
+
     /// Counts a query that was picked. One that comes while the counts are read is left out: nobody
     /// waits here.
     fn count(&self, client: IpAddr, name: &FoldedName, is_missed: bool, now: Instant) {
