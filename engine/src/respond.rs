@@ -122,7 +122,6 @@ pub enum Response {
 
 /// A message that was read and is not answered yet.
 struct Opened<'m, 'l> {
-    message: &'m [u8],
     query: Result<Query<'m>, QueryError>,
     block: Option<&'l Block>,
     aim: Option<Aim<'l>>,
@@ -143,12 +142,7 @@ impl<'m, 'l> Opened<'m, 'l> {
             block = listener.block(query, name, peer);
             aim = Aim::at(query, name, block);
         }
-        Self {
-            message,
-            query,
-            block,
-            aim,
-        }
+        Self { query, block, aim }
     }
 
     /// Where that Service would be that it is about.
@@ -181,7 +175,8 @@ pub fn respond(
     let opened = Opened::read(message, Some(&peer), listener, scratch.open(0));
     let services = opened.services();
     let service = opened.service(services.as_ref(), scratch.open(0));
-    answer(0, (&opened, service), &peer, (listener, log), scratch, buf)
+    let at = (0, message, &peer);
+    answer(at, (&opened, service), (listener, log), scratch, buf)
 }
 
 /// Where messages come from and replies go, for [`respond_to_all`].
@@ -262,6 +257,7 @@ fn respond_to_group<'m>(
         let (Some(opened), Some(peer)) = (&opened[place], traffic.peer(slot)) else {
             continue;
         };
+        let message = traffic.message(slot);
         let (scratch, buf) = traffic.parts();
         let services;
         let service = if sought[place].is_some() {
@@ -270,25 +266,23 @@ fn respond_to_group<'m>(
             services = opened.services();
             opened.service(services.as_ref(), &scratch.names[place])
         };
-        let plan = (listener, log);
-        let response = answer(place, (opened, service), &peer, plan, scratch, buf);
-        traffic.done(slot, opened.message, &peer, response);
+        let at = (place, message, &peer);
+        let response = answer(at, (opened, service), (listener, log), scratch, buf);
+        traffic.done(slot, message, &peer, response);
     }
 }
 
-/// Answers what was read into the name at `place` of `scratch`.
+/// Answers a message whose name was read to a place of `scratch`.
 #[inline]
 fn answer(
-    place: usize,
+    (place, message, peer): (usize, &[u8], &Peer),
     (opened, service): (&Opened<'_, '_>, Option<Service<'_>>),
-    peer: &Peer,
     (listener, log): (&Listener, &LogSink),
     scratch: &mut Scratch,
     buf: &mut [u8],
 ) -> Response {
     scratch.tally.received += 1;
     scratch.last = place;
-    let message = opened.message;
     let query = match &opened.query {
         Ok(query) => query,
         Err(error) => return complain(message, *error, (peer, listener), scratch, buf),

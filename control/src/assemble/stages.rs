@@ -547,7 +547,14 @@ mod tests {
             ("{nothing} {type}", vec![text("{nothing} "), Piece::Type]),
             ("{ {type} }", vec![text("{ "), Piece::Type, text(" }")]),
             ("a } {>id", vec![text("a } {>id")]),
-            ("{/kubernetes/kind}!", vec![Piece::Missing, text("!")]),
+            (
+                "{/kubernetes/kind}!",
+                vec![
+                    Piece::Label(Label::named("kubernetes/kind").unwrap()),
+                    text("!"),
+                ],
+            ),
+            ("{/nobody/knows}!", vec![Piece::Missing, text("!")]),
             ("{>ID}", vec![text("{>ID}")]),
         ] {
             assert_eq!(log_format(format), expected, "{format}");

@@ -89,33 +89,30 @@ impl<'p> Query<'p> {
         let Some(header) = packet.first_chunk::<HEADER_LEN>() else {
             return Err(QueryError::ShortHeader);
         };
-        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-        let flags = Flags(word(2));
-        if flags.has(Flags::QR) {
-            return Err(QueryError::IsResponse);
-        }
-        if flags.opcode() != Opcode::QUERY && flags.opcode() != Opcode::NOTIFY {
-            return Err(QueryError::Opcode);
-        }
-        // A NOTIFY may carry one SOA as answer (RFC 1996 §3.7), an IXFR one as authority (RFC 1995
-        // §3); OPT and TSIG are the two additional records that a query can have.
-        let (answers, authorities, additionals) = (word(6), word(8), word(10));
-        if word(4) != 1 || answers > 1 || authorities > 1 || additionals > 2 {
-            return Err(QueryError::Counts);
+        // Nearly every query is a standard one with a question and perhaps an OPT without options.
+        let counts = u64::from_be_bytes(*header.last_chunk().expect("eight of twelve"));
+        let flags = Flags(u16::from_be_bytes([header[2], header[3]]));
+        let is_usual = counts & !1 == 1 << 48 && flags.0 & (Flags::QR | Flags::OPCODE) == 0;
+        if !is_usual {
+            Self::check_header(header)?;
         }
         let (mut query, mut rest) = Self::split_question(packet, name)?;
-        // Nearly every query: nothing, or one OPT without options.
-        if let [0, 0, 41, s1, s2, 0, version, f1, f2, 0, 0] = *rest
-            && (answers, authorities, additionals) == (0, 0, 1)
-        {
-            query.edns = Some(Edns {
-                payload_size: u16::from_be_bytes([s1, s2]),
-                version,
-                flags: u16::from_be_bytes([f1, f2]),
-                options: &[],
-            });
-            return Ok(query);
+        if is_usual {
+            match *rest {
+                [] if counts & 1 == 0 => return Ok(query),
+                [0, 0, 41, s1, s2, 0, version, f1, f2, 0, 0] if counts & 1 == 1 => {
+                    query.edns = Some(Edns {
+                        payload_size: u16::from_be_bytes([s1, s2]),
+                        version,
+                        flags: u16::from_be_bytes([f1, f2]),
+                        options: &[],
+                    });
+                    return Ok(query);
+                }
+                _ => {}
+            }
         }
+        let [answers, authorities, additionals] = [32, 16, 0].map(|shift| (counts >> shift) as u16);
         for record in 0..answers + authorities + additionals {
             if rest.is_empty() {
                 break; // The counts promised more than there is: CoreDNS takes what came.
@@ -127,6 +124,24 @@ impl<'p> Query<'p> {
             }
         }
         Ok(query)
+    }
+
+    /// Whether a message with this header is to be read at all.
+    fn check_header(header: &[u8; HEADER_LEN]) -> Result<(), QueryError> {
+        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let flags = Flags(word(2));
+        if flags.has(Flags::QR) {
+            return Err(QueryError::IsResponse);
+        }
+        if flags.opcode() != Opcode::QUERY && flags.opcode() != Opcode::NOTIFY {
+            return Err(QueryError::Opcode);
+        }
+        // A NOTIFY may carry one SOA as answer (RFC 1996 §3.7), an IXFR one as authority (RFC 1995
+        // §3); OPT and TSIG are the two additional records that a query can have.
+        if word(4) != 1 || word(6) > 1 || word(8) > 1 || word(10) > 2 {
+            return Err(QueryError::Counts);
+        }
+        Ok(())
     }
 
     /// The question alone, for the error that answers a query whose records do not parse.
