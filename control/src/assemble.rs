@@ -334,7 +334,6 @@ pub fn assemble(corefile: &Corefile, port: u16, before: &Kept) -> Result<Assembl
 fn without_stage(directives: &Directives) -> impl Iterator<Item = &'static str> {
     let all = [
         ("metadata", directives.metadata.is_some()),
-        ("cancel", directives.cancel.is_some()),
         ("shed", directives.shed.is_some()),
     ];
     let there = all.into_iter().filter(|(_, is_there)| *is_there);

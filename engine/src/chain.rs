@@ -6,10 +6,13 @@
 //!
 //! The plan is immutable. Control builds it, workers pick up the current one once a turn.
 
+mod random;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::random::Random;
 use crate::direct::Direct;
 use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
@@ -587,36 +590,4 @@ pub enum Outcome {
     Dropped,
     /// The slow path has to go on with it.
     Slow,
-}
-
-/// A small generator for rotation and shuffling, one a worker (xorshift64*). Nothing that an
-/// attacker could use depends on it.
-#[derive(Clone, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// A generator seeded from the system.
-    pub fn new() -> Self {
-        use std::hash::{BuildHasher, RandomState};
-        Self(RandomState::new().hash_one(1_u8) | 1)
-    }
-
-    /// The next 32 random bits.
-    pub const fn next(&mut self) -> u32 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
-    }
-
-    /// A random number below `bound`, which must not be 0.
-    pub const fn below(&mut self, bound: usize) -> usize {
-        ((self.next() as u64 * bound as u64) >> 32) as usize
-    }
-}
-
-impl Default for Random {
-    fn default() -> Self {
-        Self::new()
-    }
 }

@@ -30,8 +30,8 @@ pub use slice::{
     ZoneSelector,
 };
 pub(crate) use table::Passthrough;
-use table::{AddressKey, LabelKey, PodKey, PodRef, ServiceKey};
 pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName, ServiceRef};
+use table::{ByAddress, LabelKey, PodKey, PodRef, ServiceKey};
 
 type Map<K, V> = papaya::HashMap<K, V, Passthrough>;
 
@@ -43,11 +43,11 @@ fn map<K, V>() -> Map<K, V> {
 pub struct ClusterIndex {
     services: Map<ServiceKey, ServiceNode>,
     namespaces: Map<LabelKey, Arc<Namespace>>,
-    addresses: Map<AddressKey, AddressNode>,
+    addresses: ByAddress<AddressNode>,
     /// How many pods share the address.
     pods: Map<PodKey, u32>,
     /// Pods by their addresses, as far as somebody asks for their names query by query.
-    clients: Map<AddressKey, PodName>,
+    clients: ByAddress<PodName>,
     external: ExternalIndex,
     /// What the clusters of a set offer together (ServiceImports), if that is answered.
     imports: OnceLock<Arc<Self>>,
@@ -79,9 +79,9 @@ impl Default for ClusterIndex {
         Self {
             services: map(),
             namespaces: map(),
-            addresses: map(),
+            addresses: ByAddress::default(),
             pods: map(),
-            clients: map(),
+            clients: ByAddress::default(),
             external: ExternalIndex::default(),
             imports: OnceLock::new(),
             serial: AtomicU32::new(0),
@@ -116,7 +116,7 @@ impl ClusterIndex {
 
     /// Reads whose address this is.
     pub fn address<R>(&self, address: IpAddr, read: impl FnOnce(&AddressNode) -> R) -> Option<R> {
-        self.addresses.pin().get(&AddressKey(address)).map(read)
+        self.addresses.read(address, read)
     }
 
     /// How many pods of this namespace have this as their primary address.
@@ -129,8 +129,7 @@ impl ClusterIndex {
 
     /// Reads which pod has this address, if that was published and no other pod shares it.
     pub fn client<R>(&self, address: IpAddr, read: impl FnOnce(&PodName) -> R) -> Option<R> {
-        let address = AddressKey(address.to_canonical());
-        self.clients.pin().get(&address).map(read)
+        self.clients.read(address.to_canonical(), read)
     }
 
     /// What Services are called outside of the cluster.
@@ -207,10 +206,8 @@ impl ClusterIndex {
     }
 
     /// Visits every address of a Service or an endpoint.
-    pub fn each_address(&self, mut visit: impl FnMut(IpAddr, &AddressNode)) {
-        for (key, node) in &self.addresses.pin() {
-            visit(key.0, node);
-        }
+    pub fn each_address(&self, visit: impl FnMut(IpAddr, &AddressNode)) {
+        self.addresses.each(visit);
     }
 
     /// Visits every pod's namespace and address.
@@ -247,12 +244,12 @@ impl ClusterIndex {
 
     /// Publishes whose address this is.
     pub fn put_address(&self, address: IpAddr, node: AddressNode) {
-        self.addresses.pin().insert(AddressKey(address), node);
+        self.addresses.put(address, Some(node));
     }
 
     /// Withdraws an address.
     pub fn remove_address(&self, address: IpAddr) {
-        self.addresses.pin().remove(&AddressKey(address));
+        self.addresses.put(address, None);
     }
 
     /// Publishes how many pods of a namespace share an address; 0 withdraws it.
@@ -270,11 +267,7 @@ impl ClusterIndex {
 
     /// Publishes which pod has an address; `None` withdraws it.
     pub fn put_client(&self, address: IpAddr, pod: Option<PodName>) {
-        let clients = self.clients.pin();
-        match pod {
-            Some(pod) => clients.insert(AddressKey(address), pod),
-            None => clients.remove(&AddressKey(address)),
-        };
+        self.clients.put(address, pod);
     }
 
     /// Sets the serial, after the changes that it stands for.

@@ -54,10 +54,7 @@ impl Cluster {
             if let Addresses::V4(addresses) = &slice.addresses {
                 for (place, &address) in addresses.iter().enumerate() {
                     let label = slice.names.as_ref().and_then(|names| names[place].clone());
-                    let endpoint = EndpointName {
-                        service: Arc::clone(&name),
-                        name: label,
-                    };
+                    let endpoint = EndpointName::new(Arc::clone(&name), label);
                     self.index
                         .put_address(address.into(), AddressNode::Endpoint(endpoint));
                 }

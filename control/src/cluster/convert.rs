@@ -186,13 +186,7 @@ pub(super) fn endpoint_names(
         for (index, host) in slice.hosts().enumerate() {
             let Host::Ip(address) = host else { continue };
             let name = slice.names.as_ref().and_then(|names| names[index].clone());
-            out.push((
-                address,
-                EndpointName {
-                    service: Arc::clone(service),
-                    name,
-                },
-            ));
+            out.push((address, EndpointName::new(Arc::clone(service), name)));
         }
     }
     out

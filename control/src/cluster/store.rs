@@ -437,20 +437,13 @@ impl Store {
         );
         let mut left = HashMap::<(IpAddr, Option<&[u8]>), isize>::new();
         for (address, endpoint) in &old {
-            *left
-                .entry((*address, endpoint.name.as_deref()))
-                .or_default() -= 1;
+            *left.entry((*address, endpoint.name())).or_default() -= 1;
         }
         for (address, endpoint) in &new {
-            *left
-                .entry((*address, endpoint.name.as_deref()))
-                .or_default() += 1;
+            *left.entry((*address, endpoint.name())).or_default() += 1;
         }
         for ((address, label), count) in left {
-            let endpoint = EndpointName {
-                service: Arc::clone(name),
-                name: label.map(Into::into),
-            };
+            let endpoint = EndpointName::new(Arc::clone(name), label.map(Into::into));
             self.change_address(address, |_, endpoints| {
                 for _ in count..0 {
                     if let Some(place) = endpoints.iter().position(|known| *known == endpoint) {

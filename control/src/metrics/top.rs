@@ -78,7 +78,7 @@ fn endpoint(index: &ClusterIndex, address: IpAddr) -> Option<PodName> {
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into();
         Some(PodName {
             namespace: text(endpoint.service.namespace().label().octets),
-            name: text(endpoint.name.as_deref().unwrap_or_default()),
+            name: text(endpoint.name().unwrap_or_default()),
         })
     });
     found.flatten()

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::node::Item;
 use super::slice::{Host, Port, PortSelector};
-use super::table::{AddressKey, ServiceKey, ServiceName, ServiceRef};
+use super::table::{ByAddress, ServiceKey, ServiceName, ServiceRef};
 use super::{Map, map};
 
 /// Where a Service is to be had from outside.
@@ -33,7 +33,7 @@ impl ExternalHost {
 /// The external hosts of a cluster's Services.
 pub struct ExternalIndex {
     hosts: Map<ServiceKey, Box<[ExternalHost]>>,
-    owners: Map<AddressKey, Box<[Arc<ServiceName>]>>,
+    owners: ByAddress<Box<[Arc<ServiceName>]>>,
     serial: AtomicU32,
 }
 
@@ -41,7 +41,7 @@ impl Default for ExternalIndex {
     fn default() -> Self {
         Self {
             hosts: map(),
-            owners: map(),
+            owners: ByAddress::default(),
             serial: AtomicU32::new(0),
         }
     }
@@ -54,21 +54,18 @@ impl ExternalIndex {
         read(hosts.get(&service).map_or(&[], |hosts| &**hosts))
     }
 
-    /// Reads which Services have this external address.
-    pub fn owners<R>(&self, address: IpAddr, read: impl FnOnce(&[Arc<ServiceName>]) -> R) -> R {
-        let owners = self.owners.pin();
-        read(
-            owners
-                .get(&AddressKey(address))
-                .map_or(&[], |owners| &**owners),
-        )
+    /// Reads which Services have this external address; `None` if there is none.
+    pub fn owners<R>(
+        &self,
+        address: IpAddr,
+        read: impl FnOnce(&[Arc<ServiceName>]) -> R,
+    ) -> Option<R> {
+        self.owners.read(address, |owners| read(owners))
     }
 
     /// Visits every address, in no order.
     pub fn each_address(&self, mut visit: impl FnMut(IpAddr)) {
-        for (key, _) in &self.owners.pin() {
-            visit(key.0);
-        }
+        self.owners.each(|address, _| visit(address));
     }
 
     /// The serial of external zones: Unix seconds of the last change of an external host, 0 before
@@ -92,20 +89,15 @@ impl ExternalIndex {
             known.insert(ServiceKey::new(Arc::clone(name)), hosts)
         };
         let old = old.map_or(&[][..], |old| &**old);
-        let owners = self.owners.pin();
         for address in addresses(old).chain(addresses(&new)) {
-            let key = AddressKey(address);
-            let others = owners.get(&key).map_or(&[][..], |owners| &**owners);
-            let mut all = others.to_vec();
+            let others = self.owners.read(address, |owners| owners.to_vec());
+            let mut all = others.unwrap_or_default();
             all.retain(|owner| owner.key().octets != name.key().octets);
             if new.contains(&ExternalHost::Ip(address)) {
                 all.push(Arc::clone(name));
             }
-            if all.is_empty() {
-                owners.remove(&key);
-            } else {
-                owners.insert(key, all.into());
-            }
+            self.owners
+                .put(address, (!all.is_empty()).then(|| all.into()));
         }
     }
 }

@@ -4,12 +4,13 @@
 //! maps' hasher passes it through: nothing is hashed twice.
 
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use papaya::Equivalent;
 
+use super::{Map, map};
 use crate::limits::LABEL_LEN_MAX;
 use crate::wire::name::{combine, label_hash, span_hash};
 
@@ -182,9 +183,27 @@ impl AddressNode {
 pub struct EndpointName {
     /// The Service it belongs to.
     pub service: Arc<ServiceName>,
-    /// Its own name in presentation format; `None` for one made from the address.
-    pub name: Option<Box<[u8]>>,
+    /// Behind two pointers, so that the many without one are small.
+    name: Option<Box<Box<[u8]>>>,
 }
+
+impl EndpointName {
+    /// `name` is its own name in presentation format; `None` for one made from the address.
+    pub fn new(service: Arc<ServiceName>, name: Option<Box<[u8]>>) -> Self {
+        Self {
+            service,
+            name: name.map(Box::new),
+        }
+    }
+
+    /// Its own name, if that is not made from the address.
+    pub fn name(&self) -> Option<&[u8]> {
+        self.name.as_deref().map(|name| &**name)
+    }
+}
+
+// With an IPv4 address this fills the allocator's class of 32 octets.
+const _: () = assert!(size_of::<AddressNode>() <= 24);
 
 impl PartialEq for EndpointName {
     fn eq(&self, other: &Self) -> bool {
@@ -301,9 +320,6 @@ impl Equivalent<LabelKey> for LabelRef<'_> {
     }
 }
 
-#[derive(Eq, PartialEq)]
-pub(super) struct AddressKey(pub(super) IpAddr);
-
 /// Addresses are dense numbers chosen by the cluster; one multiplication spreads them.
 fn address_hash(address: IpAddr) -> u64 {
     match address {
@@ -316,9 +332,60 @@ fn address_hash(address: IpAddr) -> u64 {
     }
 }
 
-impl Hash for AddressKey {
+#[derive(Eq, PartialEq)]
+struct AddressKey<A>(A);
+
+impl<A: Copy + Into<IpAddr>> Hash for AddressKey<A> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(address_hash(self.0));
+        state.write_u64(address_hash(self.0.into()));
+    }
+}
+
+/// Entries by address. Each family has its own table, as IPv4 addresses are a quarter of what either
+/// may be, and a large cluster has a hundred thousand.
+pub(super) struct ByAddress<V> {
+    v4: Map<AddressKey<Ipv4Addr>, V>,
+    v6: Map<AddressKey<Ipv6Addr>, V>,
+}
+
+impl<V> Default for ByAddress<V> {
+    fn default() -> Self {
+        Self {
+            v4: map(),
+            v6: map(),
+        }
+    }
+}
+
+impl<V> ByAddress<V> {
+    pub(super) fn read<R>(&self, address: IpAddr, read: impl FnOnce(&V) -> R) -> Option<R> {
+        match address {
+            IpAddr::V4(v4) => self.v4.pin().get(&AddressKey(v4)).map(read),
+            IpAddr::V6(v6) => self.v6.pin().get(&AddressKey(v6)).map(read),
+        }
+    }
+
+    /// Publishes an entry; `None` withdraws it.
+    pub(super) fn put(&self, address: IpAddr, value: Option<V>) {
+        match (address, value) {
+            (IpAddr::V4(v4), Some(value)) => drop(self.v4.pin().insert(AddressKey(v4), value)),
+            (IpAddr::V6(v6), Some(value)) => drop(self.v6.pin().insert(AddressKey(v6), value)),
+            (IpAddr::V4(v4), None) => drop(self.v4.pin().remove(&AddressKey(v4))),
+            (IpAddr::V6(v6), None) => drop(self.v6.pin().remove(&AddressKey(v6))),
+        }
+    }
+
+    pub(super) fn each(&self, mut visit: impl FnMut(IpAddr, &V)) {
+        for (key, value) in &self.v4.pin() {
+            visit(key.0.into(), value);
+        }
+        for (key, value) in &self.v6.pin() {
+            visit(key.0.into(), value);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
     }
 }
 

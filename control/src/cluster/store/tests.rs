@@ -116,7 +116,7 @@ fn told(index: &ClusterIndex) -> String {
             owners.extend(
                 endpoints
                     .iter()
-                    .map(|e| format!("{:?} {}", e.name, name(&e.service))),
+                    .map(|e| format!("{:?} {}", e.name(), name(&e.service))),
             );
             owners.sort();
             writeln!(out, "{last} {owners:?}").unwrap();
@@ -361,7 +361,7 @@ fn external_hosts_are_published_and_have_their_own_serial() {
     };
     let name = ServiceName::new(Arc::new(Namespace::new("one")), "a");
     let hosts = || index.external().hosts(name.key(), <[_]>::len);
-    let owners = || index.external().owners(address(9), <[_]>::len);
+    let owners = || index.external().owners(address(9), <[_]>::len).unwrap_or(0);
     let both = [
         EndpointAddress::Ip(address(9)),
         EndpointAddress::Fqdn("lb.test".into()),

@@ -536,8 +536,7 @@ pub(super) fn each_pointer(kubernetes: &Kubernetes, host: IpAddr, mut visit: imp
             }
             let mut buf = LabelBuf::default();
             let name = endpoint
-                .name
-                .as_deref()
+                .name()
                 .unwrap_or_else(|| buf.dashed(host.to_canonical()));
             pointer(&endpoint.service, Some(name));
         }

@@ -269,11 +269,12 @@ fn an_address_that_a_service_gives_up_leads_nowhere() {
         list.iter().map(host).collect::<Box<[_]>>()
     };
     let owners = |text: &str| {
-        index.external().owners(text.parse().unwrap(), |owners| {
+        let found = index.external().owners(text.parse().unwrap(), |owners| {
             let label =
                 |name: &Arc<ServiceName>| String::from_utf8_lossy(name.label()).into_owned();
             owners.iter().map(label).collect::<Vec<_>>()
-        })
+        });
+        found.unwrap_or_default()
     };
     index
         .external()

@@ -170,10 +170,7 @@ fn a_server_with_a_service_has_its_name() {
     let own: IpAddr = "192.0.2.53".parse().unwrap();
     let slices = [slice(v4(&["192.0.2.53"]), &[], &[])];
     let service = cluster.put("dns", cluster_ip(&["10.9.0.10"]), &[], &slices);
-    let endpoint = EndpointName {
-        service,
-        name: None,
-    };
+    let endpoint = EndpointName::new(service, None);
     cluster
         .index
         .put_address(own, AddressNode::Endpoint(endpoint));
