@@ -3,6 +3,7 @@
 
 use std::io::{self, Write as _};
 use std::sync::OnceLock;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, Receiver, Sender};
@@ -62,12 +63,10 @@ impl Printer {
         let (stop, stopped) = channel::bounded(1);
         let (end, ended) = channel::bounded(1);
         let (consolidations, added) = channel::unbounded();
-        std::thread::Builder::new()
-            .name("log".into())
-            .spawn(move || {
-                print(&lines, &stopped, &added, format);
-                let _ = end.send(());
-            })?;
+        thread::Builder::new().name("log".into()).spawn(move || {
+            print(&lines, &stopped, &added, format);
+            let _ = end.send(());
+        })?;
         Ok(Self {
             stop,
             ended,
@@ -94,6 +93,13 @@ impl Printer {
 /// How long to wait for a line when nothing else is to be done: as long as one likes.
 const IDLE: Duration = Duration::from_secs(3_600);
 
+/// How long lines gather after some were printed. A thread that waits for the next line is woken for
+/// it, which costs the worker that sends it more than the line does.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// Lines printed at once: more than gather at any rate, and less than find room in the queue.
+const TOGETHER_MAX: usize = 4_096;
+
 fn print(
     lines: &Receiver<Line>,
     stopped: &Receiver<()>,
@@ -114,9 +120,10 @@ fn print(
             recv(stopped) -> _ => goes_on = false,
             default(wait) => {}
         }
+        let gathers = goes_on && first.is_some();
         let mut out = Lines::new(format);
         let now = Instant::now();
-        for line in first.into_iter().chain(lines.try_iter().take(1_024)) {
+        for line in first.into_iter().chain(lines.try_iter().take(TOGETHER_MAX)) {
             // Those that a line names were sent before it.
             for (first, new) in added.try_iter() {
                 consolidations.truncate(first);
@@ -137,5 +144,8 @@ fn print(
         consolidate::summarize(&mut consolidations, goes_on.then_some(now), &mut out);
         // With standard output gone there is nobody left to tell.
         let _ = io::stdout().lock().write_all(out.text.as_bytes());
+        if gathers {
+            thread::sleep(GATHER);
+        }
     }
 }
