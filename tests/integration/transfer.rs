@@ -42,7 +42,7 @@ fn nsd(dir: &Path, port: u16, primary: u16) -> Process {
     let mut text = format!(
         "server:\n  ip-address: 127.0.0.1@{port}\n  server-count: 1\n  username: \"\"\n  \
          chroot: \"\"\n  zonesdir: \"{0}\"\n  pidfile: \"{0}/nsd.pid\"\n  xfrdfile: \"{0}/xfrd\"\n  \
-         xfrdir: \"{0}\"\n  zonelistfile: \"{0}/zones\"\n  verbosity: 2\n\
+         xfrdir: \"{0}\"\n  zonelistfile: \"{0}/zones\"\n  database: \"\"\n  verbosity: 2\n\
          remote-control:\n  control-enable: no\n",
         dir.display()
     );
