@@ -50,7 +50,11 @@ fn top(criterion: &mut Criterion) {
             );
             match looks {
                 Looks::Never => {}
-                Looks::AsWorkersDo => observer.see(&window, &scratch, &peer),
+                Looks::AsWorkersDo => {
+                    if observer.looks() {
+                        window.see(&scratch, &peer);
+                    }
+                }
                 Looks::Always => window.see(&scratch, &peer),
             }
             response

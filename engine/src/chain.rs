@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 pub use self::random::Random;
 use crate::direct::Direct;
 use crate::gathered::{Gathered, Need};
+use crate::index::ClusterIndex;
 use crate::log::LogSink;
 use crate::metrics::{HttpsStatuses, Metrics, Observation, Plugin, Scope};
 use crate::plugins::timeouts::Timeouts;
@@ -353,6 +354,12 @@ impl Listener {
     pub(crate) fn has_views(&self) -> bool {
         let mut blocks = self.blocks.iter();
         blocks.any(|block| matches!(block.stages.first(), Some(Stage::View(_))))
+    }
+
+    /// The cluster that queries are answered about, if there is any; the first, if there are several.
+    pub(crate) fn index(&self) -> Option<&ClusterIndex> {
+        let mut directs = self.blocks.iter().filter_map(|block| block.direct.as_ref());
+        directs.next().map(Direct::index)
     }
 
     /// The block for a name: the longest zone that it is in. DS records belong to the parent, so

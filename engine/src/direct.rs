@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use crate::chain::{Block, Random, Stage};
 use crate::index::{
-    ClusterIndex, Encoded, Host, LabelRef, PortSelector, Service, ServiceNode, ServiceRef,
+    ClusterIndex, Encoded, Host, PortSelector, Service, ServiceNode, ServiceRef, Services, Sought,
     a_record, aaaa_record,
 };
 use crate::plugins::kubernetes::{
-    Grammar, Kubernetes, label_at, service_at, soa_record, weight, without_underscore,
+    Grammar, Kubernetes, service_at, soa_record, weight, without_underscore,
 };
 use crate::plugins::rewrite::Rewrite;
 use crate::wire::reply::{Target, Whole, write_target, write_whole};
@@ -99,7 +99,7 @@ pub(crate) struct Aim<'l> {
     /// Labels left of the zone.
     above: usize,
     /// The hash of the Service that its name is about; `None` if it is about nothing that may exist.
-    pub(crate) service: Option<u64>,
+    service: Option<u64>,
 }
 
 impl<'l> Aim<'l> {
@@ -154,13 +154,13 @@ impl<'l> Aim<'l> {
 
     /// Where its Service would be.
     #[inline]
-    pub(crate) fn index(&self) -> &'l ClusterIndex {
-        &self.direct.kubernetes.index
+    fn index(&self) -> &'l ClusterIndex {
+        self.direct.index()
     }
 
     /// What finds the Service that its name is about.
     #[inline]
-    pub(crate) fn service<'n>(&self, name: &'n FoldedName) -> Option<ServiceRef<'n>> {
+    fn service<'n>(&self, name: &'n FoldedName) -> Option<ServiceRef<'n>> {
         let hash = self.service?;
         let octets = name.span(self.above - 3, self.above - 2);
         Some(ServiceRef { octets, hash })
@@ -168,18 +168,39 @@ impl<'l> Aim<'l> {
 
     /// Whether it is about more than the Service's own addresses.
     #[inline]
-    pub(crate) const fn is_deep(&self) -> bool {
+    const fn is_deep(&self) -> bool {
         self.above > 3
     }
 
-    /// Answers the query that it was made for, with the entry of its Service: the length of the reply
-    /// and its code. `None` if the chain has to.
+    /// Answers the query that it was made for: the length of the reply and its code. `None` if the
+    /// chain has to.
     #[inline]
     pub(crate) fn answer(
         &self,
+        to: (&Query<'_>, bool),
+        name: &FoldedName,
+        look_up: LookUp<'_>,
+        random: &mut Random,
+        buf: &mut [u8],
+    ) -> Option<(usize, Rcode)> {
+        if let LookUp::Done(service) = look_up {
+            return self.answer_with(service, to, name, random, buf);
+        }
+        let services = self.index().services();
+        let mut look_up = LookUp::begin(self, (self.index(), &services));
+        look_up.finish(self, name, &services);
+        match look_up {
+            LookUp::Done(service) => self.answer_with(service, to, name, random, buf),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn answer_with(
+        &self,
+        service: Option<Service<'_>>,
         (query, stream): (&Query<'_>, bool),
         name: &FoldedName,
-        service: Option<Service<'_>>,
         random: &mut Random,
         buf: &mut [u8],
     ) -> Option<(usize, Rcode)> {
@@ -188,7 +209,7 @@ impl<'l> Aim<'l> {
         let to = (query, stream);
         let found = visible.map(|Service { node, .. }| match above {
             3 => direct.bare(node, to, random, buf),
-            4 => direct.endpoint(node, label_at(name, 0), to, buf),
+            4 => direct.endpoint(node, name.label(0), to, buf),
             _ => direct.port(node, (name, above), to, random, buf),
         });
         let rcode = match found.unwrap_or(Some(Found::Nothing))? {
@@ -202,7 +223,55 @@ impl<'l> Aim<'l> {
     }
 }
 
+/// How far the look-up is of the Service that a query is about.
+#[derive(Clone, Copy)]
+pub(crate) enum LookUp<'s> {
+    /// Not begun.
+    Ahead,
+    /// Begun: what the index has is on its way from memory.
+    Sought(Sought<'s>),
+    /// Done.
+    Done(Option<Service<'s>>),
+}
+
+impl<'s> LookUp<'s> {
+    /// Begins one, if it is for an index with these Services.
+    #[inline]
+    pub(crate) fn begin(
+        aim: &Aim<'_>,
+        (index, services): (&ClusterIndex, &'s Services<'_>),
+    ) -> Self {
+        match aim.service {
+            None => Self::Done(None),
+            Some(hash) if std::ptr::eq(aim.index(), index) => {
+                Self::Sought(services.seek(hash, aim.is_deep()))
+            }
+            Some(_) => Self::Ahead,
+        }
+    }
+
+    /// Finishes one that was begun, and has fetched what the answer reads besides.
+    #[inline]
+    pub(crate) fn finish(&mut self, aim: &Aim<'_>, name: &FoldedName, services: &'s Services<'_>) {
+        if let Self::Sought(sought) = *self
+            && let Some(wanted) = aim.service(name)
+        {
+            let found = services.find(sought, wanted);
+            if let Some(found) = &found {
+                found.prefetch(aim.is_deep());
+            }
+            *self = Self::Done(found);
+        }
+    }
+}
+
 impl Direct {
+    /// What it answers from.
+    #[inline]
+    pub(crate) fn index(&self) -> &ClusterIndex {
+        &self.kubernetes.index
+    }
+
     /// Whether what is not in the index may exist: elsewhere, or before the first complete list.
     fn may_exist(&self) -> bool {
         self.falls_through || !self.kubernetes.index.is_synced()
@@ -232,7 +301,7 @@ impl Direct {
     fn endpoint(
         &self,
         node: &ServiceNode,
-        label: LabelRef<'_>,
+        label: &[u8],
         (query, stream): (&Query<'_>, bool),
         buf: &mut [u8],
     ) -> Option<Found> {

@@ -22,8 +22,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use external::{ExternalHost, ExternalIndex, external_items};
-pub(crate) use lookahead::{Service, Services};
-pub use node::{Encoded, Item, ServiceKind, ServiceNode, ServiceParts};
+pub(crate) use lookahead::{Service, Services, Sought};
+pub use node::{Encoded, Item, Kind, ServiceKind, ServiceNode, ServiceParts};
 pub(crate) use node::{a_record, aaaa_record};
 pub use slice::{
     Addresses, EndpointNames, EndpointSlice, Host, LabelBuf, Port, PortLabel, PortSelector,
@@ -222,7 +222,11 @@ impl ClusterIndex {
 impl ClusterIndex {
     /// Publishes a Service, replacing what stood under its name.
     pub fn put_service(&self, name: Arc<ServiceName>, node: ServiceNode) {
-        self.services.pin().insert(ServiceKey::new(name), node);
+        let services = self.services.pin();
+        services.insert(ServiceKey::new(name), node);
+        // By itself the table grows when it is nearly full, and until then it takes dozens of steps to
+        // miss what is not in it. This keeps a third of it empty.
+        services.reserve(services.len() / 8);
     }
 
     /// Withdraws a Service.

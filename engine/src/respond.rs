@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::chain::{Block, Context, Listener, Outcome, Peer, Protocol, Random};
-use crate::direct::Aim;
+use crate::direct::{Aim, LookUp};
 use crate::gathered::{Gathered, Need};
-use crate::index::{ClusterIndex, Service, Services};
+use crate::index::ClusterIndex;
 use crate::log::LogSink;
 use crate::metrics::{Observation, Plugin};
 use crate::plugins::transfer::Outgoing;
@@ -33,6 +33,9 @@ pub struct Scratch {
 impl Scratch {
     /// Messages that may be read ahead: enough for the first one's entry to arrive meanwhile.
     const AHEAD: usize = 16;
+    /// Look-ups that are finished before the answer that needs the first of them: enough for what
+    /// that answer reads besides to arrive.
+    const LEAD: usize = 6;
 
     /// The name of the message that was answered last.
     pub fn name(&self) -> &FoldedName {
@@ -144,22 +147,13 @@ impl<'m, 'l> Opened<'m, 'l> {
         }
         Self { query, block, aim }
     }
+}
 
-    /// Where that Service would be that it is about.
-    fn services(&self) -> Option<Services<'l>> {
-        let aim = self.aim.filter(|aim| aim.service.is_some());
-        aim.map(|aim| aim.index().services())
-    }
-
-    /// The entry of that Service, if there is one.
-    fn service<'s>(
-        &self,
-        services: Option<&'s Services<'_>>,
-        name: &FoldedName,
-    ) -> Option<Service<'s>> {
-        let (services, wanted) = (services?, self.aim?.service(name)?);
-        services.find(services.seek(wanted.hash), wanted)
-    }
+/// What carried a message, as far as it is counted.
+#[derive(Clone, Copy)]
+struct Carrier {
+    stream: bool,
+    ipv6: bool,
 }
 
 /// Answers one message. `buf` is where the reply goes; it must hold at least 512 octets, and
@@ -173,28 +167,36 @@ pub fn respond(
     buf: &mut [u8],
 ) -> Response {
     let opened = Opened::read(message, Some(&peer), listener, scratch.open(0));
-    let services = opened.services();
-    let service = opened.service(services.as_ref(), scratch.open(0));
-    let at = (0, message, &peer);
-    answer(at, (&opened, service), (listener, log), scratch, buf)
+    let carrier = Carrier {
+        stream: peer.stream,
+        ipv6: peer.remote.is_ipv6(),
+    };
+    let at = (0, message, carrier, || Some(peer));
+    answer(at, (&opened, LookUp::Ahead), (listener, log), scratch, buf)
 }
 
-/// Where messages come from and replies go, for [`respond_to_all`].
-pub trait Traffic<'m> {
-    /// Message `slot`.
+/// Datagrams that were received, for [`respond_to_all`].
+pub trait Datagrams<'m> {
+    /// The message in datagram `slot`.
     fn message(&self, slot: usize) -> &'m [u8];
 
-    /// How it came. `None` if it cannot be answered.
-    fn peer(&self, slot: usize) -> Option<Peer>;
+    /// Whether it came over IPv6. `None` if nobody can answer it.
+    fn is_ipv6(&self, slot: usize) -> Option<bool>;
 
+    /// How it came, which few answers depend on. `None` if nobody can answer it.
+    fn peer(&self, slot: usize) -> Option<Peer>;
+}
+
+/// Where the replies to them go.
+pub trait Replies {
     /// What is kept from message to message.
     fn scratch(&mut self) -> &mut Scratch;
 
     /// The same, and the room for the next reply, as in [`respond`].
     fn parts(&mut self) -> (&mut Scratch, &mut [u8]);
 
-    /// Takes the reply to a message.
-    fn done(&mut self, slot: usize, message: &'m [u8], peer: &Peer, response: Response);
+    /// Takes the reply to datagram `slot`.
+    fn done(&mut self, slot: usize, response: Response);
 }
 
 /// Answers messages as [`respond`] does, in their order, but reads some of them ahead: what the index
@@ -202,97 +204,90 @@ pub trait Traffic<'m> {
 /// is worked on, should that panic.
 pub fn respond_to_all<'m>(
     slots: Range<usize>,
-    traffic: &mut impl Traffic<'m>,
+    (datagrams, replies): (&impl Datagrams<'m>, &mut impl Replies),
     (listener, log): (&Listener, &LogSink),
     at: &mut usize,
 ) {
     for first in slots.clone().step_by(Scratch::AHEAD) {
         let group = first..slots.end.min(first + Scratch::AHEAD);
-        respond_to_group(group, traffic, (listener, log), at);
+        respond_to_group(group, (datagrams, replies), (listener, log), at);
     }
 }
 
 fn respond_to_group<'m>(
     group: Range<usize>,
-    traffic: &mut impl Traffic<'m>,
+    (datagrams, replies): (&impl Datagrams<'m>, &mut impl Replies),
     (listener, log): (&Listener, &LogSink),
     at: &mut usize,
 ) {
+    // Nearly always there is one cluster.
+    let index = listener.index();
+    let services = index.map(|index| (index, ClusterIndex::services(index)));
+    let has_views = listener.has_views();
     let mut opened = [const { None::<Opened<'m, '_>> }; Scratch::AHEAD];
-    let (has_views, mut index) = (listener.has_views(), None);
+    let mut look_ups = [LookUp::Ahead; Scratch::AHEAD];
     for (place, slot) in group.clone().enumerate() {
         *at = slot;
-        let peer = if has_views { traffic.peer(slot) } else { None };
-        let (message, name) = (traffic.message(slot), traffic.scratch().open(place));
-        let read = opened[place].insert(Opened::read(message, peer.as_ref(), listener, name));
-        index = index.or_else(|| Some(read.aim?.index()));
-    }
-    // Nearly always all of them are about one cluster.
-    let services = index.map(ClusterIndex::services);
-    let mut sought = [const { None }; Scratch::AHEAD];
-    let mut found = [const { None }; Scratch::AHEAD];
-    if let (Some(index), Some(services)) = (index, &services) {
-        for (opened, sought) in opened.iter().zip(&mut sought) {
-            if let Some(aim) = opened.as_ref().and_then(|it| it.aim)
-                && std::ptr::eq(aim.index(), index)
-                && let Some(hash) = aim.service
-            {
-                *sought = Some((aim, services.seek(hash)));
-            }
-        }
-        let names = &*traffic.scratch().names;
-        for (place, found) in found.iter_mut().enumerate() {
-            if let Some((aim, sought)) = sought[place]
-                && let Some(wanted) = aim.service(&names[place])
-            {
-                *found = services.find(sought, wanted);
-                if let Some(found) = found {
-                    found.prefetch(aim.is_deep());
-                }
-            }
+        let peer = if has_views {
+            datagrams.peer(slot)
+        } else {
+            None
+        };
+        let (message, name) = (datagrams.message(slot), replies.scratch().open(place));
+        let opened = opened[place].insert(Opened::read(message, peer.as_ref(), listener, name));
+        if let (Some(aim), Some((index, services))) = (&opened.aim, &services) {
+            look_ups[place] = LookUp::begin(aim, (index, services));
         }
     }
-    for (place, slot) in group.enumerate() {
+    let mut finished = 0;
+    for (place, slot) in group.clone().enumerate() {
         *at = slot;
-        let (Some(opened), Some(peer)) = (&opened[place], traffic.peer(slot)) else {
+        while finished < group.len().min(place + Scratch::LEAD) {
+            if let (Some(opened), Some((_, services))) = (&opened[finished], &services)
+                && let Some(aim) = &opened.aim
+            {
+                let name = &replies.scratch().names[finished];
+                look_ups[finished].finish(aim, name, services);
+            }
+            finished += 1;
+        }
+        let (Some(opened), Some(ipv6)) = (&opened[place], datagrams.is_ipv6(slot)) else {
             continue;
         };
-        let message = traffic.message(slot);
-        let (scratch, buf) = traffic.parts();
-        let services;
-        let service = if sought[place].is_some() {
-            found[place]
-        } else {
-            services = opened.services();
-            opened.service(services.as_ref(), &scratch.names[place])
+        let (message, peer) = (datagrams.message(slot), || datagrams.peer(slot));
+        let carrier = Carrier {
+            stream: false,
+            ipv6,
         };
-        let at = (place, message, &peer);
-        let response = answer(at, (opened, service), (listener, log), scratch, buf);
-        traffic.done(slot, message, &peer, response);
+        let (scratch, buf) = replies.parts();
+        let from = (place, message, carrier, peer);
+        let response = answer(
+            from,
+            (opened, look_ups[place]),
+            (listener, log),
+            scratch,
+            buf,
+        );
+        replies.done(slot, response);
     }
 }
 
 /// Answers a message whose name was read to a place of `scratch`.
 #[inline]
 fn answer(
-    (place, message, peer): (usize, &[u8], &Peer),
-    (opened, service): (&Opened<'_, '_>, Option<Service<'_>>),
+    (place, message, carrier, peer): (usize, &[u8], Carrier, impl FnOnce() -> Option<Peer>),
+    (opened, look_up): (&Opened<'_, '_>, LookUp<'_>),
     (listener, log): (&Listener, &LogSink),
     scratch: &mut Scratch,
     buf: &mut [u8],
 ) -> Response {
     scratch.tally.received += 1;
     scratch.last = place;
-    let query = match &opened.query {
-        Ok(query) => query,
-        Err(error) => return complain(message, *error, (peer, listener), scratch, buf),
-    };
-    let name = &scratch.names[place];
-    if let (Some(aim), Some(block)) = (&opened.aim, opened.block)
+    if let (Ok(query), Some(aim), Some(block)) = (&opened.query, &opened.aim, opened.block)
         && let Some((len, rcode)) = aim.answer(
-            (query, peer.stream),
-            name,
-            service,
+            (query, carrier.stream),
+            &scratch.names[place],
+            look_up,
             &mut scratch.random,
             buf,
         )
@@ -301,8 +296,8 @@ fn answer(
         scratch.seen = Observation {
             scope: block.scope,
             done: true,
-            stream: peer.stream,
-            ipv6: peer.remote.is_ipv6(),
+            stream: carrier.stream,
+            ipv6: carrier.ipv6,
             dnssec_ok: query.edns.as_ref().is_some_and(Edns::dnssec_ok),
             qtype: query.qtype,
             rcode,
@@ -313,6 +308,25 @@ fn answer(
         };
         return Response::Reply(len);
     }
+    let Some(peer) = peer() else {
+        return Response::None;
+    };
+    walk((message, &peer), opened, (listener, log), scratch, buf)
+}
+
+/// Answers what the short way is not for.
+fn walk(
+    (message, peer): (&[u8], &Peer),
+    opened: &Opened<'_, '_>,
+    (listener, log): (&Listener, &LogSink),
+    scratch: &mut Scratch,
+    buf: &mut [u8],
+) -> Response {
+    let query = match &opened.query {
+        Ok(query) => query,
+        Err(error) => return complain(message, *error, (peer, listener), scratch, buf),
+    };
+    let name = &scratch.names[scratch.last];
     let mut context = Context::new(*query, name, peer, listener, &mut scratch.random, log);
     context.block = opened.block;
     // A response over HTTPS is one message.

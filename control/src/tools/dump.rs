@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use martlet_engine::chain::{Block, Listener, Protocol, Stage};
-use martlet_engine::index::{LabelBuf, ServiceKind, ServiceName, ServiceNode};
+use martlet_engine::index::{Kind, LabelBuf, ServiceName, ServiceNode};
 use martlet_engine::log::LogSink;
 use martlet_engine::metrics::Scope;
 use martlet_engine::plugins::kubernetes::{Grammar, Kubernetes, PodMode, Zone};
@@ -203,7 +203,7 @@ impl Names<'_> {
     fn add_service(&mut self, name: &ServiceName, node: &ServiceNode) {
         let (service, namespace) = (name.label(), name.namespace().label().octets);
         self.add(&[service, namespace, b"svc"]);
-        if matches!(node.kind(), ServiceKind::External(_)) {
+        if matches!(node.kind(), Kind::External(_)) {
             return;
         }
         let of_slices = node.slices().iter().flat_map(|slice| &*slice.ports);

@@ -44,11 +44,13 @@ impl ClusterIndex {
 }
 
 impl<'i> Services<'i> {
-    /// Begins the look-up of what has this hash: has the entry fetched that it most likely is.
+    /// Begins the look-up of what has this hash: has the entry fetched that it most likely is, and if
+    /// `deep`, all of it.
     #[inline]
-    pub(crate) fn seek(&self, hash: u64) -> Sought<'_> {
+    pub(crate) fn seek(&self, hash: u64, deep: bool) -> Sought<'_> {
         let likely = Likely {
             hash,
+            deep,
             met: Cell::new(false),
         };
         match self.0.get_key_value(&likely) {
@@ -99,6 +101,7 @@ impl Service<'_> {
 /// That key is not read, only fetched.
 struct Likely {
     hash: u64,
+    deep: bool,
     /// There was such a key.
     met: Cell<bool>,
 }
@@ -113,7 +116,10 @@ impl Equivalent<ServiceKey> for Likely {
     #[inline]
     fn equivalent(&self, key: &ServiceKey) -> bool {
         // The key, and what answers read of the node behind it.
-        prefetch::<_, 3>(key);
+        match self.deep {
+            true => prefetch::<_, 3>(key),
+            false => prefetch::<_, 2>(key),
+        }
         self.met.set(true);
         true
     }

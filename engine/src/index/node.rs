@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::slice::{EndpointSlice, Host, LabelBuf, Port, PortSelector, ZoneSelector};
+use super::slice::{
+    EndpointSlice, Host, LabelBuf, Port, PortSelector, ZoneSelector, v4_from_dashed,
+};
 use super::table::LabelRef;
-use crate::sys::prefetch::prefetch;
+use crate::sys::prefetch::{LINE, prefetch};
 use crate::wire::RType;
 use crate::wire::name::label_hash;
 use crate::wire::reply::QUESTION_POINTER;
@@ -38,16 +40,45 @@ pub struct ServiceParts {
     pub ignore_empty: bool,
 }
 
+/// Where a Service's addresses come from, as its entry has it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind<'a> {
+    /// Its cluster IPs: [`ServiceNode::cluster_ips`].
+    ClusterIp,
+    /// Its endpoints.
+    Headless,
+    /// As in [`ServiceKind::External`].
+    External(Option<&'a [u8]>),
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+#[repr(u8)]
+enum Tag {
+    ClusterIp,
+    Headless,
+    External,
+}
+
+/// What is known of a Service's bare name, so that an answer need not look at the slices.
+#[derive(Clone, Copy, Eq, PartialEq)]
+#[repr(u8)]
+enum Bare {
+    /// It does not exist.
+    Missing,
+    /// It stands for the encoded addresses.
+    Encoded,
+    /// It stands for something that has to be looked up.
+    Elsewhere,
+}
+
 /// One Service as workers read it. Immutable; a change publishes a new one.
 ///
-/// Begins with what the usual answer needs, which then stands next to its key.
+/// Two lines of the processor's caches: what the usual answer needs, and the rest.
 #[repr(C)]
 pub struct ServiceNode {
+    tag: Tag,
     hidden: bool,
-    /// The bare name exists. Said here, so that an answer need not look at the slices.
-    exists: bool,
-    /// The bare name stands for addresses that are all known here.
-    is_encoded: bool,
+    bare: Bare,
     /// An address stands in more than one place.
     repeats: bool,
     /// Octets of the A records.
@@ -55,13 +86,17 @@ pub struct ServiceNode {
     /// Encoded A, then AAAA records of the bare name, without repetitions. One of each stands in the
     /// entry itself, which is what nearly every Service has.
     addresses: SmallVec<[u8; A_RECORD_LEN + AAAA_RECORD_LEN]>,
-    kind: ServiceKind,
     ports: Box<[Port]>,
     /// One slice a family is what nearly every Service has.
     slices: SmallVec<[Arc<EndpointSlice>; 2]>,
-    /// (hash of the endpoint's name, its number over all slices), sorted.
-    by_name: Box<[(u32, u32)]>,
+    /// The name that an ExternalName Service stands for.
+    target: Option<Box<[u8]>>,
+    /// (hash of the endpoint's name, its number over all slices), sorted: those whose name is not an
+    /// IPv4 address. Behind two pointers, as few Services have any.
+    named: Option<Box<Box<[(u32, u32)]>>>,
 }
+
+const _: () = assert!(size_of::<ServiceNode>() <= 2 * LINE);
 
 /// One combination of host and port that a name stands for.
 #[derive(Clone, Copy)]
@@ -109,64 +144,60 @@ impl ServiceNode {
             .iter()
             .map(|slice| slice.addresses.len())
             .sum::<usize>();
-        let has_fqdn = hosts().any(|host| matches!(host, Host::Name(_)));
-        let addresses = match &kind {
-            ServiceKind::ClusterIp(addresses) => addresses.to_vec(),
-            ServiceKind::Headless => hosts()
-                .filter_map(|host| {
-                    if let Host::Ip(address) = host {
-                        Some(address)
-                    } else {
-                        None
-                    }
-                })
-                .collect(),
-            ServiceKind::External(_) => Vec::new(),
+        let ips = || {
+            hosts().filter_map(|host| match host {
+                Host::Ip(address) => Some(address),
+                Host::Name(_) => None,
+            })
+        };
+        let (tag, addresses) = match &kind {
+            ServiceKind::ClusterIp(addresses) => (Tag::ClusterIp, addresses.to_vec()),
+            ServiceKind::Headless => (Tag::Headless, ips().collect()),
+            ServiceKind::External(_) => (Tag::External, Vec::new()),
         };
         let (addresses, a_len) = encode_addresses(&addresses, ttl);
-        let mut sorted = hosts()
-            .filter_map(|host| {
-                if let Host::Ip(ip) = host {
-                    Some(ip)
-                } else {
-                    None
-                }
-            })
-            .collect::<Vec<_>>();
+        let mut sorted = ips().collect::<Vec<_>>();
+        let has_fqdn = sorted.len() < endpoint_count;
         sorted.sort_unstable();
         let repeats = sorted.windows(2).any(|pair| pair[0] == pair[1]);
 
-        let mut by_name = Vec::with_capacity(endpoint_count);
+        let mut named = Vec::new();
+        let mut number = 0;
         let mut buf = LabelBuf::default();
         for slice in &slices {
             for index in 0..slice.addresses.len() {
-                let hash = label_hash(slice.name(index, &mut buf));
-                by_name.push((hash, by_name.len() as u32));
+                if slice.v4_named_by_address(index).is_none() {
+                    named.push((label_hash(slice.name(index, &mut buf)), number));
+                }
+                number += 1;
             }
         }
-        by_name.sort_unstable();
+        named.sort_unstable();
         let hidden = match &kind {
             ServiceKind::ClusterIp(_) => ignore_empty && endpoint_count == 0,
             ServiceKind::Headless => false,
             ServiceKind::External(target) => target.is_none(),
         };
-        let is_encoded = match kind {
-            ServiceKind::ClusterIp(_) => true,
-            ServiceKind::Headless => !has_fqdn,
-            ServiceKind::External(_) => false,
+        let bare = match kind {
+            ServiceKind::Headless if endpoint_count == 0 => Bare::Missing,
+            ServiceKind::Headless if has_fqdn => Bare::Elsewhere,
+            ServiceKind::ClusterIp(_) | ServiceKind::Headless => Bare::Encoded,
+            ServiceKind::External(_) => Bare::Elsewhere,
         };
-        let exists = endpoint_count > 0 || !matches!(kind, ServiceKind::Headless);
         Self {
-            exists,
-            kind,
+            tag,
+            hidden,
+            bare,
+            repeats,
+            a_len,
+            addresses,
             ports,
             slices: slices.into_vec().into(),
-            addresses,
-            a_len,
-            by_name: by_name.into(),
-            hidden,
-            repeats,
-            is_encoded,
+            target: match kind {
+                ServiceKind::External(target) => target,
+                _ => None,
+            },
+            named: (!named.is_empty()).then(|| Box::new(named.into())),
         }
     }
 
@@ -176,8 +207,35 @@ impl ServiceNode {
     }
 
     /// Where its addresses come from.
-    pub const fn kind(&self) -> &ServiceKind {
-        &self.kind
+    pub fn kind(&self) -> Kind<'_> {
+        match self.tag {
+            Tag::ClusterIp => Kind::ClusterIp,
+            Tag::Headless => Kind::Headless,
+            Tag::External => Kind::External(self.target.as_deref()),
+        }
+    }
+
+    /// Its cluster IPs, IPv4 first; none if it has no [`Kind::ClusterIp`].
+    pub fn cluster_ips(&self) -> impl Iterator<Item = IpAddr> {
+        let len = if self.tag == Tag::ClusterIp {
+            self.addresses.len()
+        } else {
+            0
+        };
+        let (a, aaaa) = self.addresses[..len].split_at(len.min(self.a_len as usize));
+        let v4 = a.as_chunks::<A_RECORD_LEN>().0.iter().map(|record| {
+            let octets = record
+                .last_chunk::<4>()
+                .expect("an address ends the record");
+            IpAddr::from(*octets)
+        });
+        let v6 = aaaa.as_chunks::<AAAA_RECORD_LEN>().0.iter().map(|record| {
+            let octets = record
+                .last_chunk::<16>()
+                .expect("an address ends the record");
+            IpAddr::from(*octets)
+        });
+        v4.chain(v6)
     }
 
     /// Its ports.
@@ -194,7 +252,7 @@ impl ServiceNode {
     /// for other types, and where a host has to be looked up.
     pub fn encoded(&self, qtype: RType) -> Option<Encoded<'_>> {
         match qtype {
-            _ if !self.is_encoded => None,
+            _ if self.bare == Bare::Elsewhere => None,
             RType::A => {
                 let octets = &self.addresses[..self.a_len as usize];
                 Some(Encoded::A(octets.as_chunks().0))
@@ -208,33 +266,28 @@ impl ServiceNode {
     }
 
     /// What most names of ports stand for: one port of a Service with one cluster IP, or one a family,
-    /// whose records come in the API's order, the second one empty if there is none. `None` says
-    /// nothing; [`Self::items`] then does.
+    /// whose records come with it, one of them empty if there is none. `None` says nothing;
+    /// [`Self::items`] then does.
     #[inline]
     pub(crate) fn only_port(&self, selector: PortSelector<'_>) -> Option<(u16, [&[u8]; 2])> {
-        let ServiceKind::ClusterIp(addresses) = &self.kind else {
-            return None;
-        };
         let (a, aaaa) = self.addresses.split_at(self.a_len as usize);
-        let records = match (addresses.len(), a.len(), aaaa.len()) {
-            (1, A_RECORD_LEN, 0) | (1, 0, AAAA_RECORD_LEN) => [&self.addresses[..], &[]],
-            (2, A_RECORD_LEN, AAAA_RECORD_LEN) if addresses[0].is_ipv4() => [a, aaaa],
-            (2, A_RECORD_LEN, AAAA_RECORD_LEN) => [aaaa, a],
-            _ => return None,
-        };
+        let is_plain = a.len() <= A_RECORD_LEN && aaaa.len() <= AAAA_RECORD_LEN;
+        if self.tag != Tag::ClusterIp || !is_plain || self.addresses.is_empty() {
+            return None;
+        }
         let mut selected = self.ports.iter().filter(|port| selector.selects(port));
         let port = selected.next()?.number?;
         if selected.next().is_some() {
             return None;
         }
-        Some((port, records))
+        Some((port, [a, aaaa]))
     }
 
     /// The hosts that an endpoint's name stands for: how many, and the last of them. `None` says
     /// nothing; [`Self::items`] then does.
     #[inline]
-    pub(crate) fn hosts_named(&self, label: LabelRef<'_>) -> Option<(usize, Option<Host<'_>>)> {
-        if matches!(self.kind, ServiceKind::External(_)) {
+    pub(crate) fn hosts_named(&self, label: &[u8]) -> Option<(usize, Option<Host<'_>>)> {
+        if self.tag == Tag::External {
             return None;
         }
         let mut found = (0, None);
@@ -248,15 +301,14 @@ impl ServiceNode {
     #[inline]
     pub(super) fn prefetch_parts(&self) {
         prefetch::<_, 1>(&*self.ports);
-        prefetch::<_, 1>(&*self.by_name);
         if let Some(slice) = self.slices.first() {
             prefetch::<_, 1>(&**slice);
         }
     }
 
     /// Whether the bare name exists: a headless Service needs a ready endpoint for that.
-    pub const fn exists(&self) -> bool {
-        self.exists
+    pub fn exists(&self) -> bool {
+        self.bare != Bare::Missing
     }
 
     /// Visits what `selector` or `endpoint` stand for, in the order of the API, and returns how
@@ -270,11 +322,11 @@ impl ServiceNode {
         if self.hidden {
             return None;
         }
-        match &self.kind {
-            ServiceKind::External(target) => {
+        match self.tag {
+            Tag::External => {
                 let plain =
                     endpoint.is_none() && selector.port.is_empty() && selector.protocol.is_empty();
-                let target = target.as_deref().filter(|_| plain)?;
+                let target = self.target.as_deref().filter(|_| plain)?;
                 visit(Item {
                     host: Host::Name(target),
                     port: None,
@@ -285,9 +337,7 @@ impl ServiceNode {
                 });
                 Some(1)
             }
-            ServiceKind::ClusterIp(addresses) if endpoint.is_none() => {
-                self.cluster_ip_items(addresses, selector, visit)
-            }
+            Tag::ClusterIp if endpoint.is_none() => self.cluster_ip_items(selector, visit),
             _ => {
                 let mut count = 0;
                 let mut each = |number: usize, slice: &'a EndpointSlice, index: usize| {
@@ -295,7 +345,7 @@ impl ServiceNode {
                     count += self.endpoint_items(selector, |_, _| true, place, &mut visit);
                 };
                 match endpoint {
-                    Some(label) => self.endpoints_named(label, &mut each),
+                    Some(label) => self.endpoints_named(label.octets, &mut each),
                     None => self.all_endpoints(&mut each),
                 }
                 (count > 0).then_some(count)
@@ -311,7 +361,7 @@ impl ServiceNode {
         zone: &ZoneSelector<'_>,
         mut visit: impl FnMut(Item<'a>),
     ) -> Option<usize> {
-        if self.kind != ServiceKind::Headless {
+        if self.tag != Tag::Headless {
             return None;
         }
         let ports = PortSelector::default();
@@ -331,30 +381,30 @@ impl ServiceNode {
     }
 
     fn cluster_ip_items<'a>(
-        &'a self,
-        addresses: &'a [IpAddr],
+        &self,
         selector: PortSelector<'_>,
         mut visit: impl FnMut(Item<'a>),
     ) -> Option<usize> {
-        let mut ports = 0;
+        let (mut ports, mut count) = (0, 0);
         for (nth, number) in selector.numbers(&self.ports).enumerate() {
             ports += 1;
             let repeats_port = selector
                 .numbers(&self.ports)
                 .take(nth)
                 .any(|earlier| earlier == number);
-            for (index, &address) in addresses.iter().enumerate() {
+            for (index, address) in self.cluster_ips().enumerate() {
+                count += 1;
                 visit(Item {
                     host: Host::Ip(address),
                     port: number,
                     endpoint: None,
                     repeats_port: repeats_port || index > 0,
-                    repeats_address: nth > 0 || addresses[..index].contains(&address),
-                    repeats_glue: nth > 0 || addresses[..index].contains(&address),
+                    repeats_address: nth > 0,
+                    repeats_glue: nth > 0,
                 });
             }
         }
-        (ports > 0).then_some(ports * addresses.len())
+        (ports > 0).then_some(count)
     }
 
     /// Visits one endpoint's combinations; returns how many there are. `counts` says which others
@@ -383,11 +433,7 @@ impl ServiceNode {
             if self.names_repeat(slice, index) {
                 let mut buf = LabelBuf::default();
                 let name = slice.name(index, &mut buf);
-                let label = LabelRef {
-                    octets: name,
-                    hash: label_hash(name),
-                };
-                self.endpoints_named(label, &mut |other, other_slice, other_index| {
+                self.endpoints_named(name, &mut |other, other_slice, other_index| {
                     if other < number && counts(other_slice, other_index) {
                         let mut ports = selector.numbers(&other_slice.ports);
                         repeats_port |= ports.any(|earlier| earlier == port);
@@ -437,17 +483,36 @@ impl ServiceNode {
         }
     }
 
+    /// Visits the endpoints of a name in lower case.
     fn endpoints_named<'a>(
         &'a self,
-        label: LabelRef<'_>,
+        name: &[u8],
         each: &mut impl FnMut(usize, &'a EndpointSlice, usize),
     ) {
-        let first = self.by_name.partition_point(|&(hash, _)| hash < label.hash);
+        if let Some(named) = &self.named {
+            self.endpoints_named_otherwise(named, name, each);
+        }
+        let Some(address) = v4_from_dashed(name) else {
+            return;
+        };
+        let mut number = 0;
+        for slice in &self.slices {
+            slice.with_v4_name(address, |index| each(number + index, slice, index));
+            number += slice.addresses.len();
+        }
+    }
+
+    #[inline(never)]
+    fn endpoints_named_otherwise<'a>(
+        &'a self,
+        named: &[(u32, u32)],
+        name: &[u8],
+        each: &mut impl FnMut(usize, &'a EndpointSlice, usize),
+    ) {
+        let wanted = label_hash(name);
+        let first = named.partition_point(|&(hash, _)| hash < wanted);
         let mut buf = LabelBuf::default();
-        for &(_, number) in self.by_name[first..]
-            .iter()
-            .take_while(|&&(hash, _)| hash == label.hash)
-        {
+        for &(_, number) in named[first..].iter().take_while(|it| it.0 == wanted) {
             let mut index = number as usize;
             let slice = self.slices.iter().find(|slice| {
                 let here = index < slice.addresses.len();
@@ -457,10 +522,7 @@ impl ServiceNode {
                 here
             });
             let Some(slice) = slice else { continue };
-            if slice
-                .name(index, &mut buf)
-                .eq_ignore_ascii_case(label.octets)
-            {
+            if slice.name(index, &mut buf).eq_ignore_ascii_case(name) {
                 each(number as usize, slice, index);
             }
         }

@@ -166,6 +166,64 @@ impl EndpointSlice {
     }
 }
 
+impl EndpointSlice {
+    /// The address of endpoint `index`, if that is an IPv4 one and makes its name.
+    pub(super) fn v4_named_by_address(&self, index: usize) -> Option<Ipv4Addr> {
+        let has_own = self.names.as_ref().is_some_and(|it| it[index].is_some());
+        match &self.addresses {
+            Addresses::V4(list) if !has_own => Some(list[index]),
+            _ => None,
+        }
+    }
+
+    /// Visits the endpoints whose name is made from this address.
+    #[inline]
+    pub(super) fn with_v4_name(&self, address: Ipv4Addr, mut each: impl FnMut(usize)) {
+        /// So many at a time are compared without a branch.
+        const AT_ONCE: usize = 16;
+        let Addresses::V4(list) = &self.addresses else {
+            return;
+        };
+        for (nth, chunk) in list.chunks(AT_ONCE).enumerate() {
+            if !chunk.iter().fold(false, |any, it| any | (*it == address)) {
+                continue;
+            }
+            for (place, _) in chunk.iter().enumerate().filter(|(_, it)| **it == address) {
+                let index = nth * AT_ONCE + place;
+                if self.v4_named_by_address(index).is_some() {
+                    each(index);
+                }
+            }
+        }
+    }
+}
+
+/// The address that a name spells as [`LabelBuf::dashed`] would.
+#[inline]
+pub(super) fn v4_from_dashed(name: &[u8]) -> Option<Ipv4Addr> {
+    /// The least number of so many digits.
+    const LEAST: [u32; 4] = [u32::MAX, 0, 10, 100];
+    let (mut address, mut numbers) = (0, 0);
+    let (mut number, mut digits) = (0, 0_usize);
+    for &octet in name.iter().chain(b"-") {
+        let digit = octet.wrapping_sub(b'0');
+        if digit < 10 {
+            number = number * 10 + u32::from(digit);
+            digits += 1;
+        } else if octet == b'-' && number <= 255 && number >= *LEAST.get(digits)? {
+            address = address << 8 | number;
+            numbers += 1;
+            (number, digits) = (0, 0);
+        } else {
+            return None;
+        }
+        if digits > 3 || numbers > 4 {
+            return None;
+        }
+    }
+    (numbers == 4).then(|| Ipv4Addr::from_bits(address))
+}
+
 /// Room for a name made from an address.
 #[derive(Clone)]
 pub struct LabelBuf {
@@ -254,4 +312,38 @@ pub enum Host<'a> {
     Ip(IpAddr),
     /// An uncompressed wire name.
     Name(&'a [u8]),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_spelling_of_an_address_is_read_as_one() {
+        for address in [[0, 0, 0, 0], [10, 1, 20, 255], [255, 100, 9, 0]] {
+            let address = Ipv4Addr::from(address);
+            let mut buf = LabelBuf::default();
+            assert_eq!(v4_from_dashed(buf.dashed(address.into())), Some(address));
+        }
+        let others = [
+            "",
+            "10",
+            "10-1-2",
+            "10-1-2-",
+            "-10-1-2-3",
+            "10--1-2",
+            "10-1-2-3-4",
+            "10-1-2-3-",
+            "10-01-2-3",
+            "10-1-2-00",
+            "256-1-2-3",
+            "1000-1-2-3",
+            "10.1.2.3",
+            "10-1-2-x",
+            "a-b-c-d",
+        ];
+        for name in others {
+            assert_eq!(v4_from_dashed(name.as_bytes()), None, "{name}");
+        }
+    }
 }

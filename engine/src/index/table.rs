@@ -12,6 +12,7 @@ use papaya::Equivalent;
 
 use super::{Map, map};
 use crate::limits::LABEL_LEN_MAX;
+use crate::sys::prefetch::LINE;
 use crate::wire::name::{combine, label_hash, span_hash};
 
 /// A label as a query or an object names it: lower-case octets and their hash.
@@ -211,21 +212,22 @@ impl PartialEq for EndpointName {
     }
 }
 
-/// Octets that a [`ServiceKey`] holds itself; with them its hash and their number fill a line of the
-/// processor's caches.
-const INLINE_LEN: usize = 55;
+/// Octets that a [`ServiceKey`] holds itself; with the rest of it they fill a line of the processor's
+/// caches.
+const INLINE_LEN: usize = 47;
 
-/// Begins with all that a look-up compares, so that it need not go where the name is: on a large
-/// cluster that is a place in memory that no cache holds. What an answer needs besides comes next.
-#[repr(C)]
+/// All that a look-up compares, so that it need not go where the name is: on a large cluster that is a
+/// place in memory that no cache holds. Aligned as the caches' lines are.
+#[repr(C, align(64))]
 pub(super) struct ServiceKey {
-    hash: u64,
+    len: u8,
     /// The first ones.
     octets: [u8; INLINE_LEN],
-    len: u8,
     namespace: Arc<Namespace>,
     pub(super) name: Arc<ServiceName>,
 }
+
+const _: () = assert!(size_of::<ServiceKey>() == LINE);
 
 impl ServiceKey {
     pub(super) fn new(name: Arc<ServiceName>) -> Self {
@@ -233,7 +235,6 @@ impl ServiceKey {
         let len = name.octets.len().min(INLINE_LEN);
         octets[..len].copy_from_slice(&name.octets[..len]);
         Self {
-            hash: name.hash,
             octets,
             len: name.octets.len() as u8,
             namespace: Arc::clone(&name.namespace),
@@ -269,7 +270,7 @@ impl Hash for ServiceRef<'_> {
 
 impl Hash for ServiceKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        self.name.key().hash(state);
     }
 }
 
@@ -284,11 +285,10 @@ impl Eq for ServiceKey {}
 impl Equivalent<ServiceKey> for ServiceRef<'_> {
     #[inline]
     fn equivalent(&self, key: &ServiceKey) -> bool {
-        self.hash == key.hash
-            && match key.octets.get(..usize::from(key.len)) {
-                Some(octets) => *self.octets == *octets,
-                None => *self.octets == *key.name.octets,
-            }
+        match key.octets.get(..usize::from(key.len)) {
+            Some(octets) => *self.octets == *octets,
+            None => *self.octets == *key.name.octets,
+        }
     }
 }
 

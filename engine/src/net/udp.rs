@@ -134,7 +134,7 @@ impl<'s> Worker<'s> {
         let peer = peer(socket, datagram, received);
         let (message, scratch) = (datagram.message, &mut self.scratch);
         let response = respond(message, peer, listener, &plan.log, scratch, room);
-        self.done((plan, socket), (message, &peer), response, room)
+        self.done((plan, socket), (message, || Some(peer)), response, room)
     }
 
     /// Sees to what came of a message: counts it, and hands it on if it is not answered yet. Returns
@@ -143,32 +143,46 @@ impl<'s> Worker<'s> {
     fn done(
         &mut self,
         (plan, socket): (&Arc<Plan>, &WorkerSocket),
-        (message, peer): (&[u8], &Peer),
+        (message, peer): (&[u8], impl Fn() -> Option<Peer>),
         response: Response,
         room: &mut [u8],
     ) -> Option<usize> {
-        let (scratch, slow) = (&mut self.scratch, &self.shared.slow);
-        let at = (plan, socket.listener);
         let len = match response {
             Response::Reply(len) => Some(len),
             Response::None => None,
             Response::ReplyAndRefresh(len) => {
                 // No room: somebody else will find it worth refreshing.
-                let _ = slow.submit(message, scratch.name(), at, *peer, ReplyTo::Nobody);
+                let _ = self.submit((plan, socket), (message, peer()?), ReplyTo::Nobody);
                 Some(len)
             }
             Response::Slow => {
                 let reply = ReplyTo::Datagram(Arc::clone(&socket.socket));
-                match slow.submit(message, scratch.name(), at, *peer, reply) {
+                match self.submit((plan, socket), (message, peer()?), reply) {
                     Ok(()) => None,
-                    Err(_) => shed(message, false, scratch, room),
+                    Err(_) => shed(message, false, &mut self.scratch, room),
                 }
             }
         };
-        self.recorder.record(&scratch.seen);
-        let window = &self.shared.windows[self.number];
-        self.observer.see(window, scratch, peer);
+        self.recorder.record(&self.scratch.seen);
+        if self.observer.looks()
+            && let Some(peer) = peer()
+        {
+            self.shared.windows[self.number].see(&self.scratch, &peer);
+        }
         len
+    }
+
+    /// Hands the message that was answered last to the slow path.
+    fn submit(
+        &self,
+        (plan, socket): (&Arc<Plan>, &WorkerSocket),
+        (message, peer): (&[u8], Peer),
+        reply: ReplyTo,
+    ) -> Result<(), ReplyTo> {
+        let at = (plan, socket.listener);
+        self.shared
+            .slow
+            .submit(message, self.scratch.name(), at, peer, reply)
     }
 
     /// Answers a datagram that [`Self::answer`] panicked at.

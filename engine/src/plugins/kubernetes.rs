@@ -33,7 +33,7 @@ pub(crate) use answer::{soa_record, weight};
 pub use external::{ExternalOptions, ExternalZone, K8sExternal};
 use name::Parts;
 pub use name::{Cut, Part};
-pub(crate) use name::{label_at, service_at, without_underscore};
+pub(crate) use name::{service_at, without_underscore};
 pub use subject::Subject;
 
 /// The version of the specification that `dns-version.ZONE` tells.

@@ -18,7 +18,7 @@ use crate::wire::{Class, FoldedName, Query, RType, Rcode, Reply};
 
 pub use self::answer::{Respell, ResponseRule};
 pub use self::edns::{EdnsAction, EdnsOption, EdnsRule, Variable};
-use self::matcher::{Ends, Screen};
+use self::matcher::{Ends, Screen, Sieve};
 pub use self::matcher::{Form, Matcher};
 
 /// The rules of a block.
@@ -27,6 +27,8 @@ pub struct Rewrite {
     rules: Box<[Rule]>,
     /// For each of them.
     screens: Box<[Screen]>,
+    /// For all of them.
+    sieve: Sieve,
     /// Where labels come from, with `metadata`.
     labels: Option<Arc<Metadata>>,
 }
@@ -84,8 +86,10 @@ impl Rewrite {
             Action::Name { from: matcher, .. } | Action::Response(matcher, _) => matcher.screen(),
             _ => Screen::OPEN,
         };
+        let screens: Box<[_]> = rules.iter().map(screen).collect();
         Self {
-            screens: rules.iter().map(screen).collect(),
+            sieve: Sieve::of(&screens),
+            screens,
             rules: rules.into(),
             labels,
         }
@@ -100,13 +104,20 @@ impl Rewrite {
     }
 
     /// Whether a rule is about this query. If none is, this stage does nothing.
+    #[inline]
     pub(crate) fn is_about(&self, query: &Query<'_>, name: &FoldedName) -> bool {
         let wire = name.wire();
         let ends = Ends::of(wire);
+        self.sieve.passes(&ends) && self.is_about_any(query, wire, &ends)
+    }
+
+    // Apart, so that it does not crowd the way of the many names that no rule is about.
+    #[inline(never)]
+    fn is_about_any(&self, query: &Query<'_>, wire: &[u8], ends: &Ends) -> bool {
         let mut text = None;
         let mut passing = self.screens.iter().zip(&self.rules);
         passing.any(|(screen, rule)| {
-            screen.passes(&ends)
+            screen.passes(ends)
                 && match &rule.action {
                     Action::Name { from: matcher, .. } | Action::Response(matcher, _) => {
                         matcher.may_match(wire)

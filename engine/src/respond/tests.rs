@@ -48,20 +48,30 @@ struct Messages<'m> {
     messages: &'m [Vec<u8>],
     /// One that nobody can answer.
     unknown: usize,
-    scratch: Scratch,
-    buf: Vec<u8>,
-    replies: Vec<(usize, Option<Vec<u8>>)>,
 }
 
-impl<'m> Traffic<'m> for Messages<'m> {
+impl<'m> Datagrams<'m> for Messages<'m> {
     fn message(&self, slot: usize) -> &'m [u8] {
         &self.messages[slot]
+    }
+
+    fn is_ipv6(&self, slot: usize) -> Option<bool> {
+        self.peer(slot).map(|peer| peer.remote.is_ipv6())
     }
 
     fn peer(&self, slot: usize) -> Option<Peer> {
         (slot != self.unknown).then(|| peer("192.0.2.1"))
     }
+}
 
+#[derive(Default)]
+struct Kept {
+    scratch: Scratch,
+    buf: Vec<u8>,
+    replies: Vec<(usize, Option<Vec<u8>>)>,
+}
+
+impl Replies for Kept {
     fn scratch(&mut self) -> &mut Scratch {
         &mut self.scratch
     }
@@ -70,8 +80,7 @@ impl<'m> Traffic<'m> for Messages<'m> {
         (&mut self.scratch, &mut self.buf)
     }
 
-    fn done(&mut self, slot: usize, message: &'m [u8], _: &Peer, response: Response) {
-        assert_eq!(message, self.messages[slot]);
+    fn done(&mut self, slot: usize, response: Response) {
         let reply = match response {
             Response::Reply(len) => Some(self.buf[..len].to_vec()),
             _ => None,
@@ -121,15 +130,17 @@ fn messages_that_are_read_ahead_get_what_each_gets_alone() {
     }
     let (log, _lines) = LogSink::new();
     let unknown = 23;
-    let mut together = Messages {
+    let arrived = Messages {
         messages: &messages,
         unknown,
-        scratch: Scratch::default(),
+    };
+    let mut together = Kept {
         buf: vec![0; 65_535],
-        replies: Vec::new(),
+        ..Kept::default()
     };
     let mut at = 0;
-    respond_to_all(0..messages.len(), &mut together, (&listener, &log), &mut at);
+    let all = 0..messages.len();
+    respond_to_all(all, (&arrived, &mut together), (&listener, &log), &mut at);
     assert_eq!(at, messages.len() - 1);
     let mut addresses = 0;
     let alone = messages

@@ -162,6 +162,16 @@ impl Received {
         &self.octets[slot * SLOT_LEN..][..len]
     }
 
+    /// Whether the sender of datagram `slot` has an IPv6 address; `None` if it has no IP address.
+    #[inline]
+    pub fn is_ipv6(&self, slot: usize) -> Option<bool> {
+        match i32::from(self.names[slot].ss_family) {
+            libc::AF_INET => Some(false),
+            libc::AF_INET6 => Some(true),
+            _ => None,
+        }
+    }
+
     /// Datagram `slot`. `None` if its sender has no address that can be answered.
     #[inline]
     pub fn datagram(&self, slot: usize) -> Option<Datagram<'_>> {

@@ -1,7 +1,7 @@
 //! Asking the processor for memory that will be read soon.
 
 /// A line of the processor's caches, in octets.
-const LINE: usize = 64;
+pub const LINE: usize = 64;
 
 /// Has the first `LINES` lines of what `object` begins with fetched, without waiting for them. They
 /// may reach past its end.

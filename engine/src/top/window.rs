@@ -42,12 +42,10 @@ impl Observer {
         Self(Sampler::new(seed))
     }
 
-    /// Counts the query that was answered last, if it is one of those that are picked.
+    /// Whether the query that was answered last is one of those that are looked at.
     #[inline]
-    pub fn see(&mut self, window: &Window, scratch: &Scratch, peer: &Peer) {
-        if self.0.picks() {
-            window.see(scratch, peer);
-        }
+    pub fn looks(&mut self) -> bool {
+        self.0.picks()
     }
 }
 

@@ -96,34 +96,20 @@ impl<'p> Query<'p> {
         if !is_usual {
             Self::check_header(header)?;
         }
-        let (mut query, mut rest) = Self::split_question(packet, name)?;
-        if is_usual {
-            match *rest {
-                [] if counts & 1 == 0 => return Ok(query),
-                [0, 0, 41, s1, s2, 0, version, f1, f2, 0, 0] if counts & 1 == 1 => {
-                    query.edns = Some(Edns {
-                        payload_size: u16::from_be_bytes([s1, s2]),
-                        version,
-                        flags: u16::from_be_bytes([f1, f2]),
-                        options: &[],
-                    });
-                    return Ok(query);
-                }
-                _ => {}
+        let (question, rest) = Question::split(packet, name)?;
+        let edns = match *rest {
+            [] => None,
+            [0, 0, 41, s1, s2, 0, version, f1, f2, 0, 0] if is_usual && counts & 1 == 1 => {
+                Some(Edns {
+                    payload_size: u16::from_be_bytes([s1, s2]),
+                    version,
+                    flags: u16::from_be_bytes([f1, f2]),
+                    options: &[],
+                })
             }
-        }
-        let [answers, authorities, additionals] = [32, 16, 0].map(|shift| (counts >> shift) as u16);
-        for record in 0..answers + authorities + additionals {
-            if rest.is_empty() {
-                break; // The counts promised more than there is: CoreDNS takes what came.
-            }
-            let (opt, tail) = split_record(packet, rest).ok_or(QueryError::Record)?;
-            rest = tail;
-            if opt.is_some() && record >= answers + authorities {
-                query.edns = opt;
-            }
-        }
-        Ok(query)
+            _ => edns_of(packet, rest, counts)?,
+        };
+        Ok(question.query(packet, edns))
     }
 
     /// Whether a message with this header is to be read at all.
@@ -146,44 +132,8 @@ impl<'p> Query<'p> {
 
     /// The question alone, for the error that answers a query whose records do not parse.
     pub fn question_only(packet: &'p [u8], name: &mut FoldedName) -> Option<Self> {
-        Self::split_question(packet, name)
-            .ok()
-            .map(|(query, _)| query)
-    }
-
-    #[inline]
-    fn split_question(
-        packet: &'p [u8],
-        name: &mut FoldedName,
-    ) -> Result<(Self, &'p [u8]), QueryError> {
-        let body = packet.get(HEADER_LEN..).ok_or(QueryError::ShortHeader)?;
-        if body.is_empty() {
-            return Err(QueryError::NoQuestion);
-        }
-        let name_len = name
-            .parse(packet, HEADER_LEN)
-            .map_err(|_| QueryError::Question)?;
-        // A question may be cut after its name or its type; what is missing counts as zero and is
-        // refused later for its class, as CoreDNS does.
-        let (qtype, qclass, rest) = match body[name_len..] {
-            [] => (0, 0, &body[..0]),
-            [t1, t2] => (u16::from_be_bytes([t1, t2]), 0, &body[..0]),
-            [t1, t2, c1, c2, ref rest @ ..] => (
-                u16::from_be_bytes([t1, t2]),
-                u16::from_be_bytes([c1, c2]),
-                rest,
-            ),
-            _ => return Err(QueryError::Question),
-        };
-        let query = Self {
-            packet,
-            flags: Flags(u16::from_be_bytes([packet[2], packet[3]])),
-            name_len,
-            qtype: RType(qtype),
-            qclass: Class(qclass),
-            edns: None,
-        };
-        Ok((query, rest))
+        let (question, _) = Question::split(packet, name).ok()?;
+        Some(question.query(packet, None))
     }
 
     /// The message ID.
@@ -195,6 +145,80 @@ impl<'p> Query<'p> {
     pub fn name_as_sent(&self) -> &'p [u8] {
         &self.packet[HEADER_LEN..HEADER_LEN + self.name_len]
     }
+}
+
+/// The question of a query.
+struct Question {
+    name_len: usize,
+    qtype: RType,
+    qclass: Class,
+}
+
+impl Question {
+    /// Splits it off behind the header; the rest is what follows it.
+    #[inline(always)]
+    fn split<'p>(packet: &'p [u8], name: &mut FoldedName) -> Result<(Self, &'p [u8]), QueryError> {
+        let body = packet.get(HEADER_LEN..).ok_or(QueryError::ShortHeader)?;
+        if body.is_empty() {
+            return Err(QueryError::NoQuestion);
+        }
+        let name_len = name
+            .parse(packet, HEADER_LEN)
+            .map_err(|_| QueryError::Question)?;
+        // A question may be cut after its name or its type; what is missing counts as zero and is
+        // refused later for its class, as CoreDNS does.
+        let (qtype, qclass, rest) = match body[name_len..] {
+            [t1, t2, c1, c2, ref rest @ ..] => (
+                u16::from_be_bytes([t1, t2]),
+                u16::from_be_bytes([c1, c2]),
+                rest,
+            ),
+            [] => (0, 0, &body[..0]),
+            [t1, t2] => (u16::from_be_bytes([t1, t2]), 0, &body[..0]),
+            _ => return Err(QueryError::Question),
+        };
+        let question = Self {
+            name_len,
+            qtype: RType(qtype),
+            qclass: Class(qclass),
+        };
+        Ok((question, rest))
+    }
+
+    #[inline(always)]
+    const fn query<'p>(self, packet: &'p [u8], edns: Option<Edns<'p>>) -> Query<'p> {
+        Query {
+            packet,
+            flags: Flags(u16::from_be_bytes([packet[2], packet[3]])),
+            name_len: self.name_len,
+            qtype: self.qtype,
+            qclass: self.qclass,
+            edns,
+        }
+    }
+}
+
+/// The last OPT among the additional records. `rest` is what follows the question, `counts` the
+/// second to fourth count of the header and what stands before them.
+#[cold]
+fn edns_of<'p>(
+    packet: &'p [u8],
+    mut rest: &'p [u8],
+    counts: u64,
+) -> Result<Option<Edns<'p>>, QueryError> {
+    let [answers, authorities, additionals] = [32, 16, 0].map(|shift| (counts >> shift) as u16);
+    let mut edns = None;
+    for record in 0..answers + authorities + additionals {
+        if rest.is_empty() {
+            break; // The counts promised more than there is: CoreDNS takes what came.
+        }
+        let (opt, tail) = split_record(packet, rest).ok_or(QueryError::Record)?;
+        rest = tail;
+        if opt.is_some() && record >= answers + authorities {
+            edns = opt;
+        }
+    }
+    Ok(edns)
 }
 
 /// Splits one record off `bytes`, a tail of `packet`; says what it is if it is an OPT.

@@ -12,7 +12,7 @@ use martlet_engine::chain::{Listener, Peer};
 use martlet_engine::limits::BATCH_MAX;
 use martlet_engine::log::LogSink;
 use martlet_engine::metrics::Recorder;
-use martlet_engine::respond::{Response, Scratch, Traffic, respond, respond_to_all};
+use martlet_engine::respond::{Datagrams, Replies, Response, Scratch, respond, respond_to_all};
 use martlet_engine::top::{Observer, Window};
 use martlet_engine::wire::name::fix_seed;
 use martlet_perf::sample::Kind;
@@ -54,9 +54,12 @@ fn run(kind: Kind, seed: u64) -> usize {
         assert!(matches!(response, Response::Reply(_)), "{kind:?}: no reply");
         recorder.record(&scratch.seen);
     }
-    let mut batch = Batch {
+    let arrived = Arrived {
         queries: &queries,
-        peer: seam::peer(),
+        peer,
+    };
+    let mut batch = Batch {
+        peer,
         scratch,
         recorder,
         observer,
@@ -66,19 +69,23 @@ fn run(kind: Kind, seed: u64) -> usize {
     };
     for first in (0..queries.len()).step_by(BATCH_MAX) {
         let slots = first..queries.len().min(first + BATCH_MAX);
-        counted(slots, &mut batch, &listener, &log);
+        counted(slots, &arrived, &mut batch, (&listener, &log));
     }
     queries.len()
 }
 
 /// The answers to a batch, and the counting of them: what a worker does between its system calls.
 #[inline(never)]
-fn counted(slots: Range<usize>, batch: &mut Batch<'_>, listener: &Listener, log: &LogSink) {
-    respond_to_all(slots, batch, (listener, log), &mut 0);
+fn counted(
+    slots: Range<usize>,
+    arrived: &Arrived<'_>,
+    batch: &mut Batch,
+    plan: (&Listener, &LogSink),
+) {
+    respond_to_all(slots, (arrived, batch), plan, &mut 0);
 }
 
-struct Batch<'q> {
-    queries: &'q [Vec<u8>],
+struct Batch {
     peer: Peer,
     scratch: Scratch,
     recorder: Recorder,
@@ -88,15 +95,26 @@ struct Batch<'q> {
     kind: Kind,
 }
 
-impl<'q> Traffic<'q> for Batch<'q> {
+struct Arrived<'q> {
+    queries: &'q [Vec<u8>],
+    peer: Peer,
+}
+
+impl<'q> Datagrams<'q> for Arrived<'q> {
     fn message(&self, slot: usize) -> &'q [u8] {
         &self.queries[slot]
+    }
+
+    fn is_ipv6(&self, _: usize) -> Option<bool> {
+        Some(self.peer.remote.is_ipv6())
     }
 
     fn peer(&self, _: usize) -> Option<Peer> {
         Some(self.peer)
     }
+}
 
+impl Replies for Batch {
     fn scratch(&mut self) -> &mut Scratch {
         &mut self.scratch
     }
@@ -105,9 +123,11 @@ impl<'q> Traffic<'q> for Batch<'q> {
         (&mut self.scratch, &mut self.buf)
     }
 
-    fn done(&mut self, _: usize, _: &'q [u8], peer: &Peer, response: Response) {
+    fn done(&mut self, _: usize, response: Response) {
         self.recorder.record(&self.scratch.seen);
-        self.observer.see(&self.window, &self.scratch, peer);
+        if self.observer.looks() {
+            self.window.see(&self.scratch, &self.peer);
+        }
         let buf = &self.buf;
         let told = ([buf[2], buf[3]], buf[7]);
         if !matches!(response, Response::Reply(_)) || told != self.kind.expected() {

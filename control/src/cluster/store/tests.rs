@@ -82,8 +82,9 @@ fn told(index: &ClusterIndex) -> String {
             index.service(service.key(), |_, node, _| {
                 write!(
                     out,
-                    "{name}.{space} {:?} {:?}",
+                    "{name}.{space} {:?} {:?} {:?}",
                     node.kind(),
+                    node.cluster_ips().collect::<Vec<_>>(),
                     node.encoded(RType::A)
                 )
                 .unwrap();

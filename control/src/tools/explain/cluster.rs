@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use martlet_engine::index::{
-    ClusterIndex, Host, LabelBuf, Port, ServiceKind, ServiceName, ServiceNode,
-};
+use martlet_engine::index::{ClusterIndex, Host, Kind, LabelBuf, Port, ServiceName, ServiceNode};
 use martlet_engine::plugins::kubernetes::{Cut, Grammar, Kubernetes, Part, PodMode, Subject, Zone};
 use martlet_engine::wire::{FoldedName, RType, Rcode};
 
@@ -204,7 +202,7 @@ fn ports_text<'a>(ports: impl Iterator<Item = &'a Port>) -> String {
 
 /// The ports that the names of a Service are about.
 fn ports(node: &ServiceNode) -> impl Iterator<Item = &Port> {
-    let is_headless = *node.kind() == ServiceKind::Headless;
+    let is_headless = node.kind() == Kind::Headless;
     let own = node.ports().iter().filter(move |_| !is_headless);
     let of_slices = node.slices().iter().filter(move |_| is_headless);
     own.chain(of_slices.flat_map(|slice| &*slice.ports))
@@ -213,17 +211,19 @@ fn ports(node: &ServiceNode) -> impl Iterator<Item = &Port> {
 fn service_object(kind: &str, name: &ServiceName, node: &ServiceNode) -> String {
     let mut text = format!("{kind} {}: ", service_text(name));
     match node.kind() {
-        ServiceKind::ClusterIp(addresses) => {
+        Kind::ClusterIp => {
             text.push_str("ClusterIP ");
-            text.push_str(&listed(addresses.iter().map(ToString::to_string).collect()));
+            text.push_str(&listed(
+                node.cluster_ips().map(|it| it.to_string()).collect(),
+            ));
         }
-        ServiceKind::Headless => text.push_str("headless"),
-        ServiceKind::External(Some(target)) => {
+        Kind::Headless => text.push_str("headless"),
+        Kind::External(Some(target)) => {
             text.push_str("ExternalName ");
             text.push_str(&name_text(target));
             return text;
         }
-        ServiceKind::External(None) => {
+        Kind::External(None) => {
             text.push_str("ExternalName that is no host name");
             return text;
         }
@@ -253,21 +253,21 @@ fn service_object(kind: &str, name: &ServiceName, node: &ServiceNode) -> String 
 fn why_nothing(node: &ServiceNode, part: Part<'_>) -> Option<String> {
     let is_plain = part.is_whole();
     match node.kind() {
-        ServiceKind::External(None) => {
+        Kind::External(None) => {
             return Some("its externalName is no host name".to_owned());
         }
-        ServiceKind::External(Some(_)) if !is_plain => {
+        Kind::External(Some(_)) if !is_plain => {
             return Some("an ExternalName Service has no names below it".to_owned());
         }
         _ if node.is_hidden() => {
             let text = "it has no ready endpoint, and the Corefile has `ignore empty_service`";
             return Some(text.to_owned());
         }
-        ServiceKind::Headless if matches!(part, Part::Zone(_)) => return None,
+        Kind::Headless if matches!(part, Part::Zone(_)) => return None,
         _ if matches!(part, Part::Zone(_)) => {
             return Some("only headless Services have names by topology zone".to_owned());
         }
-        ServiceKind::Headless if !node.exists() => {
+        Kind::Headless if !node.exists() => {
             return Some("the Service is headless and has no ready endpoint".to_owned());
         }
         _ => {}

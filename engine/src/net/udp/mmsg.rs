@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use super::{IDLE, LAST_TURNS_MAX, LEAVING, Worker, WorkerSocket, peer};
 use crate::chain::{Peer, Plan};
-use crate::respond::{Response, Scratch, Traffic, respond_to_all, unless_panic};
+use crate::respond::{Datagrams, Replies, Response, Scratch, respond_to_all, unless_panic};
 use crate::server::Serving;
-use crate::sys::batch::{Batch, Received, Replies};
+use crate::sys::batch::{self, Batch, Received};
 use crate::sys::poll::PollSet;
 use crate::sys::send::allow_fragments;
 
@@ -97,12 +97,15 @@ pub(super) fn turn(
     };
     let now = Instant::now();
     let (received, replies) = batch.split();
+    let arrived = Arrived {
+        socket,
+        received,
+        now,
+    };
     let mut turn = Turn {
         worker,
         plan,
-        socket,
-        now,
-        received,
+        arrived,
         replies,
         next: 0,
     };
@@ -111,8 +114,9 @@ pub(super) fn turn(
     while turn.next < count {
         let (mut at, slots) = (turn.next, turn.next..end);
         // Once a batch, so that it costs nothing as long as nothing panics.
-        let whole =
-            unless_panic(|| respond_to_all(slots, &mut turn, (listener, &plan.log), &mut at));
+        let whole = unless_panic(|| {
+            respond_to_all(slots, (&arrived, &mut turn), (listener, &plan.log), &mut at);
+        });
         if whole.is_none() {
             // It may have been read ahead: those before it come first.
             end = at;
@@ -130,29 +134,42 @@ pub(super) fn turn(
     Ok(count)
 }
 
-/// A batch that is being answered.
-struct Turn<'t, 's, 'b> {
-    worker: &'t mut Worker<'s>,
-    plan: &'t Arc<Plan>,
-    socket: &'t WorkerSocket,
-    now: Instant,
+/// A batch that was received.
+#[derive(Clone, Copy)]
+struct Arrived<'b> {
+    socket: &'b WorkerSocket,
     received: &'b Received,
-    replies: &'b mut Replies,
-    /// The first datagram that is not done with.
-    next: usize,
+    now: Instant,
 }
 
-impl<'b> Traffic<'b> for Turn<'_, '_, 'b> {
+impl<'b> Datagrams<'b> for Arrived<'b> {
     #[inline]
     fn message(&self, slot: usize) -> &'b [u8] {
         self.received.message(slot)
     }
 
     #[inline]
+    fn is_ipv6(&self, slot: usize) -> Option<bool> {
+        self.received.is_ipv6(slot)
+    }
+
+    #[inline]
     fn peer(&self, slot: usize) -> Option<Peer> {
         Some(peer(self.socket, self.received.datagram(slot)?, self.now))
     }
+}
 
+/// The answering of a batch.
+struct Turn<'b, 's> {
+    worker: &'b mut Worker<'s>,
+    plan: &'b Arc<Plan>,
+    arrived: Arrived<'b>,
+    replies: &'b mut batch::Replies,
+    /// The first datagram that is not done with.
+    next: usize,
+}
+
+impl Replies for Turn<'_, '_> {
     fn scratch(&mut self) -> &mut Scratch {
         &mut self.worker.scratch
     }
@@ -162,23 +179,29 @@ impl<'b> Traffic<'b> for Turn<'_, '_, 'b> {
     }
 
     #[inline]
-    fn done(&mut self, slot: usize, message: &'b [u8], peer: &Peer, response: Response) {
-        let to = (self.plan, self.socket);
+    fn done(&mut self, slot: usize, response: Response) {
+        let to = (self.plan, self.arrived.socket);
+        let from = (self.arrived.message(slot), || self.arrived.peer(slot));
         let room = self.replies.room();
-        if let Some(len) = self.worker.done(to, (message, peer), response, room) {
+        if let Some(len) = self.worker.done(to, from, response, room) {
             self.queue(slot, len);
         }
         self.next = slot + 1;
     }
 }
 
-impl Turn<'_, '_, '_> {
+impl Turn<'_, '_> {
     #[cold]
     fn after_panic(&mut self, slot: usize) {
-        if let Some(datagram) = self.received.datagram(slot) {
+        let Arrived {
+            socket,
+            received,
+            now,
+        } = self.arrived;
+        if let Some(datagram) = received.datagram(slot) {
             let (plan, room) = (self.plan, self.replies.room());
             let worker = &mut *self.worker;
-            if let Some(len) = worker.after_panic(plan, self.socket, datagram, self.now, room) {
+            if let Some(len) = worker.after_panic(plan, socket, datagram, now, room) {
                 self.queue(slot, len);
             }
         }
@@ -186,14 +209,17 @@ impl Turn<'_, '_, '_> {
     }
 
     fn queue(&mut self, slot: usize, len: usize) {
-        self.replies.queue(self.received, slot, len);
+        self.replies.queue(self.arrived.received, slot, len);
         if !self.replies.has_room() {
             self.send();
         }
     }
 
     fn send(&mut self) {
-        let unsent = self.replies.send(self.received, self.socket.socket.as_fd());
+        let Arrived {
+            socket, received, ..
+        } = self.arrived;
+        let unsent = self.replies.send(received, socket.socket.as_fd());
         self.worker.scratch.tally.unsent += unsent as u64;
     }
 }

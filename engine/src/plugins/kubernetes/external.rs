@@ -20,7 +20,7 @@ use super::name::{label_at, service_at, without_underscore};
 use super::{Kubernetes, Missing, reverse, servers};
 use crate::chain::{Context, Step};
 use crate::index::{
-    EndpointSlice, ExternalHost, Host, Item, LabelRef, PortSelector, ServiceKind, ServiceName,
+    EndpointSlice, ExternalHost, Host, Item, Kind, LabelRef, PortSelector, ServiceName,
     ServiceNode, external_items,
 };
 use crate::plugins::zones::Zones;
@@ -236,7 +236,7 @@ impl K8sExternal {
         let cluster = &*self.cluster;
         let mut found = Vec::new();
         let is_endpoint = servers::each_own_service(cluster, |name, node, slice| {
-            if self.headless && *node.kind() == ServiceKind::Headless {
+            if self.headless && node.kind() == Kind::Headless {
                 found.extend(slice.hosts().filter_map(ip));
                 return;
             }
@@ -309,7 +309,7 @@ impl K8sExternal {
         let service = service_at(name, above - 2);
         let found = index.service(service, |name, node, _| {
             index.external().hosts(service, |hosts| {
-                let is_headless = *node.kind() == ServiceKind::Headless || endpoint.is_some();
+                let is_headless = node.kind() == Kind::Headless || endpoint.is_some();
                 let items = External {
                     zone,
                     name,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::answer::{address, address_type, holds_address, whole_unless_empty};
 use super::{Kubernetes, Missing, Question};
 use crate::chain::Context;
-use crate::index::{EndpointSlice, Host, LabelBuf, ServiceKind, ServiceName, ServiceNode};
+use crate::index::{EndpointSlice, Host, Kind, LabelBuf, ServiceName, ServiceNode};
 use crate::wire::reply::Owner;
 use crate::wire::{Class, RType, Reply, Section};
 
@@ -73,10 +73,10 @@ fn add_name_servers(
         labels
     };
     match node.kind() {
-        ServiceKind::ClusterIp(addresses) => {
-            found.extend(addresses.iter().map(|&host| (service(), host)));
+        Kind::ClusterIp => {
+            found.extend(node.cluster_ips().map(|host| (service(), host)));
         }
-        ServiceKind::Headless => {
+        Kind::Headless => {
             for (index, host) in slice.hosts().enumerate() {
                 let Host::Ip(host) = host else { continue };
                 let mut buf = LabelBuf::default();
@@ -89,7 +89,7 @@ fn add_name_servers(
                 found.push((labels, host));
             }
         }
-        ServiceKind::External(_) => {}
+        Kind::External(_) => {}
     }
 }
 

@@ -10,9 +10,7 @@ use std::vec::IntoIter;
 use super::super::zones::Zones;
 use super::answer::{self, NameBuf, address_type, weight};
 use super::{Grammar, K8sExternal, Kubernetes, Zone, servers};
-use crate::index::{
-    ClusterIndex, EndpointSlice, Host, LabelBuf, ServiceKind, ServiceName, ServiceNode,
-};
+use crate::index::{ClusterIndex, EndpointSlice, Host, Kind, LabelBuf, ServiceName, ServiceNode};
 use crate::wire::name::reverse_of;
 use crate::wire::{Class, FoldedName, RType, Record};
 
@@ -247,8 +245,8 @@ impl WholeZone {
             return;
         };
         match node.kind() {
-            ServiceKind::ClusterIp(addresses) => {
-                for &address in addresses {
+            Kind::ClusterIp => {
+                for address in node.cluster_ips() {
                     self.add_address((&owner, ttl), address);
                 }
                 for port in node.ports() {
@@ -257,14 +255,14 @@ impl WholeZone {
                     self.add_port(&service, (&port.name, &port.protocol), data);
                 }
             }
-            ServiceKind::Headless => {
+            Kind::Headless => {
                 self.endpoints = Endpoints {
                     service: Some(Arc::clone(name)),
                     slices: node.slices().iter().map(Arc::clone).collect(),
                     at: 0,
                 };
             }
-            ServiceKind::External(target) => {
+            Kind::External(target) => {
                 if let Some(target) = target {
                     self.add((owner, ttl), RType::CNAME, target.to_vec());
                 }

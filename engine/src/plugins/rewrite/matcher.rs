@@ -88,6 +88,45 @@ impl Screen {
     }
 }
 
+/// A first look at a name for all rules at once: which of 64 places the rules' screens fall into.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Sieve {
+    /// Of either end.
+    masks: [u64; 2],
+    /// Of either end: bit n is a place that a screen falls into.
+    places: [u64; 2],
+}
+
+impl Sieve {
+    /// One that every name passes that one of these screens lets pass.
+    pub(super) fn of(screens: &[Screen]) -> Self {
+        let mut sieve = Self::default();
+        for end in [0, 1] {
+            let of_end = || screens.iter().filter(|screen| screen.end == end);
+            // What all of them look at; all names fall into one place if that is nothing.
+            let mask = of_end().fold(u64::MAX, |mask, screen| mask & screen.mask);
+            sieve.masks[end] = mask;
+            sieve.places[end] =
+                of_end().fold(0, |places, screen| places | Self::place(screen.word, mask));
+        }
+        sieve
+    }
+
+    #[inline]
+    const fn place(word: u64, mask: u64) -> u64 {
+        1 << ((word & mask).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
+    }
+
+    /// `false` if no screen lets a name with these ends pass.
+    #[inline]
+    pub(super) const fn passes(&self, ends: &Ends) -> bool {
+        let [first, last] = ends.0;
+        let first = Self::place(first, self.masks[0]) & self.places[0];
+        let last = Self::place(last, self.masks[1]) & self.places[1];
+        first | last != 0
+    }
+}
+
 impl Matcher {
     /// What tells most names from those that match.
     pub(super) fn screen(&self) -> Screen {

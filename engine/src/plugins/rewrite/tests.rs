@@ -371,13 +371,36 @@ proptest! {
         let name = format!("{}.", labels.join("."));
         let wire = wire_from_presentation(&name).unwrap();
         let end = (from + len).min(name.len());
+        let ends = Ends::of(&wire);
         // A piece of the name, all of it, or something else.
-        for text in [&name[from.min(end)..end], &name, &name[from.min(name.len())..], &other] {
-            let matcher = Matcher::new(form.clone(), text);
+        let texts = [&name[from.min(end)..end], &name, &name[from.min(name.len())..], &other];
+        let matchers = texts.map(|text| Matcher::new(form.clone(), text));
+        let sieve = Sieve::of(&matchers.each_ref().map(Matcher::screen));
+        for (text, matcher) in texts.into_iter().zip(&matchers) {
             if !text.is_empty() && matcher.is_match(&name) {
-                prop_assert!(matcher.screen().passes(&Ends::of(&wire)), "{form:?} {text}");
+                prop_assert!(sieve.passes(&ends), "{form:?} {text}");
+                prop_assert!(Sieve::of(&[matcher.screen()]).passes(&ends), "{form:?} {text}");
+                prop_assert!(matcher.screen().passes(&ends), "{form:?} {text}");
                 prop_assert!(matcher.may_match(&wire), "{form:?} {text}");
             }
         }
     }
+}
+
+/// Or else every query walks the rules.
+#[test]
+fn names_that_no_rule_is_about_fall_through_the_sieve() {
+    let screens = [
+        (Form::Exact, "db.example.com."),
+        (Form::Suffix, ".corp.example.com."),
+        (Form::Suffix, ".example.local."),
+        (Form::Prefix, "coredns-"),
+    ]
+    .map(|(form, text)| Matcher::new(form, text).screen());
+    let sieve = Sieve::of(&screens);
+    let passes = |number: u32| {
+        let name = format!("order-api-{number}.shop-{number}.svc.cluster.local.");
+        sieve.passes(&Ends::of(&wire_from_presentation(&name).unwrap()))
+    };
+    assert!((0..1_000).filter(|&number| passes(number)).count() < 100);
 }

@@ -28,20 +28,28 @@ pub fn write_whole<const LEN: usize>(
     buf: &mut [u8],
 ) -> Option<usize> {
     let frame = Frame::new(query, stream, buf)?;
-    let fits = match reply.records.len() {
-        1 if LEN <= frame.room => 1, // Spares a division.
-        count => (frame.room / LEN).min(count),
+    let mut flags = reply.rcode.0;
+    let fits = match reply.records {
+        // What most replies are.
+        [record] if LEN <= frame.room => {
+            *buf.get_mut(frame.records_at..)?.first_chunk_mut()? = *record;
+            1
+        }
+        records => {
+            let fits = (frame.room / LEN).min(records.len());
+            let end = frame.records_at + fits * LEN;
+            let places = buf.get_mut(frame.records_at..end)?.as_chunks_mut().0;
+            let (last, first) = records.split_at(reply.rotation);
+            for (place, record) in places.iter_mut().zip(first.iter().chain(last)) {
+                *place = *record;
+            }
+            if fits < records.len() {
+                flags |= Flags::TC;
+            }
+            fits
+        }
     };
     let opt_at = frame.records_at + fits * LEN;
-    let places = buf.get_mut(frame.records_at..opt_at)?.as_chunks_mut().0;
-    let (last, first) = reply.records.split_at(reply.rotation);
-    for (place, record) in places.iter_mut().zip(first.iter().chain(last)) {
-        *place = *record;
-    }
-    let mut flags = reply.rcode.0;
-    if fits < reply.records.len() {
-        flags |= Flags::TC;
-    }
     let mut counts = [0; 3];
     counts[reply.section as usize] = fits as u16;
     frame.close(query, (flags, counts), opt_at, buf)

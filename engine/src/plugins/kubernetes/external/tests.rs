@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::super::{Fallthrough, PodMode, Zone};
 use super::*;
 use crate::chain::Stage;
-use crate::index::{Addresses, ClusterIndex, Namespace, Port, ServiceParts};
+use crate::index::{Addresses, ClusterIndex, Namespace, Port, ServiceKind, ServiceParts};
 use crate::plugins::testing::{ask, name};
 
 fn port(name: &str, number: u16) -> Port {

@@ -7,8 +7,7 @@ use super::super::answer::{EXPIRE, Items, REFRESH, RETRY, weight};
 use super::super::whole::{Owners, WholeZone, sorted, srv};
 use super::{External, ExternalZone, K8sExternal};
 use crate::index::{
-    ExternalHost, Host, LabelBuf, LabelRef, Port, PortSelector, ServiceKind, ServiceName,
-    ServiceNode,
+    ExternalHost, Host, Kind, LabelBuf, LabelRef, Port, PortSelector, ServiceName, ServiceNode,
 };
 use crate::plugins::zones::Zones;
 use crate::wire::name::{label_hash, reverse_of};
@@ -73,7 +72,7 @@ impl K8sExternal {
     ) {
         let external = self.cluster.index.external();
         let hosts = external.hosts(name.key(), <[ExternalHost]>::to_vec);
-        let is_headless = self.headless && *node.kind() == ServiceKind::Headless;
+        let is_headless = self.headless && node.kind() == Kind::Headless;
         let service = service_of(name);
         let Some(owner) = whole.name(&service) else {
             return;

@@ -3,7 +3,9 @@ use std::net::Ipv4Addr;
 use super::super::{Fallthrough, PodMode};
 use super::*;
 use crate::chain::{Peer, Stage};
-use crate::index::{AddressNode, Addresses, EndpointName, Namespace, Port, ServiceParts};
+use crate::index::{
+    AddressNode, Addresses, EndpointName, Namespace, Port, ServiceKind, ServiceParts,
+};
 use crate::plugins::testing::{line, messages, name, peer, query};
 use crate::plugins::transfer::{Rule, Transfer};
 use crate::wire::Answer;
