@@ -205,14 +205,16 @@ impl<'l> Aim<'l> {
         buf: &mut [u8],
     ) -> Option<(usize, Rcode)> {
         let Self { direct, above, .. } = *self;
-        let visible = service.filter(|it| it.is_exposed() && !it.node.is_hidden());
         let to = (query, stream);
-        let found = visible.map(|Service { node, .. }| match above {
-            3 => direct.bare(node, to, random, buf),
-            4 => direct.endpoint(node, name.label(0), to, buf),
-            _ => direct.port(node, (name, above), to, random, buf),
-        });
-        let rcode = match found.unwrap_or(Some(Found::Nothing))? {
+        let found = match service {
+            Some(it) if it.is_exposed() && !it.node.is_hidden() => match above {
+                3 => direct.bare(it.node, to, random, buf),
+                4 => direct.endpoint(it.node, name.label(0), to, buf),
+                _ => direct.port(it.node, (name, above), to, random, buf),
+            },
+            _ => Some(Found::Nothing),
+        };
+        let rcode = match found? {
             Found::Written(len) => return Some((len, Rcode::NOERROR)),
             Found::NoData => Rcode::NOERROR,
             Found::Nothing if direct.may_exist() => return None,
@@ -297,7 +299,8 @@ impl Direct {
     }
 
     /// The name of an endpoint.
-    #[inline]
+    // Apart, as what follows, so that they do not crowd the way to a Service's own name.
+    #[inline(never)]
     fn endpoint(
         &self,
         node: &ServiceNode,
@@ -322,8 +325,6 @@ impl Direct {
         }
     }
 
-    // Apart, so that it does not crowd the way to a Service's own name.
-    #[inline(never)]
     fn one<const LEN: usize>(
         record: &[u8; LEN],
         (query, stream): (&Query<'_>, bool),

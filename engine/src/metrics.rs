@@ -187,7 +187,7 @@ impl Recorder {
     }
 
     /// Counts a query. Its duration follows with [`Self::end_batch`].
-    #[inline]
+    #[inline(always)]
     pub fn record(&mut self, seen: &Observation) {
         let Some(counts) = self.writer.counts(seen.scope) else {
             return;
