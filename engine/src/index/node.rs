@@ -91,10 +91,12 @@ pub struct ServiceNode {
     slices: SmallVec<[Arc<EndpointSlice>; 2]>,
     /// The name that an ExternalName Service stands for.
     target: Option<Box<[u8]>>,
-    /// (hash of the endpoint's name, its number over all slices), sorted: those whose name is not an
-    /// IPv4 address. Behind two pointers, as few Services have any.
-    named: Option<Box<Box<[(u32, u32)]>>>,
+    /// Endpoints whose name is not an IPv4 address. Behind two pointers, as few Services have any.
+    named: Option<Box<Names>>,
 }
+
+/// (hash of an endpoint's name, its number over all slices), sorted.
+type Names = Box<[(u32, u32)]>;
 
 const _: () = assert!(size_of::<ServiceNode>() <= 2 * LINE);
 
