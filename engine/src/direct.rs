@@ -130,11 +130,13 @@ impl<'l> Aim<'l> {
         }
         let (zone, above) = direct.kubernetes.zone(name)?;
         // What begins like the name of a zone's server may be one.
-        if !zone.is_short || above == 0 || name.starts_with(b"\x02ns\x03dns") {
+        if !zone.is_short || above == 0 || name.chunk(0) == b"\x02ns\x03" {
             return None;
         }
-        let service = match name.chunk(above - 1) {
-            b"\x03svc" => match above {
+        const SVC: u32 = u32::from_ne_bytes(*b"\x03svc");
+        const POD: u32 = u32::from_ne_bytes(*b"\x03pod");
+        let service = match u32::from_ne_bytes(*name.chunk(above - 1)) {
+            SVC => match above {
                 // `svc` and namespaces, which exist without records.
                 1 | 2 => return None,
                 3..=5 => Some(service_at(name, above - 3).hash),
@@ -142,7 +144,7 @@ impl<'l> Aim<'l> {
                 _ if zone.grammar == Grammar::Zonal => return None,
                 _ => None,
             },
-            b"\x03pod" => return None,
+            POD => return None,
             _ => None,
         };
         Some(Self {

@@ -125,27 +125,40 @@ pub enum Response {
 
 /// A message that was read and is not answered yet.
 struct Opened<'m, 'l> {
-    query: Result<Query<'m>, QueryError>,
+    /// What it asks; nothing, if there is an error.
+    query: Query<'m>,
+    /// Why it asks nothing.
+    error: Option<QueryError>,
     block: Option<&'l Block>,
     aim: Option<Aim<'l>>,
 }
 
 impl<'m, 'l> Opened<'m, 'l> {
+    const UNREAD: Self = Self {
+        query: Query::NOTHING,
+        error: None,
+        block: None,
+        aim: None,
+    };
+
     /// Reads a message, its name into `name`. Only a [`Listener::has_views`] wants to know the peer.
+    // In its place, as it is large enough for copies to cost.
     #[inline]
     fn read(
+        &mut self,
         message: &'m [u8],
         peer: Option<&Peer>,
         listener: &'l Listener,
         name: &mut FoldedName,
-    ) -> Self {
-        let query = Query::parse(message, name);
-        let (mut block, mut aim) = (None, None);
-        if let Ok(query) = &query {
-            block = listener.block(query, name, peer);
-            aim = Aim::at(query, name, block);
+    ) {
+        match Query::parse(message, name) {
+            Ok(query) => {
+                self.query = query;
+                self.block = listener.block(&self.query, name, peer);
+                self.aim = Aim::at(&self.query, name, self.block);
+            }
+            Err(error) => self.error = Some(error),
         }
-        Self { query, block, aim }
     }
 }
 
@@ -166,7 +179,8 @@ pub fn respond(
     scratch: &mut Scratch,
     buf: &mut [u8],
 ) -> Response {
-    let opened = Opened::read(message, Some(&peer), listener, scratch.open(0));
+    let mut opened = Opened::UNREAD;
+    opened.read(message, Some(&peer), listener, scratch.open(0));
     let carrier = Carrier {
         stream: peer.stream,
         ipv6: peer.remote.is_ipv6(),
@@ -224,7 +238,7 @@ fn respond_to_group<'m>(
     let index = listener.index();
     let services = index.map(|index| (index, ClusterIndex::services(index)));
     let has_views = listener.has_views();
-    let mut opened = [const { None::<Opened<'m, '_>> }; Scratch::AHEAD];
+    let mut opened = [const { Opened::UNREAD }; Scratch::AHEAD];
     let mut look_ups = [LookUp::Ahead; Scratch::AHEAD];
     for (place, slot) in group.clone().enumerate() {
         *at = slot;
@@ -234,7 +248,8 @@ fn respond_to_group<'m>(
             None
         };
         let (message, name) = (datagrams.message(slot), replies.scratch().open(place));
-        let opened = opened[place].insert(Opened::read(message, peer.as_ref(), listener, name));
+        let opened = &mut opened[place];
+        opened.read(message, peer.as_ref(), listener, name);
         if let (Some(aim), Some((index, services))) = (&opened.aim, &services) {
             look_ups[place] = LookUp::begin(aim, (index, services));
         }
@@ -243,15 +258,13 @@ fn respond_to_group<'m>(
     for (place, slot) in group.clone().enumerate() {
         *at = slot;
         while finished < group.len().min(place + Scratch::LEAD) {
-            if let (Some(opened), Some((_, services))) = (&opened[finished], &services)
-                && let Some(aim) = &opened.aim
-            {
+            if let (Some(aim), Some((_, services))) = (&opened[finished].aim, &services) {
                 let name = &replies.scratch().names[finished];
                 look_ups[finished].finish(aim, name, services);
             }
             finished += 1;
         }
-        let (Some(opened), Some(ipv6)) = (&opened[place], datagrams.is_ipv6(slot)) else {
+        let Some(ipv6) = datagrams.is_ipv6(slot) else {
             continue;
         };
         let (message, peer) = (datagrams.message(slot), || datagrams.peer(slot));
@@ -263,7 +276,7 @@ fn respond_to_group<'m>(
         let from = (place, message, carrier, peer);
         let response = answer(
             from,
-            (opened, look_ups[place]),
+            (&opened[place], look_ups[place]),
             (listener, log),
             scratch,
             buf,
@@ -283,7 +296,8 @@ fn answer(
 ) -> Response {
     scratch.tally.received += 1;
     scratch.last = place;
-    if let (Ok(query), Some(aim), Some(block)) = (&opened.query, &opened.aim, opened.block)
+    let query = &opened.query;
+    if let (Some(aim), Some(block)) = (&opened.aim, opened.block)
         && let Some((len, rcode)) = aim.answer(
             (query, carrier.stream),
             &scratch.names[place],
@@ -322,12 +336,11 @@ fn walk(
     scratch: &mut Scratch,
     buf: &mut [u8],
 ) -> Response {
-    let query = match &opened.query {
-        Ok(query) => query,
-        Err(error) => return complain(message, *error, (peer, listener), scratch, buf),
-    };
+    if let Some(error) = opened.error {
+        return complain(message, error, (peer, listener), scratch, buf);
+    }
     let name = &scratch.names[scratch.last];
-    let mut context = Context::new(*query, name, peer, listener, &mut scratch.random, log);
+    let mut context = Context::new(opened.query, name, peer, listener, &mut scratch.random, log);
     context.block = opened.block;
     // A response over HTTPS is one message.
     context.may_stream = peer.stream && !matches!(listener.protocol, Protocol::Https(..));

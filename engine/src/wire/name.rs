@@ -222,13 +222,6 @@ impl FoldedName {
         is_same(end, zone).then_some(above)
     }
 
-    /// Whether the name begins with these octets of lower-case wire form.
-    #[inline]
-    pub fn starts_with<const LEN: usize>(&self, octets: &[u8; LEN]) -> bool {
-        const { assert!(LEN <= SLACK, "within the buffer, whatever the name") };
-        self.buffer[FRONT..].first_chunk() == Some(octets)
-    }
-
     /// Label `index` with its length octet, as far as it goes, and what comes behind it.
     ///
     /// # Panics
@@ -467,13 +460,15 @@ fn hash_in(buffer: &[u8], at: usize, len: usize, seed: u64) -> u64 {
 #[inline]
 fn is_same(left: &[u8], right: &[u8]) -> bool {
     const HALF: usize = 8;
-    match [left, right].map(|it| (it.first_chunk::<HALF>(), it.last_chunk::<HALF>())) {
-        [
-            (Some(first), Some(last)),
-            (Some(other_first), Some(other_last)),
-        ] if right.len() <= 2 * HALF => first == other_first && last == other_last,
-        _ => left == right,
+    let len = right.len();
+    if left.len() != len || !(HALF..=2 * HALF).contains(&len) {
+        return left == right;
     }
+    let differs = |at: usize| {
+        let [left, right] = [left, right].map(|it| it[at..].first_chunk::<HALF>());
+        left != right
+    };
+    !(differs(0) || differs(len - HALF))
 }
 
 const fn halve(hash: u64) -> u32 {

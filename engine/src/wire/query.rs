@@ -82,6 +82,16 @@ pub struct Query<'p> {
 }
 
 impl<'p> Query<'p> {
+    /// What asks nothing.
+    pub(crate) const NOTHING: Self = Self {
+        packet: &[],
+        flags: Flags(0),
+        name_len: 0,
+        qtype: RType(0),
+        qclass: Class(0),
+        edns: None,
+    };
+
     /// Reads a query, its name into `name`. On [`QueryError::Record`] the question was fine and
     /// [`Self::question_only`] can be echoed.
     #[inline]
