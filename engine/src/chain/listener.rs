@@ -1,0 +1,78 @@
+//! What is served on a port, and which block a query is for.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Block, Peer, Stage};
+use crate::direct::Direct;
+use crate::index::ClusterIndex;
+use crate::metrics::{HttpsStatuses, Scope};
+use crate::plugins::timeouts::Timeouts;
+use crate::wire::{FoldedName, Query, RType};
+
+/// What carries queries to a listener.
+#[derive(Clone)]
+pub enum Protocol {
+    /// UDP and TCP.
+    Dns,
+    /// TLS (RFC 7858).
+    Tls(Arc<rustls::ServerConfig>),
+    /// HTTPS (RFC 8484), and what its responses are counted with.
+    Https(Arc<rustls::ServerConfig>, Arc<HttpsStatuses>),
+}
+
+/// What is served on one port of one address (or of all).
+#[derive(Clone)]
+pub struct Listener {
+    /// Where to listen; the addresses of one entry share their blocks.
+    pub addresses: Vec<SocketAddr>,
+    /// What carries the queries.
+    pub protocol: Protocol,
+    /// Server blocks, longest zone first.
+    pub blocks: Vec<Block>,
+    /// How long connections may take for what.
+    pub timeouts: Timeouts,
+    /// A block answers other classes than IN as well.
+    pub other_classes: bool,
+    /// Where queries are counted that no block takes.
+    pub scope: Scope,
+}
+
+impl Listener {
+    /// Whether the choice of the block depends on more than the name.
+    pub(crate) fn has_views(&self) -> bool {
+        let mut blocks = self.blocks.iter();
+        blocks.any(|block| matches!(block.stages.first(), Some(Stage::View(_))))
+    }
+
+    /// The cluster that queries are answered about, if there is any; the first, if there are several.
+    pub(crate) fn index(&self) -> Option<&ClusterIndex> {
+        let mut directs = self.blocks.iter().filter_map(|block| block.direct.as_ref());
+        directs.next().map(Direct::index)
+    }
+
+    /// The block for a name: the longest zone that it is in. DS records belong to the parent, so
+    /// for them it is the shortest zone but the root (RFC 3658 §2.2.1.1, as CoreDNS reads it).
+    #[inline]
+    pub(crate) fn block(
+        &self,
+        query: &Query<'_>,
+        name: &FoldedName,
+        peer: Option<&Peer>,
+    ) -> Option<&Block> {
+        let mut found = None;
+        for block in &self.blocks {
+            let fits = name.labels_above(&block.zone, block.labels).is_some();
+            if !fits || !block.takes(query, name, peer) {
+                continue;
+            }
+            if query.qtype != RType::DS {
+                return Some(block);
+            }
+            if block.labels > 0 || found.is_none() {
+                found = Some(block);
+            }
+        }
+        found
+    }
+}
