@@ -1,6 +1,6 @@
 //! Master files (RFC 1035 §5) for `file`, and their changes.
 
-mod units;
+mod prepared;
 
 use std::fs;
 use std::io;
@@ -186,7 +186,11 @@ fn read_into(
         source,
     })?;
     // The last line counts even if nothing ends it.
-    let text = [&*units::resolved(&text), b"\n"].concat();
+    let text = prepared::prepared(&[&*text, b"\n"].concat(), origin);
+    let text = text.map_err(|fault| ZoneFileError::Entry {
+        path: path.to_owned(),
+        text: format!("{}: {}", fault.line, fault.cause),
+    })?;
     let inherited = ttl.map(|ttl| format!("$TTL {ttl}\n")).unwrap_or_default();
     let mut file = Zonefile::from(inherited.as_bytes());
     file.extend_from_slice(&text);
@@ -224,7 +228,7 @@ fn read_into(
                 let own = own.or_else(|| file.origin().ok());
                 let own = own.map(|name| name.as_slice().to_ascii_lowercase());
                 let origin = own.as_deref().unwrap_or(origin);
-                let ttl = units::default_ttl(&text).or(ttl);
+                let ttl = prepared::default_ttl(&text).or(ttl);
                 read_into((records, stamps), &included, (origin, ttl), depth + 1)?;
             }
         }

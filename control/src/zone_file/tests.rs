@@ -53,6 +53,38 @@ fn entries_are_read_as_master_files_have_them() {
     assert_eq!(records, expected);
 }
 
+/// As CoreDNS reads them.
+#[test]
+fn data_are_read_as_in_templates() {
+    let long = "k".repeat(400);
+    let text = format!(
+        "@ MX 10 @\ntext TXT \"{long}\"\nuri URI 10 1 \"https://z.test\"\nweb HTTPS 1 @ alpn=h2\n\
+         host HINFO one\nkey RRSIG A 8 3 300 20300101000000 20200101000000 1 z.test. AAEC\n"
+    );
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("db");
+    fs::write(&path, format!("{SOA}{text}")).unwrap();
+    let zone = parse(&path, &origin()).unwrap();
+    let data = |rtype| {
+        let mut found = zone.records().filter(|record| record.rtype == rtype);
+        found.next().map(|record| record.rdata.clone())
+    };
+    let apex = origin();
+    assert_eq!(data(RType::MX).unwrap(), [&[0, 10], &*apex].concat());
+    let (first, rest) = long.as_bytes().split_at(255);
+    assert_eq!(
+        data(RType::TXT).unwrap(),
+        [&[255], first, &[145], rest].concat()
+    );
+    assert_eq!(data(RType::URI).unwrap(), b"\0\x0a\0\x01https://z.test");
+    assert_eq!(
+        data(RType::HTTPS).unwrap(),
+        [b"\0\x01", &*apex, b"\0\x01\0\x03\x02h2"].concat()
+    );
+    assert_eq!(data(RType::HINFO).unwrap(), b"\x03one\0");
+    assert!(data(RType::RRSIG).is_some(), "a type that only the parser knows");
+}
+
 #[test]
 fn faults_are_told_with_file_and_line() {
     let with = |text: &str| format!("{SOA}{text}\n");

@@ -147,18 +147,11 @@ pub fn record_of(words: &[Word], defaults: Defaults<'_>) -> Result<Record, TextE
         {
             class = found;
         } else {
-            let number = upper
-                .strip_prefix("TYPE")
-                .and_then(|number| number.parse().ok());
-            let found = RType::from_mnemonic(&upper).or_else(|| number.map(RType));
-            break found
+            break type_of(&upper)
                 .ok_or_else(|| TextError::Not("a record type", word.text.clone().into()))?;
         }
     };
-    let rdata = data::read(rtype, &mut words)?;
-    if let Some(word) = words.words.next() {
-        return Err(TextError::Extra(word.text.clone().into()));
-    }
+    let rdata = words.data(rtype)?;
     Ok(Record {
         owner,
         rtype,
@@ -166,6 +159,23 @@ pub fn record_of(words: &[Word], defaults: Defaults<'_>) -> Result<Record, TextE
         ttl,
         rdata,
     })
+}
+
+/// Reads the data of a record of this type; names without a dot at their end are below `origin`.
+///
+/// # Errors
+///
+/// Why it is none, and [`TextError::Type`] for types that have no form here.
+pub fn data(rtype: RType, text: &str, origin: &[u8]) -> Result<Vec<u8>, TextError> {
+    let words = words(text).ok_or(TextError::Open)?;
+    let words = words.iter();
+    Words { words, origin }.data(rtype)
+}
+
+/// The type of a mnemonic, or of its number behind `TYPE` (RFC 3597 §5). In upper case.
+pub fn type_of(text: &str) -> Option<RType> {
+    let number = || text.strip_prefix("TYPE")?.parse().ok();
+    RType::from_mnemonic(text).or_else(|| number().map(RType))
 }
 
 /// Seconds, or numbers with units: `1h30m`. In upper case.
@@ -223,6 +233,15 @@ struct Words<'a> {
 impl<'a> Words<'a> {
     fn next(&mut self, what: &'static str) -> Result<&'a Word, TextError> {
         self.words.next().ok_or(TextError::Missing(what))
+    }
+
+    /// The data of a record, which are all words that are left.
+    fn data(&mut self, rtype: RType) -> Result<Vec<u8>, TextError> {
+        let data = data::read(rtype, self)?;
+        match self.words.next() {
+            Some(word) => Err(TextError::Extra(word.text.clone().into())),
+            None => Ok(data),
+        }
     }
 
     fn name(&mut self, what: &'static str) -> Result<Vec<u8>, TextError> {

@@ -1,5 +1,7 @@
 //! The data of each type.
 
+mod service;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use base64::Engine;
@@ -66,7 +68,9 @@ pub(super) fn read(rtype: RType, words: &mut Words<'_>) -> Result<Vec<u8>, TextE
         }
         RType::HINFO => {
             string(words, "a processor", &mut out)?;
-            string(words, "a system", &mut out)?;
+            // As in CoreDNS: one word is enough, and more than two are one system.
+            let system: Vec<_> = words.words.by_ref().map(|word| &*word.text).collect();
+            append_string(&octets(&system.join(" "))?, &mut out);
         }
         RType::NAPTR => {
             for what in ["an order", "a preference"] {
@@ -105,13 +109,33 @@ pub(super) fn read(rtype: RType, words: &mut Words<'_>) -> Result<Vec<u8>, TextE
             }
             out.extend(hexadecimal(words)?);
         }
-        RType::DNSKEY | RType::CDNSKEY => {
+        RType::DNSKEY | RType::CDNSKEY | RType::KEY => {
             out.extend(words.parse::<u16>("flags")?.to_be_bytes());
             out.push(words.parse("a protocol")?);
             out.push(words.parse("an algorithm")?);
-            let key: String = words.words.by_ref().map(|word| &*word.text).collect();
-            let decoded = STANDARD.decode(&key);
-            out.extend(decoded.map_err(|_| TextError::Not("a key in base64", key.into()))?);
+            out.extend(base64(words)?);
+        }
+        RType::CERT => {
+            for what in ["a certificate type", "a key tag"] {
+                out.extend(words.parse::<u16>(what)?.to_be_bytes());
+            }
+            out.push(words.parse("an algorithm")?);
+            out.extend(base64(words)?);
+        }
+        RType::OPENPGPKEY | RType::DHCID => out = base64(words)?,
+        RType::EUI48 | RType::EUI64 => {
+            let word = words.next("a hardware address")?;
+            let pairs = word.text.split('-').map(|pair| u8::from_str_radix(pair, 16));
+            let bad = || TextError::Not("a hardware address", word.text.clone().into());
+            out = pairs.collect::<Result<_, _>>().map_err(|_| bad())?;
+            if out.len() != if rtype == RType::EUI48 { 6 } else { 8 } {
+                return Err(bad());
+            }
+        }
+        RType::SVCB | RType::HTTPS => {
+            out.extend(words.parse::<u16>("a priority")?.to_be_bytes());
+            out.extend(words.name("a target")?);
+            out.extend(service::parameters(words)?);
         }
         other => return Err(TextError::Type(other)),
     }
@@ -121,16 +145,19 @@ pub(super) fn read(rtype: RType, words: &mut Words<'_>) -> Result<Vec<u8>, TextE
 /// A character string: its length in one octet, and its octets.
 fn string(words: &mut Words<'_>, what: &'static str, out: &mut Vec<u8>) -> Result<(), TextError> {
     let word = words.next(what)?;
-    let octets = octets(&word.text)?;
-    // What is longer than a string can be becomes several, as in CoreDNS.
-    let mut rest = &*octets;
+    append_string(&octets(&word.text)?, out);
+    Ok(())
+}
+
+/// What is longer than a string can be becomes several, as in CoreDNS.
+fn append_string(mut rest: &[u8], out: &mut Vec<u8>) {
     loop {
         let (head, tail) = rest.split_at(rest.len().min(255));
         out.push(head.len() as u8);
         out.extend(head);
         rest = tail;
         if rest.is_empty() {
-            return Ok(());
+            return;
         }
     }
 }
@@ -157,6 +184,13 @@ fn octets(text: &str) -> Result<Vec<u8>, TextError> {
         }
     }
     Ok(out)
+}
+
+/// All further words as base64.
+fn base64(words: &mut Words<'_>) -> Result<Vec<u8>, TextError> {
+    let text: String = words.words.by_ref().map(|word| &*word.text).collect();
+    let decoded = STANDARD.decode(&text);
+    decoded.map_err(|_| TextError::Not("base64", text.into()))
 }
 
 /// All further words as hexadecimal digits.
