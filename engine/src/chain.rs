@@ -231,7 +231,7 @@ impl Stage {
                     errors.failed(context, rcode, cause);
                 }
             }
-            Self::Log(log) => log.response(context, reply),
+            Self::Log(log) => log.response(context, step, reply),
             Self::LoadBalance => {
                 if context.rotates {
                     loadbalance::response(context, step, reply);
@@ -501,7 +501,7 @@ impl<'q> Context<'q> {
             Step::Dropped => {
                 for stage in &stages[..passed] {
                     if let Stage::Log(log) = stage {
-                        log.dropped(self);
+                        log.without_reply(self);
                     }
                 }
                 return Outcome::Dropped;

@@ -518,6 +518,7 @@ fn serve(context: &mut Context<'_>, buf: &mut [u8]) -> (Response, Rcode) {
     } else {
         context.serve(&mut reply)
     };
+    reply.fit_rcode(query.edns.as_ref());
     let rcode = reply.rcode();
     let response = match outcome {
         Outcome::Reply if context.wants_refresh => {

@@ -218,12 +218,15 @@ impl Directives {
     }
 
     /// Finds what directives need of each other.
-    fn check(&self, raw: &[RawDirective], context: &Context<'_>) {
+    fn check(&mut self, raw: &[RawDirective], context: &Context<'_>) {
         let kubernetes = self.kubernetes.as_ref();
         let knows_pods =
             kubernetes.is_some_and(|found| found.pods == kubernetes::PodMode::Verified);
-        let mut policies = self.acl.iter().flat_map(|acl| &acl.policies);
-        let by_namespace = policies.any(|policy| !policy.namespaces.is_empty());
+        let by_namespace = self
+            .acl
+            .iter()
+            .flat_map(|acl| &acl.policies)
+            .any(|policy| !policy.namespaces.is_empty());
         let by_pod = self
             .autopath
             .as_ref()
@@ -232,12 +235,6 @@ impl Directives {
         let external = self.k8s_external.is_some() && kubernetes.is_none();
         for (name, lacks, option, needs) in [
             (Acl::NAME, by_namespace && !knows_pods, "namespace", pods),
-            (
-                Autopath::NAME,
-                by_pod && !knows_pods,
-                "autopath @kubernetes",
-                pods,
-            ),
             (
                 K8sExternal::NAME,
                 external,
@@ -251,12 +248,21 @@ impl Directives {
                 context.findings.problem(Problem::at(&found.name, reason));
             }
         }
-        let mut all = raw.iter();
-        if let Some(name) = self.lacks_labels()
-            && let Some(found) = all.find(|directive| &*directive.name.text == name)
-        {
+        let warn = |name: &str, text: String| {
+            let mut all = raw.iter();
+            if let Some(found) = all.find(|directive| &*directive.name.text == name) {
+                context.findings.warn(&found.name, text);
+            }
+        };
+        if by_pod && !knows_pods {
+            // As in CoreDNS, which says nothing of it.
+            self.autopath = None;
+            let text = "`autopath @kubernetes` does nothing without `pods verified`";
+            warn(Autopath::NAME, text.to_owned());
+        }
+        if let Some(name) = self.lacks_labels() {
             let text = format!("`{name}` reads labels, which are there with `metadata` only");
-            context.findings.warn(&found.name, text);
+            warn(name, text);
         }
     }
 

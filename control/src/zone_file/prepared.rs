@@ -103,7 +103,9 @@ fn generic(rtype: &[u8], data: &[u8], origin: &[u8]) -> Result<Option<Vec<u8>>, 
         read => read?,
     };
     let mut out = format!(" \\# {} ", octets.len());
-    octets.iter().for_each(|octet| out.push_str(&format!("{octet:02x}")));
+    octets
+        .iter()
+        .for_each(|octet| out.push_str(&format!("{octet:02x}")));
     let ends = data.matches('\n').count();
     if ends > 0 {
         out.push_str(&format!(" ({})", "\n".repeat(ends)));
@@ -206,10 +208,7 @@ mod tests {
         for (text, expected) in [
             ("$TTL 1h\n", "$TTL 3600\n"),
             ("$ORIGIN 1h\n", "$ORIGIN 1h\n"),
-            (
-                "1h 2h IN RRSIG 3h ; 4h\n",
-                "1h 7200 IN RRSIG 3h ; 4h\n",
-            ),
+            ("1h 2h IN RRSIG 3h ; 4h\n", "1h 7200 IN RRSIG 3h ; 4h\n"),
             (
                 "a IN 1D TXT \"5m ; ( 5m\" 5m\n",
                 "a IN 86400 TXT \\# 13 09356d203b202820356d02356d\n",
@@ -224,7 +223,10 @@ mod tests {
                  00012c0007e90000000007 (\n\n\n)\n8m A \\# 4 c0000201",
             ),
             ("a\\ 1h 60 A 192.0.2.1\n", "a\\ 1h 60 A \\# 4 c0000201\n"),
-            ("a 1h30 A 192.0.2.1\n\"1h\n", "a 1h30 A \\# 4 c0000201\n\"1h\n"),
+            (
+                "a 1h30 A 192.0.2.1\n\"1h\n",
+                "a 1h30 A \\# 4 c0000201\n\"1h\n",
+            ),
             (
                 "a MX 1 @\n$ORIGIN b\na MX 1 @\n",
                 "a MX \\# 5 0001017a00\n$ORIGIN b\na MX \\# 7 00010162017a00\n",

@@ -82,7 +82,10 @@ fn data_are_read_as_in_templates() {
         [b"\0\x01", &*apex, b"\0\x01\0\x03\x02h2"].concat()
     );
     assert_eq!(data(RType::HINFO).unwrap(), b"\x03one\0");
-    assert!(data(RType::RRSIG).is_some(), "a type that only the parser knows");
+    assert!(
+        data(RType::RRSIG).is_some(),
+        "a type that only the parser knows"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::metadata::{Label, Metadata};
 use super::surroundings::Asked;
-use crate::chain::Context;
+use crate::chain::{Context, Step};
 use crate::log::Level;
 use crate::wire::walk::records;
 use crate::wire::{Edns, Flags, Opcode, Query, RType, Rcode, Reply, Section};
@@ -128,7 +128,7 @@ impl Kind {
             Rcode::NOERROR if has(RType::SOA) => Self::NoData,
             Rcode::NOERROR if has(RType::NS) => Self::Delegation,
             Rcode::NOERROR => Self::NoError,
-            Rcode::NXDOMAIN if answers == 0 => Self::NameError,
+            Rcode::NXDOMAIN if has(RType::SOA) => Self::NameError,
             Rcode::SERVFAIL | Rcode::NOTIMP => Self::ServerError,
             _ => Self::OtherError,
         }
@@ -168,19 +168,19 @@ impl Classes {
 }
 
 impl Log {
-    pub(crate) fn response(&self, context: &Context<'_>, reply: &Reply<'_>) {
-        let kind = Kind::of(&context.query, reply);
-        if let Some(rule) = self.rule(context).filter(|rule| rule.classes.have(kind)) {
-            self.log(rule, context, Some((reply, kind)));
+    pub(crate) fn response(&self, context: &Context<'_>, step: Step, reply: &Reply<'_>) {
+        if matches!(step, Step::Failed(..)) {
+            // What the server then says was not there when CoreDNS wrote the line.
+            return self.without_reply(context);
         }
+        let kind = Kind::of(&context.query, reply);
+        self.log(context, Some(reply), kind);
     }
 
-    /// Logs a query that gets no reply.
+    /// Logs a query that no stage wrote a reply to.
     #[cold]
-    pub(crate) fn dropped(&self, context: &Context<'_>) {
-        if let Some(rule) = self.rule(context).filter(|rule| rule.classes.error) {
-            self.log(rule, context, None);
-        }
+    pub(crate) fn without_reply(&self, context: &Context<'_>) {
+        self.log(context, None, Kind::OtherError);
     }
 
     /// The first rule that is about the query's name.
@@ -191,12 +191,15 @@ impl Log {
         })
     }
 
-    fn log(&self, rule: &Rule, context: &Context<'_>, reply: Option<(&Reply<'_>, Kind)>) {
+    fn log(&self, context: &Context<'_>, reply: Option<&Reply<'_>>, kind: Kind) {
+        let Some(rule) = self.rule(context).filter(|rule| rule.classes.have(kind)) else {
+            return;
+        };
         let asked = Asked::of(context).with(self.labels.as_deref());
         let mut text = String::with_capacity(160);
         for piece in &rule.format {
             // Writing to a string cannot fail.
-            let _ = write_piece(piece, context, reply, &asked, &mut text);
+            let _ = write_piece(piece, context, (reply, kind), &asked, &mut text);
         }
         context.log.send(Level::Info, text);
     }
@@ -210,12 +213,11 @@ const PAYLOAD_MIN: u16 = 512;
 fn write_piece(
     piece: &Piece,
     context: &Context<'_>,
-    reply: Option<(&Reply<'_>, Kind)>,
+    (reply, kind): (Option<&Reply<'_>>, Kind),
     asked: &Asked<'_>,
     out: &mut String,
 ) -> std::fmt::Result {
     let (query, peer) = (&context.query, context.peer);
-    let (reply, kind) = reply.unzip();
     match piece {
         Piece::Text(text) => out.write_str(text),
         Piece::Type => write!(out, "{}", query.qtype),
@@ -259,8 +261,8 @@ fn write_piece(
             let value = labels.and_then(|labels| labels.value(*label, asked));
             out.write_str(value.as_deref().unwrap_or(NONE))
         }
-        Piece::ReplyClass => out.write_str(kind.map_or(NONE, Kind::class)),
-        Piece::ReplyKind => out.write_str(kind.map_or(NONE, Kind::name)),
+        Piece::ReplyClass => out.write_str(kind.class()),
+        Piece::ReplyKind => out.write_str(kind.name()),
         Piece::Missing => out.write_str(NONE),
     }
 }

@@ -161,3 +161,34 @@ fn messages_that_are_read_ahead_get_what_each_gets_alone() {
     assert!(addresses > 400, "{addresses} answers");
     assert_eq!(together.replies, alone);
 }
+
+/// The low four bits of BADCOOKIE are those of YXRRSET.
+#[test]
+fn codes_that_need_an_opt_are_failures_without_one() {
+    let stage = Stage::Fixed(|_, reply| {
+        reply.set_rcode(Rcode::BADCOOKIE);
+        crate::chain::Step::Answered
+    });
+    let listener = Listener {
+        addresses: Vec::new(),
+        protocol: Protocol::Dns,
+        blocks: vec![Block::new([0].into(), Arc::new([stage]), Scope::NONE)],
+        timeouts: Default::default(),
+        other_classes: false,
+        scope: Scope::NONE,
+    };
+    let (log, _lines) = LogSink::new();
+    let opt = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0];
+    for (opt, expected) in [(&[][..], (2, None)), (&opt, (7, Some(1)))] {
+        let (mut scratch, mut buf) = (Scratch::default(), vec![0; 65_535]);
+        let packet = query("a.test.", RType::A, opt);
+        let peer = peer("192.0.2.1");
+        let Response::Reply(len) = respond(&packet, peer, &listener, &log, &mut scratch, &mut buf)
+        else {
+            panic!("no reply")
+        };
+        // The extended part stands in the TTL of the OPT, which ends the message.
+        let extended = (!opt.is_empty()).then(|| buf[len - 6]);
+        assert_eq!((buf[3] & 15, extended), expected);
+    }
+}

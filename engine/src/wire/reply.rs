@@ -230,6 +230,15 @@ impl<'b> Reply<'b> {
         Flags(self.flags | tc | (self.rcode.0 & Flags::RCODE))
     }
 
+    /// Has the code fit the header, if there is no OPT for the rest of it (RFC 6891 §6.1.3): its low
+    /// bits alone would be another code.
+    pub fn fit_rcode(&mut self, edns: Option<&Edns<'_>>) {
+        let has_opt = edns.is_some() || self.edns.is_some() || self.upstream_opt.is_some();
+        if self.rcode.0 > Flags::RCODE && !has_opt {
+            self.rcode = Rcode::SERVFAIL;
+        }
+    }
+
     /// The smallest and the largest TTL of all records begun, in seconds; the first is the larger
     /// one if there is no record.
     pub const fn ttls(&self) -> (u32, u32) {

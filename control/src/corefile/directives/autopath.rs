@@ -42,7 +42,7 @@ impl Directive for Autopath {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{bad, good};
+    use super::super::testing::{bad, good, warnings};
 
     #[test]
     fn reads_zones_and_source() {
@@ -54,19 +54,27 @@ mod tests {
     }
 
     #[test]
+    fn without_pods_it_does_nothing_and_says_so() {
+        for text in [
+            "autopath @kubernetes",
+            "autopath @kubernetes\nkubernetes a.test",
+            "autopath @kubernetes\nkubernetes a.test {\n pods insecure\n}",
+        ] {
+            assert!(good(text).autopath.is_none(), "{text}");
+            let found = warnings(text);
+            assert!(
+                found[0].contains("does nothing without `pods verified`"),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
     fn errors_name_the_word() {
         for (text, expected) in [
             ("autopath", "`autopath` needs `@kubernetes` or a file"),
             ("autopath @erratic", "`@erratic` is not `@kubernetes`"),
             ("autopath a..b /r", "a label is empty"),
-            (
-                "autopath @kubernetes",
-                "`autopath @kubernetes` needs `pods verified`",
-            ),
-            (
-                "autopath @kubernetes\nkubernetes a.test",
-                "`autopath @kubernetes` needs `pods verified`",
-            ),
         ] {
             let found = bad(text);
             assert_eq!(found.len(), 1, "{text}: {found:?}");

@@ -5,7 +5,7 @@ use martlet_engine::plugins::dns64;
 
 use super::super::args::{Arg, Args};
 use super::super::error::Problem;
-use super::Directive;
+use super::{Directive, Second};
 
 /// `dns64`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -16,6 +16,7 @@ const PREFIX: &str = "64:ff9b::/96";
 
 impl Directive for Dns64 {
     const NAME: &'static str = "dns64";
+    const SECOND: Second = Second::Replaces;
 
     fn parse(args: &mut Args<'_>) -> Result<Self, Problem> {
         let mut dns64 = dns64::Dns64 {

@@ -7,7 +7,7 @@ use martlet_engine::plugins::erratic::Faults;
 
 use super::super::args::Args;
 use super::super::error::Problem;
-use super::Directive;
+use super::{Directive, Second};
 
 /// `erratic`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,6 +20,7 @@ const OPTIONS: [&str; 4] = ["drop", "truncate", "delay", "large"];
 
 impl Directive for Erratic {
     const NAME: &'static str = "erratic";
+    const SECOND: Second = Second::Replaces;
 
     fn parse(args: &mut Args<'_>) -> Result<Self, Problem> {
         let mut drop = None;

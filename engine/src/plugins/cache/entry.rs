@@ -232,7 +232,7 @@ pub(super) fn judge(
             Rcode::NOERROR => Class2308::Success,
             // With an answer as well: it says where the alias leads, and that nothing is there
             // (RFC 2308 §2.1).
-            Rcode::NXDOMAIN => Class2308::Denial,
+            Rcode::NXDOMAIN if has_soa => Class2308::Denial,
             Rcode::SERVFAIL | Rcode::NOTIMP => Class2308::Failure,
             _ => Class2308::Other,
         }
@@ -457,7 +457,7 @@ mod tests {
             (
                 "NXDOMAIN without an SOA",
                 reply(3, 0, none),
-                Denial,
+                Other,
                 false,
                 false,
                 None,

@@ -56,7 +56,7 @@ fn record(section: Section, rtype: RType, reply: &mut Reply<'_>) {
 #[test]
 fn replies_are_of_coredns_classes() {
     type Act = fn(&mut Context<'_>, &mut Reply<'_>) -> Step;
-    let cases: [(&str, RType, Act, &str); 11] = [
+    let cases: [(&str, RType, Act, &str); 12] = [
         (
             "an answer",
             RType::A,
@@ -89,6 +89,7 @@ fn replies_are_of_coredns_classes() {
             "NXDOMAIN",
             RType::A,
             |_, reply| {
+                record(Section::Authority, RType::SOA, reply);
                 reply.set_rcode(Rcode::NXDOMAIN);
                 Step::Answered
             },
@@ -99,6 +100,16 @@ fn replies_are_of_coredns_classes() {
             RType::A,
             |_, reply| {
                 record(Section::Answer, RType::CNAME, reply);
+                record(Section::Authority, RType::SOA, reply);
+                reply.set_rcode(Rcode::NXDOMAIN);
+                Step::Answered
+            },
+            "denial",
+        ),
+        (
+            "NXDOMAIN without an SOA",
+            RType::A,
+            |_, reply| {
                 reply.set_rcode(Rcode::NXDOMAIN);
                 Step::Answered
             },
@@ -173,6 +184,8 @@ fn placeholders_tell_what_coredns_tells() {
         Step::Answered
     };
     let drops: fn(&mut Context<'_>, &mut Reply<'_>) -> Step = |_, _| Step::Dropped;
+    let fails: fn(&mut Context<'_>, &mut Reply<'_>) -> Step =
+        |_, _| Step::Failed(Rcode::SERVFAIL, "why");
     let tcp = Peer {
         stream: true,
         ..peer("192.0.2.1")
@@ -203,6 +216,8 @@ fn placeholders_tell_what_coredns_tells() {
         (Piece::Rcode, answers, udp, &[], "NOERROR"),
         (Piece::Rcode, no_name, udp, &[], "3000"),
         (Piece::Rcode, drops, udp, &[], "-"),
+        (Piece::Rcode, fails, udp, &[], "-"),
+        (Piece::ReplyKind, fails, udp, &[], "OTHERERROR"),
         (Piece::Rsize, answers, udp, &[], "40"),
         (Piece::Rsize, drops, udp, &[], "0"),
         (Piece::Rflags, answers, udp, &[], "qr,aa,rd"),

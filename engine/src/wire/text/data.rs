@@ -125,7 +125,10 @@ pub(super) fn read(rtype: RType, words: &mut Words<'_>) -> Result<Vec<u8>, TextE
         RType::OPENPGPKEY | RType::DHCID => out = base64(words)?,
         RType::EUI48 | RType::EUI64 => {
             let word = words.next("a hardware address")?;
-            let pairs = word.text.split('-').map(|pair| u8::from_str_radix(pair, 16));
+            let pairs = word
+                .text
+                .split('-')
+                .map(|pair| u8::from_str_radix(pair, 16));
             let bad = || TextError::Not("a hardware address", word.text.clone().into());
             out = pairs.collect::<Result<_, _>>().map_err(|_| bad())?;
             if out.len() != if rtype == RType::EUI48 { 6 } else { 8 } {

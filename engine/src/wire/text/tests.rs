@@ -54,7 +54,8 @@ fn records_are_read() {
             "a.test. 5 HTTPS 1 . port=8443 alpn=\"h2,h3\" no-default-alpn key667=\\000x",
             5,
             RType::HTTPS,
-            b"\0\x01\0\0\x01\0\x06\x02h2\x02h3\0\x02\0\0\0\x03\0\x02\x20\xfb\x02\x9b\0\x02\0x".to_vec(),
+            b"\0\x01\0\0\x01\0\x06\x02h2\x02h3\0\x02\0\0\0\x03\0\x02\x20\xfb\x02\x9b\0\x02\0x"
+                .to_vec(),
         ),
         (
             "a.test. 5 SVCB 2 b mandatory=ipv4hint,alpn alpn=h2 ipv4hint=192.0.2.1,192.0.2.2 ipv6hint=::1 ech=AAEC",
@@ -67,11 +68,36 @@ fn records_are_read() {
             ]
             .concat(),
         ),
-        ("a.test. 5 HINFO one", 5, RType::HINFO, b"\x03one\0".to_vec()),
-        ("a.test. 5 HINFO a b c", 5, RType::HINFO, b"\x01a\x03b c".to_vec()),
-        ("a.test. 5 EUI48 00-00-5e-00-53-2a", 5, RType::EUI48, b"\0\0\x5e\0\x53\x2a".to_vec()),
-        ("a.test. 5 OPENPGPKEY AA EC", 5, RType::OPENPGPKEY, vec![0, 1, 2]),
-        ("a.test. 5 CERT 1 2 8 AAEC", 5, RType::CERT, b"\0\x01\0\x02\x08\0\x01\x02".to_vec()),
+        (
+            "a.test. 5 HINFO one",
+            5,
+            RType::HINFO,
+            b"\x03one\0".to_vec(),
+        ),
+        (
+            "a.test. 5 HINFO a b c",
+            5,
+            RType::HINFO,
+            b"\x01a\x03b c".to_vec(),
+        ),
+        (
+            "a.test. 5 EUI48 00-00-5e-00-53-2a",
+            5,
+            RType::EUI48,
+            b"\0\0\x5e\0\x53\x2a".to_vec(),
+        ),
+        (
+            "a.test. 5 OPENPGPKEY AA EC",
+            5,
+            RType::OPENPGPKEY,
+            vec![0, 1, 2],
+        ),
+        (
+            "a.test. 5 CERT 1 2 8 AAEC",
+            5,
+            RType::CERT,
+            b"\0\x01\0\x02\x08\0\x01\x02".to_vec(),
+        ),
         (
             "a.test. 5 CAA 0 issue \"ca.test\"",
             5,
