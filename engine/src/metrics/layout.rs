@@ -276,7 +276,7 @@ pub(super) fn response_size(stream: usize, len: u16) -> (usize, usize) {
 fn size_bucket(len: u16) -> usize {
     // The usual sizes need no search.
     if len <= 400 {
-        return (usize::from(len) + 99) / 100;
+        return usize::from(len + 99) / 100;
     }
     let larger = SIZE_BOUNDS.iter().position(|bound| len <= *bound);
     larger.unwrap_or(SIZE_BOUNDS.len())
