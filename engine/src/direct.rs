@@ -230,8 +230,8 @@ impl<'l> Aim<'l> {
 /// How far the look-up is of the Service that a query is about.
 #[derive(Clone, Copy)]
 pub(crate) enum LookUp<'s> {
-    /// Not begun.
-    Ahead,
+    /// Not begun yet.
+    NotBegun,
     /// Begun: what the index has is on its way from memory.
     Sought(Sought<'s>),
     /// Done.
@@ -250,7 +250,7 @@ impl<'s> LookUp<'s> {
             Some(hash) if std::ptr::eq(aim.index(), index) => {
                 Self::Sought(services.seek(hash, aim.is_deep()))
             }
-            Some(_) => Self::Ahead,
+            Some(_) => Self::NotBegun,
         }
     }
 

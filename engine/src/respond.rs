@@ -186,7 +186,13 @@ pub fn respond(
         ipv6: peer.remote.is_ipv6(),
     };
     let at = (0, message, carrier, || Some(peer));
-    answer(at, (&opened, LookUp::Ahead), (listener, log), scratch, buf)
+    answer(
+        at,
+        (&opened, LookUp::NotBegun),
+        (listener, log),
+        scratch,
+        buf,
+    )
 }
 
 /// Datagrams that were received, for [`respond_to_all`].
@@ -239,7 +245,7 @@ fn respond_to_group<'m>(
     let services = index.map(|index| (index, ClusterIndex::services(index)));
     let has_views = listener.has_views();
     let mut opened = [const { Opened::UNREAD }; Scratch::AHEAD];
-    let mut look_ups = [LookUp::Ahead; Scratch::AHEAD];
+    let mut look_ups = [LookUp::NotBegun; Scratch::AHEAD];
     for (place, slot) in group.clone().enumerate() {
         *at = slot;
         let peer = if has_views {
@@ -323,6 +329,7 @@ fn answer(
         return Response::Reply(len);
     }
     let Some(peer) = peer() else {
+        scratch.seen = Observation::NOTHING;
         return Response::None;
     };
     walk((message, &peer), opened, (listener, log), scratch, buf)
