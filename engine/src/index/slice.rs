@@ -346,4 +346,25 @@ mod tests {
             assert_eq!(v4_from_dashed(name.as_bytes()), None, "{name}");
         }
     }
+
+    #[test]
+    fn an_address_names_only_endpoints_without_a_name_of_their_own() {
+        let address = |number: usize| Ipv4Addr::from_bits(0x0a00_0000 + number as u32 % 20);
+        let mut names = vec![None; 40];
+        names[3] = Some(b"own".as_slice().into());
+        let slice = EndpointSlice {
+            ports: Box::default(),
+            addresses: Addresses::V4((0..40).map(address).collect()),
+            names: Some(names.into()),
+            zones: None,
+        };
+        let named = |number| {
+            let mut found = Vec::new();
+            slice.with_v4_name(address(number), |index| found.push(index));
+            found
+        };
+        assert_eq!(named(3), [23]);
+        assert_eq!(named(19), [19, 39]);
+        assert!(slice.v4_named_by_address(3).is_none());
+    }
 }

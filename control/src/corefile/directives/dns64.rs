@@ -63,6 +63,7 @@ mod tests {
         for (text, prefix) in [
             ("dns64", "64:ff9b::/96"),
             ("dns64 2001:db8::1/64", "2001:db8::/64"),
+            ("dns64\ndns64 2001:db8::/64", "2001:db8::/64"),
             (
                 "dns64 {\n prefix 2001:db8::/32\n translate_all\n allow_ipv4\n}",
                 "2001:db8::/32",

@@ -72,6 +72,7 @@ mod tests {
         for (text, expected) in [
             ("erratic", (2, 0, 0, 100, false)),
             ("erratic {\n large\n}", (2, 0, 0, 100, true)),
+            ("erratic\nerratic {\n drop 3\n}", (3, 0, 0, 100, false)),
             ("erratic {\n truncate\n}", (0, 2, 0, 100, false)),
             ("erratic {\n drop 3\n delay 4 50ms\n}", (3, 0, 4, 50, false)),
             ("erratic {\n drop 0\n}", (0, 0, 0, 100, false)),

@@ -162,6 +162,21 @@ fn what_is_no_record_is_told() {
             "`abc` is not hexadecimal digits in pairs",
         ),
         (
+            "a. HTTPS 1 . port=1 port=2",
+            "`port=2` is not a service parameter",
+        ),
+        ("a. HTTPS 1 . alpn=", "`alpn=` is not a service parameter"),
+        ("a. SVCB 1 . key", "`key` is not a service parameter"),
+        (
+            "a. SVCB 1 . ipv4hint=::1",
+            "`ipv4hint=::1` is not a service parameter",
+        ),
+        (
+            "a. EUI48 00-00-5e-00-53",
+            "`00-00-5e-00-53` is not a hardware address",
+        ),
+        ("a. CERT 1 2 8 ?", "`?` is not base64"),
+        (
             "a. LOC 1",
             "records of type LOC are read in the form of RFC 3597 only: \\# LENGTH HEXDIGITS",
         ),
