@@ -16,23 +16,24 @@ use tempfile::TempDir;
 
 use crate::fixtures::{cluster, manifest};
 
-/// Scrapes until `enough`: what is counted right behind a reply may not be there yet when the
-/// client looks.
+/// Scrapes until `enough` and until every query's duration is counted, which comes last: what is
+/// counted right behind a reply may not be there yet when the client looks, or only half of it.
 fn scrape_until(port: u16, enough: impl Fn(&Scrape) -> bool) -> Scrape {
     let mut last = None;
     let found = wait_until(Duration::from_secs(5), || {
         let scrape = Scrape::of(port);
-        let is_enough = enough(&scrape);
+        let is_whole = scrape.sum(REQUESTS, &[]) == scrape.sum(DURATIONS, &[]);
+        let is_enough = is_whole && enough(&scrape);
         last = Some(scrape);
-        is_enough.then_some(())
+        // This one may have read the first counts before they were written and the last ones after.
+        is_enough.then(|| Scrape::of(port))
     });
-    let last = last.expect("it scraped at least once");
-    assert!(found.is_some(), "{:#?}", last.samples);
-    last
+    found.unwrap_or_else(|| panic!("{:#?}", last.expect("it scraped at least once").samples))
 }
 
 const REQUESTS: &str = "coredns_dns_requests_total";
 const RESPONSES: &str = "coredns_dns_responses_total";
+const DURATIONS: &str = "coredns_dns_request_duration_seconds_count";
 
 fn start() -> Martlet {
     let block = |zone: &str, rest: &str| format!("{zone}:{{PORT}} {{\n    {rest}\n}}\n");
@@ -273,11 +274,7 @@ fn histograms_have_the_buckets_of_coredns() {
     }
     let zone = ("zone", "monitored.test.");
     let after = scrape_until(martlet.nth_port(2), |now| {
-        now.more(
-            &before,
-            "coredns_dns_request_duration_seconds_count",
-            &[zone],
-        ) >= 5.0
+        now.more(&before, DURATIONS, &[zone]) >= 5.0
     });
     for (family, buckets) in [
         ("coredns_dns_request_duration_seconds", TIMES),

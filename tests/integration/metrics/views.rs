@@ -2,7 +2,7 @@
 
 use martlet_tests::Setup;
 
-use super::{REQUESTS, RESPONSES, scrape_until};
+use super::{DURATIONS, REQUESTS, RESPONSES, scrape_until};
 
 #[test]
 fn views_are_counted_apart() {
@@ -39,7 +39,7 @@ fn views_are_counted_apart() {
         for name in [
             REQUESTS,
             RESPONSES,
-            "coredns_dns_request_duration_seconds_count",
+            DURATIONS,
             "coredns_dns_request_size_bytes_count",
             "coredns_dns_response_size_bytes_count",
         ] {
