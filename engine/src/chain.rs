@@ -24,6 +24,8 @@ use crate::plugins::{
     header, hosts, kubernetes, loadbalance, local, log, loop_, minimal, no_aaaa, nsid, rewrite,
     template, transfer, view, whoami, zones,
 };
+#[cfg(test)]
+use crate::wire::name::Folded;
 use crate::wire::name::count_labels;
 use crate::wire::{FoldedName, Message, Query, Rcode, Reply};
 
@@ -294,7 +296,7 @@ impl Block {
     pub fn new(zone: Box<[u8]>, stages: Arc<[Stage]>, scope: Scope) -> Self {
         Self {
             labels: count_labels(&zone),
-            direct: Direct::new(&stages),
+            direct: Direct::new(&zone, &stages),
             zone,
             stages,
             scope,
@@ -303,13 +305,18 @@ impl Block {
 
     /// Whether its `view` is for this query, if it has one.
     #[inline]
-    fn takes(&self, query: &Query<'_>, name: &FoldedName, peer: Option<&Peer>) -> bool {
+    fn takes(&self, query: &Query<'_>, name: &FoldedName, peer: &Peer) -> bool {
         match self.stages.first() {
-            Some(Stage::View(view)) => peer.is_some_and(|peer| view.takes(query, name, peer)),
-            #[cfg(test)]
-            Some(Stage::Panic) if name.wire().starts_with(b"\x05early") => panic!("as asked for"),
+            Some(Stage::View(view)) => view.takes(query, name, peer),
             _ => true,
         }
+    }
+
+    /// Panics at a name before it is this name's turn.
+    #[cfg(test)]
+    fn panic_early(&self, name: &Folded<'_>) {
+        let panics = matches!(self.stages.first(), Some(Stage::Panic));
+        assert!(!(panics && name.ends_with(b"\x05early\0")), "as asked for");
     }
 
     /// The name of its view; empty if it is for everybody.
@@ -374,8 +381,6 @@ pub struct Context<'q> {
     pub peer: &'q Peer,
     /// The listener that it came to, for look-ups of other names.
     pub listener: &'q Listener,
-    /// The block that takes it, if that is known already.
-    pub(crate) block: Option<&'q Block>,
     /// `loadbalance` wants RRsets rotated. Whoever does it clears this.
     pub rotates: bool,
     /// Look-ups inside look-ups so far.
@@ -428,7 +433,6 @@ impl<'q> Context<'q> {
             original: None,
             peer,
             listener,
-            block: None,
             rotates: false,
             nesting: 0,
             random,
@@ -472,9 +476,8 @@ impl<'q> Context<'q> {
         reply: &mut Reply<'_>,
         watch: impl FnOnce(&'q Block, usize, Step),
     ) -> Outcome {
-        let known = self.block.take();
-        let find = || self.listener.block(&self.query, self.name, Some(self.peer));
-        let (block, stages) = match known.or_else(find) {
+        let found = self.listener.block(&self.query, self.name, self.peer);
+        let (block, stages) = match found {
             Some(block) if !block.stages.is_empty() => {
                 self.seen.scope = block.scope;
                 (block, &*block.stages)

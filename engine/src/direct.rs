@@ -1,30 +1,62 @@
 //! The short way: addresses of Services and endpoints, ports of Services, and the names that resolvers
 //! make up from search lists, which together are most of what a cluster asks.
 //!
-//! What the chain comes to for such a query is the same each time, so it is worked out when the plan
-//! is made ([`Direct::new`]). A query that is in any way unusual, and all queries of a block with
-//! stages that might have their say, walk the chain. Both ways give the same octets; a test holds
-//! them against each other.
+//! Such a query is known by its end: an OPT without options, if any, its type and class, and before
+//! them the name of one of a few zones. So it is read from there ([`Aim::read`]). What the chain comes to
+//! for it is the same each time and worked out when the plan is made ([`Direct::new`]). A query that is
+//! in any way unusual, and all queries of a block with stages that might have their say, are read from
+//! the front and walk the chain. Both ways give the same octets; a test holds them against each other.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::chain::{Block, Random, Stage};
+use crate::chain::{Listener, Random, Stage};
 use crate::index::{
-    ClusterIndex, Encoded, Host, PortSelector, Service, ServiceNode, ServiceRef, Services, Sought,
+    ClusterIndex, Encoded, Entry, Host, Pinned, PortSelector, ServiceNode, ServiceRef, Services,
     a_record, aaaa_record,
 };
+use crate::metrics::Scope;
 use crate::plugins::kubernetes::{
-    Grammar, Kubernetes, service_at, soa_record, weight, without_underscore,
+    Grammar, Kubernetes, Zone, soa_record, weight, without_underscore,
 };
 use crate::plugins::rewrite::Rewrite;
-use crate::wire::reply::{Target, Whole, write_target, write_whole};
-use crate::wire::{Class, FoldedName, Opcode, Query, RType, Rcode, Section};
+use crate::plugins::zones::Zones;
+use crate::wire::name::{Apex, Folded};
+use crate::wire::query::HEADER_LEN;
+use crate::wire::reply::{Asked, Target, Whole, write_target, write_whole};
+use crate::wire::{Class, FoldedName, PlainQuery, RType, Rcode, Section};
+
+/// A zone of the plugin.
+pub(crate) struct DirectZone {
+    apex: Apex,
+    grammar: Grammar,
+    /// Names of it may be answered without the chain.
+    pub(crate) is_short: bool,
+}
+
+impl DirectZone {
+    /// `None` if one of them has more labels than a zone of the short way can, or is not a part of the
+    /// block's.
+    fn all(zones: &[Zone], block: &[u8]) -> Option<Arc<[Self]>> {
+        let block = Zones::new([block.into()]);
+        let zones = zones.iter().map(|zone| {
+            let apex = Apex::new(&zone.apex)?;
+            block.hold_wire(&zone.apex).then_some(Self {
+                apex,
+                grammar: zone.grammar,
+                is_short: zone.is_short,
+            })
+        });
+        zones.collect()
+    }
+}
 
 /// What a block's chain comes to for addresses and ports in the cluster's zones.
 #[derive(Clone)]
 pub(crate) struct Direct {
     kubernetes: Arc<Kubernetes>,
+    /// Where its names end, the longest first.
+    zones: Arc<[DirectZone]>,
     /// Queries that a rule of it is about are not answered here.
     rewrite: Option<Arc<Rewrite>>,
     /// `loadbalance` is there.
@@ -36,8 +68,9 @@ pub(crate) struct Direct {
 }
 
 impl Direct {
-    /// `None` if a stage before `kubernetes` may do more with such a query than is done here.
-    pub(crate) fn new(stages: &[Stage]) -> Option<Self> {
+    /// `None` if a stage before `kubernetes` may do more with such a query than is done here. `zone` is
+    /// the block's.
+    pub(crate) fn new(zone: &[u8], stages: &[Stage]) -> Option<Self> {
         let mut rotates = false;
         let mut rewrite = None;
         let mut ttls = (0, u32::MAX);
@@ -54,6 +87,7 @@ impl Direct {
                 }
                 Stage::Kubernetes(kubernetes) => {
                     return Some(Self {
+                        zones: DirectZone::all(&kubernetes.zones, zone)?,
                         falls_through: falls_through(kubernetes),
                         kubernetes: Arc::clone(kubernetes),
                         rewrite,
@@ -82,189 +116,231 @@ fn falls_through(kubernetes: &Kubernetes) -> bool {
     zones.into_iter().any(|zone| falls(&zone.apex))
 }
 
-/// What the index has.
-enum Found {
-    /// Addresses: the reply is written, with this length.
-    Written(usize),
-    /// The name without them.
-    NoData,
-    /// No such name.
+/// Why no records were written.
+enum Missing {
+    /// There is the name, but not with such records.
+    Data,
+    /// There is no such name.
+    Name,
+    /// It is not known here: the chain has to answer.
+    Unknown,
+}
+
+/// The length of a reply with records.
+type Written = Result<usize, Missing>;
+
+/// What queries are read with.
+pub(crate) struct Ground<'l, 'p, 's> {
+    pub(crate) listener: &'l Listener,
+    /// Those in which look-ups are begun.
+    pub(crate) services: Option<&'s Services<'p>>,
+}
+
+/// A query that the short way is for, where it leads, and how far the look-up is of the Service that
+/// it is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Aim<'l, 'p> {
+    pub(crate) query: PlainQuery,
+    /// Where it is counted.
+    pub(crate) scope: Scope,
+    /// `None` if the chain has to answer.
+    direct: Option<&'l Direct>,
+    /// Labels left of the zone.
+    above: u8,
+    /// Where the Service's labels stand in the name, if it has any: the first octet, the one behind.
+    labels: (u8, u8),
+    look_up: LookUp<'p>,
+}
+
+/// How far the look-up of a Service is.
+#[derive(Clone, Copy)]
+enum LookUp<'p> {
+    /// Not begun yet.
+    NotBegun,
+    /// What has this hash: the slot where it would be is on its way from memory.
+    Begun(u64),
+    /// Most likely this one, which is on its way.
+    Likely(&'p Entry),
+    /// There is none.
     Nothing,
 }
 
-/// A query that the short way is for, and where it leads.
-#[derive(Clone, Copy)]
-pub(crate) struct Aim<'l> {
-    direct: &'l Direct,
-    /// Labels left of the zone.
-    above: usize,
-    /// The hash of the Service that its name is about; `None` if it is about nothing that may exist.
-    service: Option<u64>,
-}
+impl<'l, 'p> Aim<'l, 'p> {
+    /// The chain has to answer.
+    pub(crate) const NONE: Self = Self {
+        direct: None,
+        query: PlainQuery::NONE,
+        scope: Scope::NONE,
+        above: 0,
+        labels: (0, 0),
+        look_up: LookUp::NotBegun,
+    };
 
-impl<'l> Aim<'l> {
-    /// A, AAAA and SRV in a zone of the cluster. `None` if the chain has to answer.
-    #[inline]
-    pub(crate) fn at(
-        query: &Query<'_>,
-        name: &FoldedName,
-        block: Option<&'l Block>,
-    ) -> Option<Self> {
-        let is_usual = matches!(query.qtype, RType::A | RType::AAAA | RType::SRV)
-            && query.qclass == Class::IN
-            && query.flags.opcode() == Opcode::QUERY
-            && query
-                .edns
-                .as_ref()
-                .is_none_or(|edns| edns.version == 0 && edns.options.is_empty());
-        if !is_usual {
-            return None;
-        }
-        let direct = block?.direct.as_ref()?;
-        if direct
-            .rewrite
-            .as_ref()
-            .is_some_and(|rules| rules.is_about(query, name))
-        {
-            return None;
-        }
-        let (zone, above) = direct.kubernetes.zone(name)?;
-        // What begins like the name of a zone's server may be one.
-        if !zone.is_short || above == 0 || name.chunk(0) == b"\x02ns\x03" {
-            return None;
-        }
+    /// Reads A, AAAA and SRV in a zone of the cluster, and begins the look-up, if that is of the ground's Services.
+    /// If the chain has to answer, this stays [`Self::NONE`], and `name` holds unspecified octets after
+    /// it.
+    // In its place, and one of three functions that are called for each query and not made a part of
+    // their callers: so each has the processor's registers for itself.
+    #[inline(never)]
+    pub(crate) fn read(
+        &mut self,
+        message: &[u8],
+        ground: &Ground<'l, 'p, '_>,
+        name: &mut FoldedName,
+    ) {
+        self.direct = self.try_read(message, ground, name);
+    }
+
+    #[inline(always)]
+    fn try_read(
+        &mut self,
+        message: &[u8],
+        ground: &Ground<'l, 'p, '_>,
+        name: &mut FoldedName,
+    ) -> Option<&'l Direct> {
         const SVC: u32 = u32::from_ne_bytes(*b"\x03svc");
         const POD: u32 = u32::from_ne_bytes(*b"\x03pod");
-        let service = match u32::from_ne_bytes(*name.chunk(above - 1)) {
+        let query = PlainQuery::from_end(message)?;
+        if !matches!(query.qtype, RType::A | RType::AAAA | RType::SRV) {
+            return None;
+        }
+        self.query = query;
+        let folded = name.fold(message, HEADER_LEN, query.name_len)?;
+        let (direct, zone, scope) = ground.listener.direct(&folded)?;
+        let above = folded.cut(&zone.apex)?;
+        let rules = direct.rewrite.as_ref();
+        if rules.is_some_and(|rules| rules.is_about((query.qtype, Class::IN), name)) {
+            return None;
+        }
+        // What begins like the name of a zone's server may be one.
+        if above == 0 || name.chunk(0) == b"\x02ns\x03" {
+            return None;
+        }
+        (self.scope, self.above) = (scope, above as u8);
+        self.look_up = match u32::from_ne_bytes(*name.chunk(above - 1)) {
             SVC => match above {
                 // `svc` and namespaces, which exist without records.
                 1 | 2 => return None,
-                3..=5 => Some(service_at(name, above - 3).hash),
+                3..=5 => {
+                    let first = name.start(above - 3) as u8 + 1;
+                    self.labels = (first, name.start(above - 1) as u8);
+                    match ground.services {
+                        Some(services) if services.are_of(direct.index()) => {
+                            let hash = name.hash_of(self.labels.0..self.labels.1);
+                            services.prefetch(hash);
+                            LookUp::Begun(hash)
+                        }
+                        _ => LookUp::NotBegun,
+                    }
+                }
                 // Deeper ones may be about topology zones.
                 _ if zone.grammar == Grammar::Zonal => return None,
-                _ => None,
+                _ => LookUp::Nothing,
             },
             POD => return None,
-            _ => None,
+            _ => LookUp::Nothing,
         };
-        Some(Self {
-            direct,
-            above,
-            service,
-        })
+        Some(direct)
     }
 
-    /// Where its Service would be.
+    /// Goes on with a look-up that was begun, once the slot may have arrived.
     #[inline]
-    fn index(&self) -> &'l ClusterIndex {
-        self.direct.index()
+    pub(crate) fn go_on(&mut self, services: &Services<'p>) {
+        if let LookUp::Begun(hash) = self.look_up {
+            let likely = services.likely(hash, self.is_deep());
+            self.look_up = likely.map_or(LookUp::Nothing, LookUp::Likely);
+        }
     }
 
-    /// What finds the Service that its name is about.
-    #[inline]
-    fn service<'n>(&self, name: &'n FoldedName) -> Option<ServiceRef<'n>> {
-        let hash = self.service?;
-        let octets = name.span(self.above - 3, self.above - 2);
-        Some(ServiceRef { octets, hash })
-    }
-
-    /// Whether it is about more than the Service's own addresses.
+    /// Whether its answer reads more than the Service's own addresses.
     #[inline]
     const fn is_deep(&self) -> bool {
         self.above > 3
     }
 
-    /// Answers the query that it was made for: the length of the reply and its code. `None` if the
-    /// chain has to.
+    /// Has fetched what the answer reads besides, once the entry may have arrived.
     #[inline]
+    pub(crate) fn prefetch(&self) {
+        if let LookUp::Likely(entry) = self.look_up
+            && self.is_deep()
+        {
+            entry.node.prefetch_parts();
+        }
+    }
+
+    /// Answers the query that it was made of: the length of the reply and its code. `None` if the
+    /// chain has to.
+    #[inline(never)]
     pub(crate) fn answer(
         &self,
-        to: (&Query<'_>, bool),
+        asked: &Asked<'_>,
         name: &FoldedName,
-        look_up: LookUp<'_>,
         random: &mut Random,
         buf: &mut [u8],
-    ) -> Option<(usize, Rcode)> {
-        if let LookUp::Done(service) = look_up {
-            return self.answer_with(service, to, name, random, buf);
-        }
-        let services = self.index().services();
-        let mut look_up = LookUp::begin(self, (self.index(), &services));
-        look_up.finish(self, name, &services);
-        match look_up {
-            LookUp::Done(service) => self.answer_with(service, to, name, random, buf),
-            _ => None,
-        }
+    ) -> Option<(u16, Rcode)> {
+        let direct = self.direct?;
+        let service = match self.look_up {
+            LookUp::Likely(entry) if entry.is_of(self.labels(name)) => Some(entry),
+            LookUp::Nothing => None,
+            _ => return self.look_up_and_answer(direct, asked, name, random, buf),
+        };
+        self.answer_with((direct, service), asked, name, random, buf)
+    }
+
+    /// Label and namespace of the Service, with the length octet between them.
+    #[inline]
+    fn labels<'n>(&self, name: &'n FoldedName) -> &'n [u8] {
+        name.part(self.labels.0..self.labels.1)
+    }
+
+    /// Answers without what was looked up before.
+    #[inline(never)]
+    fn look_up_and_answer(
+        &self,
+        direct: &Direct,
+        asked: &Asked<'_>,
+        name: &FoldedName,
+        random: &mut Random,
+        buf: &mut [u8],
+    ) -> Option<(u16, Rcode)> {
+        let pinned = Pinned::new();
+        let octets = self.labels(name);
+        let hash = name.hash_of(self.labels.0..self.labels.1);
+        let service = direct
+            .index()
+            .services(&pinned)
+            .get(ServiceRef { octets, hash });
+        self.answer_with((direct, service), asked, name, random, buf)
     }
 
     #[inline(always)]
     fn answer_with(
         &self,
-        service: Option<Service<'_>>,
-        (query, stream): (&Query<'_>, bool),
+        (direct, service): (&Direct, Option<&Entry>),
+        asked: &Asked<'_>,
         name: &FoldedName,
         random: &mut Random,
         buf: &mut [u8],
-    ) -> Option<(usize, Rcode)> {
-        let Self { direct, above, .. } = *self;
-        let to = (query, stream);
-        let found = match service {
-            Some(it) if it.is_exposed() && !it.node.is_hidden() => match above {
-                3 => direct.bare(it.node, to, random, buf),
-                4 => direct.endpoint(it.node, name.label(0), to, buf),
-                _ => direct.port(it.node, (name, above), to, random, buf),
-            },
-            _ => Some(Found::Nothing),
+    ) -> Option<(u16, Rcode)> {
+        let above = usize::from(self.above);
+        let suffix = name.start(above);
+        let Some(node) = service.and_then(Entry::shown) else {
+            return direct.end(Err(Missing::Name), suffix, asked, buf);
         };
-        let rcode = match found? {
-            Found::Written(len) => return Some((len, Rcode::NOERROR)),
-            Found::NoData => Rcode::NOERROR,
-            Found::Nothing if direct.may_exist() => return None,
-            Found::Nothing => Rcode::NXDOMAIN,
-        };
-        let len = direct.denial(rcode, name.offset(above), (query, stream), buf)?;
-        Some((len, rcode))
-    }
-}
-
-/// How far the look-up is of the Service that a query is about.
-#[derive(Clone, Copy)]
-pub(crate) enum LookUp<'s> {
-    /// Not begun yet.
-    NotBegun,
-    /// Begun: what the index has is on its way from memory.
-    Sought(Sought<'s>),
-    /// Done.
-    Done(Option<Service<'s>>),
-}
-
-impl<'s> LookUp<'s> {
-    /// Begins one, if it is for an index with these Services.
-    #[inline]
-    pub(crate) fn begin(
-        aim: &Aim<'_>,
-        (index, services): (&ClusterIndex, &'s Services<'_>),
-    ) -> Self {
-        match aim.service {
-            None => Self::Done(None),
-            Some(hash) if std::ptr::eq(aim.index(), index) => {
-                Self::Sought(services.seek(hash, aim.is_deep()))
+        // Each on its own, so that the usual one need not meet the others.
+        match above {
+            3 => {
+                let written = direct.bare(node, asked, random, buf);
+                direct.end(written, suffix, asked, buf)
             }
-            Some(_) => Self::NotBegun,
-        }
-    }
-
-    /// Finishes one that was begun, and has fetched what the answer reads besides.
-    #[inline]
-    pub(crate) fn finish(&mut self, aim: &Aim<'_>, name: &FoldedName, services: &'s Services<'_>) {
-        if let Self::Sought(sought) = *self
-            && let Some(wanted) = aim.service(name)
-        {
-            let found = services.find(sought, wanted);
-            if let Some(found) = &found {
-                found.prefetch(aim.is_deep());
+            4 => {
+                let written = direct.endpoint(node, name.label(0), asked, buf);
+                direct.end(written, suffix, asked, buf)
             }
-            *self = Self::Done(found);
+            _ => {
+                let written = direct.port(node, (name, above), asked, random, buf);
+                direct.end(written, suffix, asked, buf)
+            }
         }
     }
 }
@@ -276,27 +352,33 @@ impl Direct {
         &self.kubernetes.index
     }
 
+    /// The zone of the plugin that a name seems to be in.
+    #[inline]
+    pub(crate) fn zone(&self, name: &Folded<'_>) -> Option<&DirectZone> {
+        self.zones.iter().find(|zone| name.ends_in(&zone.apex))
+    }
+
     /// Whether what is not in the index may exist: elsewhere, or before the first complete list.
     fn may_exist(&self) -> bool {
         self.falls_through || !self.kubernetes.index.is_synced()
     }
 
     /// A Service's own name.
-    #[inline]
+    #[inline(always)]
     fn bare(
         &self,
         node: &ServiceNode,
-        to: (&Query<'_>, bool),
+        asked: &Asked<'_>,
         random: &mut Random,
         buf: &mut [u8],
-    ) -> Option<Found> {
-        let encoded = node.encoded(to.0.qtype)?;
+    ) -> Written {
+        let encoded = node.encoded(asked.query.qtype).ok_or(Missing::Unknown)?;
         if !node.exists() {
-            return Some(Found::Nothing);
+            return Err(Missing::Name);
         }
         match encoded {
-            Encoded::A(records) => self.rrset(records, to, random, buf),
-            Encoded::Aaaa(records) => self.rrset(records, to, random, buf),
+            Encoded::A(records) => self.rrset(records, asked, random, buf),
+            Encoded::Aaaa(records) => self.rrset(records, asked, random, buf),
         }
     }
 
@@ -307,38 +389,34 @@ impl Direct {
         &self,
         node: &ServiceNode,
         label: &[u8],
-        (query, stream): (&Query<'_>, bool),
+        asked: &Asked<'_>,
         buf: &mut [u8],
-    ) -> Option<Found> {
-        if query.qtype == RType::SRV {
-            return None;
+    ) -> Written {
+        if asked.query.qtype == RType::SRV {
+            return Err(Missing::Unknown);
         }
-        let address = match node.hosts_named(label)? {
-            (0, _) => return Some(Found::Nothing),
-            (1, Some(Host::Ip(address))) => address,
-            _ => return None,
+        let address = match node.hosts_named(label) {
+            Some((0, _)) => return Err(Missing::Name),
+            Some((1, Some(Host::Ip(address)))) => address,
+            _ => return Err(Missing::Unknown),
         };
         let ttl = self.kubernetes.ttl;
-        match (address, query.qtype) {
-            _ if !self.leaves_alone(ttl) => None,
-            (IpAddr::V4(v4), RType::A) => Self::one(&a_record(ttl, v4), (query, stream), buf),
-            (IpAddr::V6(v6), RType::AAAA) => Self::one(&aaaa_record(ttl, v6), (query, stream), buf),
-            _ => Some(Found::NoData),
+        match (address, asked.query.qtype) {
+            _ if !self.leaves_alone(ttl) => Err(Missing::Unknown),
+            (IpAddr::V4(v4), RType::A) => Self::one(&a_record(ttl, v4), asked, buf),
+            (IpAddr::V6(v6), RType::AAAA) => Self::one(&aaaa_record(ttl, v6), asked, buf),
+            _ => Err(Missing::Data),
         }
     }
 
-    fn one<const LEN: usize>(
-        record: &[u8; LEN],
-        (query, stream): (&Query<'_>, bool),
-        buf: &mut [u8],
-    ) -> Option<Found> {
+    fn one<const LEN: usize>(record: &[u8; LEN], asked: &Asked<'_>, buf: &mut [u8]) -> Written {
         let reply = Whole {
             rcode: Rcode::NOERROR,
             section: Section::Answer,
             records: std::slice::from_ref(record),
             rotation: 0,
         };
-        write_whole(query, stream, &reply, buf).map(Found::Written)
+        write_whole(asked, &reply, buf).ok_or(Missing::Unknown)
     }
 
     /// The name of a port: `_port._protocol.service.namespace.svc.ZONE`.
@@ -347,19 +425,19 @@ impl Direct {
         &self,
         node: &ServiceNode,
         (name, above): (&FoldedName, usize),
-        (query, stream): (&Query<'_>, bool),
+        asked: &Asked<'_>,
         random: &mut Random,
         buf: &mut [u8],
-    ) -> Option<Found> {
+    ) -> Written {
         let ttl = self.kubernetes.ttl;
-        if query.qtype != RType::SRV || !self.leaves_alone(ttl) {
-            return None;
+        if asked.query.qtype != RType::SRV || !self.leaves_alone(ttl) {
+            return Err(Missing::Unknown);
         }
         let selector = PortSelector {
             port: without_underscore(name.label(0)),
             protocol: without_underscore(name.label(1)),
         };
-        let (port, mut addresses) = node.only_port(selector)?;
+        let (port, mut addresses) = node.only_port(selector).ok_or(Missing::Unknown)?;
         let total = addresses.iter().filter(|it| !it.is_empty()).count();
         if total > 1 && self.rotates {
             addresses.rotate_left(random.below(total));
@@ -370,25 +448,26 @@ impl Direct {
             weight: weight(total),
             port,
             labels: &name.wire()[name.offset(2)..zone_at],
-            zone: &query.name_as_sent()[zone_at..],
+            zone: &asked.name_as_sent()[zone_at..],
             addresses,
         };
-        write_target(query, stream, &reply, buf).map(Found::Written)
+        write_target(asked, &reply, buf).ok_or(Missing::Unknown)
     }
 
-    #[inline]
+    #[inline(always)]
     fn rrset<const LEN: usize>(
         &self,
         records: &[[u8; LEN]],
-        (query, stream): (&Query<'_>, bool),
+        asked: &Asked<'_>,
         random: &mut Random,
         buf: &mut [u8],
-    ) -> Option<Found> {
+    ) -> Written {
         let Some(first) = records.first() else {
-            return Some(Found::NoData);
+            return Err(Missing::Data);
         };
-        if !self.leaves_alone(u32::from_be_bytes(*first[6..].first_chunk()?)) {
-            return None;
+        let ttl = first[6..].first_chunk().ok_or(Missing::Unknown)?;
+        if !self.leaves_alone(u32::from_be_bytes(*ttl)) {
+            return Err(Missing::Unknown);
         }
         let rotation = match records.len() {
             len @ 2.. if self.rotates => random.below(len),
@@ -400,16 +479,38 @@ impl Direct {
             records,
             rotation,
         };
-        write_whole(query, stream, &reply, buf).map(Found::Written)
+        write_whole(asked, &reply, buf).ok_or(Missing::Unknown)
     }
 
+    /// What becomes of a reply: it is as it was written, or says what is missing.
+    #[inline(always)]
+    fn end(
+        &self,
+        written: Written,
+        suffix: usize,
+        asked: &Asked<'_>,
+        buf: &mut [u8],
+    ) -> Option<(u16, Rcode)> {
+        match written {
+            Ok(len) => Some((len as u16, Rcode::NOERROR)),
+            Err(missing) => self.denial(missing, suffix, asked, buf),
+        }
+    }
+
+    /// The reply that says what is missing.
+    #[inline(never)]
     fn denial(
         &self,
-        rcode: Rcode,
+        missing: Missing,
         suffix: usize,
-        (query, stream): (&Query<'_>, bool),
+        asked: &Asked<'_>,
         buf: &mut [u8],
-    ) -> Option<usize> {
+    ) -> Option<(u16, Rcode)> {
+        let rcode = match missing {
+            Missing::Data => Rcode::NOERROR,
+            Missing::Name if !self.may_exist() => Rcode::NXDOMAIN,
+            Missing::Name | Missing::Unknown => return None,
+        };
         let (soa, ttl) = soa_record(&self.kubernetes, suffix);
         if !self.leaves_alone(ttl) {
             return None;
@@ -420,6 +521,7 @@ impl Direct {
             records: &[soa],
             rotation: 0,
         };
-        write_whole(query, stream, &reply, buf)
+        let len = write_whole(asked, &reply, buf)?;
+        Some((len as u16, rcode))
     }
 }

@@ -6,13 +6,15 @@
 //! of the plugin. That is what keeps an endpoint at tens of bytes; see ARCHITECTURE.md. RRsets
 //! that are asked for all the time (the addresses of a Service) stand there encoded and are copied.
 //!
-//! The tables are [`papaya`] maps: readers never wait and never see a half-made entry; control is
-//! the only writer and replaces one entry at a time, so that a change costs what it touches. The
-//! bench `lookup` measures them against the alternatives.
+//! Readers never wait and never see a half-made entry; control is the only writer and replaces one
+//! entry at a time, so that a change costs what it touches. The Services, which nearly every query is
+//! about, have a table made for look-ups ahead ([`services`]); the others are [`papaya`] maps. The
+//! bench `lookup` measures the table against the alternatives.
 
 mod external;
 mod lookahead;
 mod node;
+mod services;
 mod slice;
 mod table;
 
@@ -21,10 +23,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam::epoch::pin;
+
 pub use external::{ExternalHost, ExternalIndex, external_items};
-pub(crate) use lookahead::{Service, Services, Sought};
+pub(crate) use lookahead::{Pinned, Services};
 pub use node::{Encoded, Item, Kind, ServiceKind, ServiceNode, ServiceParts};
 pub(crate) use node::{a_record, aaaa_record};
+pub(crate) use services::Entry;
+use services::ServiceTable;
 pub use slice::{
     Addresses, EndpointNames, EndpointSlice, Host, LabelBuf, Port, PortLabel, PortSelector,
     ZoneSelector,
@@ -41,7 +47,7 @@ fn map<K, V>() -> Map<K, V> {
 
 /// The published names of one `kubernetes` plugin.
 pub struct ClusterIndex {
-    services: Map<ServiceKey, ServiceNode>,
+    services: ServiceTable,
     namespaces: Map<LabelKey, Arc<Namespace>>,
     addresses: ByAddress<AddressNode>,
     /// How many pods share the address.
@@ -77,7 +83,7 @@ pub const PARTS: usize = 5;
 impl Default for ClusterIndex {
     fn default() -> Self {
         Self {
-            services: map(),
+            services: ServiceTable::default(),
             namespaces: map(),
             addresses: ByAddress::default(),
             pods: map(),
@@ -101,8 +107,8 @@ impl ClusterIndex {
         service: ServiceRef<'_>,
         read: impl FnOnce(&ServiceName, &ServiceNode, bool) -> R,
     ) -> Option<R> {
-        let services = self.services.pin();
-        let (key, node) = services.get_key_value(&service)?;
+        let guard = &pin();
+        let Entry { key, node } = self.services.get(service, guard)?;
         Some(read(&key.name, node, key.is_exposed()))
     }
 
@@ -193,9 +199,8 @@ impl ClusterIndex {
 impl ClusterIndex {
     /// Visits every Service and says whether its namespace is exposed.
     pub fn each_service(&self, mut visit: impl FnMut(&Arc<ServiceName>, &ServiceNode, bool)) {
-        for (key, node) in &self.services.pin() {
-            visit(&key.name, node, key.is_exposed());
-        }
+        self.services
+            .each(|Entry { key, node }| visit(&key.name, node, key.is_exposed()));
     }
 
     /// Visits every namespace.
@@ -222,16 +227,12 @@ impl ClusterIndex {
 impl ClusterIndex {
     /// Publishes a Service, replacing what stood under its name.
     pub fn put_service(&self, name: Arc<ServiceName>, node: ServiceNode) {
-        let services = self.services.pin();
-        services.insert(ServiceKey::new(name), node);
-        // By itself the table grows when it is nearly full, and until then it takes dozens of steps to
-        // miss what is not in it. This keeps a third of it empty.
-        services.reserve(services.len() / 8);
+        self.services.put(ServiceKey::new(name), node);
     }
 
     /// Withdraws a Service.
     pub fn remove_service(&self, name: &ServiceName) {
-        self.services.pin().remove(&name.key());
+        self.services.remove(name.key());
     }
 
     /// Publishes a namespace. Whether it is exposed is its own state and may change later.

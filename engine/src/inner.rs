@@ -45,7 +45,6 @@ impl Context<'_> {
                 original: Some(self.original.unwrap_or(self.name)),
                 peer: self.peer,
                 listener: self.listener,
-                block: None,
                 rotates: self.rotates,
                 nesting: self.nesting,
                 random: self.random,

@@ -106,8 +106,8 @@ impl Default for Observation {
 struct Counts([AtomicU64; LEN]);
 
 impl Counts {
-    fn new() -> Box<Self> {
-        Box::new(Self([const { AtomicU64::new(0) }; LEN]))
+    fn new() -> Arc<Self> {
+        Arc::new(Self([const { AtomicU64::new(0) }; LEN]))
     }
 
     /// Adds to one count. `SHARED` says that several threads may do so at once.
@@ -121,13 +121,14 @@ impl Counts {
         }
     }
 
-    #[inline]
-    fn record<const SHARED: bool>(&self, seen: &Observation) {
+    /// Counts a query; says whether its duration is to be counted as well.
+    #[inline(always)]
+    fn record<const SHARED: bool>(&self, seen: &Observation) -> bool {
         if seen.events != 0 {
             self.record_events::<SHARED>(seen.events);
         }
         if !(seen.done && seen.scope.counted) {
-            return;
+            return false;
         }
         let stream = usize::from(seen.stream);
         self.add::<SHARED>(layout::request(seen.stream, seen.ipv6, seen.qtype), 1);
@@ -141,8 +142,10 @@ impl Counts {
         if seen.dnssec_ok {
             self.add::<SHARED>(layout::DO_REQUESTS, 1);
         }
+        true
     }
 
+    #[inline(never)]
     fn record_events<const SHARED: bool>(&self, mut events: u16) {
         while events != 0 {
             let event = events.trailing_zeros() as usize;
@@ -161,12 +164,11 @@ impl Counts {
 }
 
 /// The counts of one writer by scope; a scope's are made when it is first used.
-struct Writer(Box<[OnceLock<Box<Counts>>]>);
+struct Writer(Box<[OnceLock<Arc<Counts>>]>);
 
 impl Writer {
-    #[inline]
-    fn counts(&self, scope: Scope) -> Option<&Counts> {
-        let counts = self.0.get(usize::from(scope.place))?;
+    fn counts(&self, place: u16) -> Option<&Arc<Counts>> {
+        let counts = self.0.get(usize::from(place))?;
         Some(counts.get_or_init(Counts::new))
     }
 }
@@ -174,10 +176,21 @@ impl Writer {
 /// What one thread counts with.
 pub struct Recorder {
     writer: Arc<Writer>,
-    /// By scope: queries whose duration is not known yet.
+    /// Most queries of a batch are about one scope.
+    run: Run,
+    /// By scope: queries of earlier runs whose duration is not known yet.
     untimed: Box<[u32]>,
     /// Bit n: a scope whose place ends in these six bits has such queries.
     touched: u64,
+}
+
+/// Queries about one scope.
+struct Run {
+    place: u16,
+    /// Its counts. `None` if nothing is kept.
+    counts: Option<Arc<Counts>>,
+    /// Those whose duration is not known yet.
+    untimed: u32,
 }
 
 impl Recorder {
@@ -189,14 +202,28 @@ impl Recorder {
     /// Counts a query. Its duration follows with [`Self::end_batch`].
     #[inline(always)]
     pub fn record(&mut self, seen: &Observation) {
-        let Some(counts) = self.writer.counts(seen.scope) else {
-            return;
-        };
-        counts.record::<false>(seen);
-        if seen.done && seen.scope.counted {
-            let place = usize::from(seen.scope.place);
-            self.untimed[place] += 1;
-            self.touched |= 1 << (place % 64);
+        if seen.scope.place != self.run.place {
+            self.begin_run(seen.scope.place);
+        }
+        if let Some(counts) = &self.run.counts
+            && counts.record::<false>(seen)
+        {
+            self.run.untimed += 1;
+        }
+    }
+
+    #[cold]
+    fn begin_run(&mut self, place: u16) {
+        self.end_run();
+        self.run.place = place;
+        self.run.counts = self.writer.counts(place).cloned();
+    }
+
+    fn end_run(&mut self) {
+        let queries = std::mem::take(&mut self.run.untimed);
+        if queries > 0 {
+            self.untimed[usize::from(self.run.place)] += queries;
+            self.touched |= 1 << (self.run.place % 64);
         }
     }
 
@@ -204,7 +231,8 @@ impl Recorder {
     /// were any.
     #[inline]
     pub fn end_batch(&mut self, elapsed: impl FnOnce() -> Duration) {
-        if self.touched != 0 {
+        if self.run.untimed > 0 || self.touched != 0 {
+            self.end_run();
             self.time(elapsed());
         }
     }
@@ -230,11 +258,9 @@ pub(crate) struct SharedRecorder(Arc<Writer>);
 impl SharedRecorder {
     /// Counts a query that took so long.
     pub(crate) fn record(&self, seen: &Observation, elapsed: impl FnOnce() -> Duration) {
-        let Some(counts) = self.0.counts(seen.scope) else {
-            return;
-        };
-        counts.record::<true>(seen);
-        if seen.done && seen.scope.counted {
+        if let Some(counts) = self.0.counts(seen.scope.place)
+            && counts.record::<true>(seen)
+        {
             counts.record_durations::<true>(1, elapsed());
         }
     }
@@ -384,6 +410,11 @@ impl Metrics {
     pub fn recorder(&self) -> Recorder {
         Recorder {
             writer: self.writer(),
+            run: Run {
+                place: Scope::NONE.place,
+                counts: None,
+                untimed: 0,
+            },
             untimed: vec![0; self.capacity].into(),
             touched: 0,
         }

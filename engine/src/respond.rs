@@ -4,15 +4,15 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::chain::{Block, Context, Listener, Outcome, Peer, Protocol, Random};
-use crate::direct::{Aim, LookUp};
+use crate::chain::{Context, Listener, Outcome, Peer, Protocol, Random};
+use crate::direct::{Aim, Ground};
 use crate::gathered::{Gathered, Need};
-use crate::index::ClusterIndex;
+use crate::index::Pinned;
 use crate::log::LogSink;
 use crate::metrics::{Observation, Plugin};
 use crate::plugins::transfer::Outgoing;
 use crate::wire::query::QueryError;
-use crate::wire::reply::write_error;
+use crate::wire::reply::{Asked, write_error};
 use crate::wire::{Class, Edns, FoldedName, Query, Rcode, Reply};
 
 /// What a worker keeps from query to query, so that none of it is made anew.
@@ -123,45 +123,6 @@ pub enum Response {
     Slow,
 }
 
-/// A message that was read and is not answered yet.
-struct Opened<'m, 'l> {
-    /// What it asks; nothing, if there is an error.
-    query: Query<'m>,
-    /// Why it asks nothing.
-    error: Option<QueryError>,
-    block: Option<&'l Block>,
-    aim: Option<Aim<'l>>,
-}
-
-impl<'m, 'l> Opened<'m, 'l> {
-    const UNREAD: Self = Self {
-        query: Query::NOTHING,
-        error: None,
-        block: None,
-        aim: None,
-    };
-
-    /// Reads a message, its name into `name`. Only a [`Listener::has_views`] wants to know the peer.
-    // In its place, as it is large enough for copies to cost.
-    #[inline]
-    fn read(
-        &mut self,
-        message: &'m [u8],
-        peer: Option<&Peer>,
-        listener: &'l Listener,
-        name: &mut FoldedName,
-    ) {
-        match Query::parse(message, name) {
-            Ok(query) => {
-                self.query = query;
-                self.block = listener.block(&self.query, name, peer);
-                self.aim = Aim::at(&self.query, name, self.block);
-            }
-            Err(error) => self.error = Some(error),
-        }
-    }
-}
-
 /// What carried a message, as far as it is counted.
 #[derive(Clone, Copy)]
 struct Carrier {
@@ -179,16 +140,19 @@ pub fn respond(
     scratch: &mut Scratch,
     buf: &mut [u8],
 ) -> Response {
-    let mut opened = Opened::UNREAD;
-    opened.read(message, Some(&peer), listener, scratch.open(0));
+    let ground = Ground {
+        listener,
+        services: None,
+    };
+    let mut aim = Aim::NONE;
+    aim.read(message, &ground, scratch.open(0));
     let carrier = Carrier {
         stream: peer.stream,
         ipv6: peer.remote.is_ipv6(),
     };
-    let at = (0, message, carrier, || Some(peer));
     answer(
-        at,
-        (&opened, LookUp::NotBegun),
+        (0, message, carrier, || Some(peer)),
+        &aim,
         (listener, log),
         scratch,
         buf,
@@ -241,34 +205,26 @@ fn respond_to_group<'m>(
     at: &mut usize,
 ) {
     // Nearly always there is one cluster.
-    let index = listener.index();
-    let services = index.map(|index| (index, ClusterIndex::services(index)));
-    let has_views = listener.has_views();
-    let mut opened = [const { Opened::UNREAD }; Scratch::AHEAD];
-    let mut look_ups = [LookUp::NotBegun; Scratch::AHEAD];
-    for (place, slot) in group.clone().enumerate() {
+    let pinned = Pinned::new();
+    let services = listener.index().map(|index| index.services(&pinned));
+    let services = services.as_ref();
+    let ground = &Ground { listener, services };
+    let mut aims = [Aim::NONE; Scratch::AHEAD];
+    let names = replies.scratch().names.iter_mut();
+    for ((slot, aim), name) in group.clone().zip(&mut aims).zip(names) {
         *at = slot;
-        let peer = if has_views {
-            datagrams.peer(slot)
-        } else {
-            None
-        };
-        let (message, name) = (datagrams.message(slot), replies.scratch().open(place));
-        let opened = &mut opened[place];
-        opened.read(message, peer.as_ref(), listener, name);
-        if let (Some(aim), Some((index, services))) = (&opened.aim, &services) {
-            look_ups[place] = LookUp::begin(aim, (index, services));
-        }
+        aim.read(datagrams.message(slot), ground, name);
     }
-    let mut finished = 0;
+    if let Some(services) = services {
+        for aim in &mut aims {
+            aim.go_on(services);
+        }
+        aims[..Scratch::LEAD].iter().for_each(Aim::prefetch);
+    }
     for (place, slot) in group.clone().enumerate() {
         *at = slot;
-        while finished < group.len().min(place + Scratch::LEAD) {
-            if let (Some(aim), Some((_, services))) = (&opened[finished].aim, &services) {
-                let name = &replies.scratch().names[finished];
-                look_ups[finished].finish(aim, name, services);
-            }
-            finished += 1;
+        if let Some(ahead) = aims.get(place + Scratch::LEAD) {
+            ahead.prefetch();
         }
         let Some(ipv6) = datagrams.is_ipv6(slot) else {
             continue;
@@ -279,10 +235,9 @@ fn respond_to_group<'m>(
             ipv6,
         };
         let (scratch, buf) = replies.parts();
-        let from = (place, message, carrier, peer);
         let response = answer(
-            from,
-            (&opened[place], look_ups[place]),
+            (place, message, carrier, peer),
+            &aims[place],
             (listener, log),
             scratch,
             buf,
@@ -291,64 +246,61 @@ fn respond_to_group<'m>(
     }
 }
 
-/// Answers a message whose name was read to a place of `scratch`.
+/// Answers a message: as it was read to a place of `scratch`, if it has an aim, and by the chain
+/// otherwise.
 #[inline]
 fn answer(
     (place, message, carrier, peer): (usize, &[u8], Carrier, impl FnOnce() -> Option<Peer>),
-    (opened, look_up): (&Opened<'_, '_>, LookUp<'_>),
+    aim: &Aim<'_, '_>,
     (listener, log): (&Listener, &LogSink),
     scratch: &mut Scratch,
     buf: &mut [u8],
 ) -> Response {
     scratch.tally.received += 1;
     scratch.last = place;
-    let query = &opened.query;
-    if let (Some(aim), Some(block)) = (&opened.aim, opened.block)
-        && let Some((len, rcode)) = aim.answer(
-            (query, carrier.stream),
-            &scratch.names[place],
-            look_up,
-            &mut scratch.random,
-            buf,
-        )
+    let asked = Asked {
+        message,
+        query: &aim.query,
+        stream: carrier.stream,
+    };
+    if let Some((len, rcode)) = aim.answer(&asked, &scratch.names[place], &mut scratch.random, buf)
     {
         scratch.tally.replies[usize::from(rcode.0)] += 1;
         scratch.seen = Observation {
-            scope: block.scope,
+            scope: aim.scope,
             done: true,
             stream: carrier.stream,
             ipv6: carrier.ipv6,
-            dnssec_ok: query.edns.as_ref().is_some_and(Edns::dnssec_ok),
-            qtype: query.qtype,
+            dnssec_ok: aim.query.dnssec_ok(),
+            qtype: aim.query.qtype,
             rcode,
             plugin: Plugin::Kubernetes,
             request_len: message.len() as u16,
-            reply_len: len as u16,
+            reply_len: len,
             events: 0,
         };
-        return Response::Reply(len);
+        return Response::Reply(len.into());
     }
     let Some(peer) = peer() else {
         scratch.seen = Observation::NOTHING;
         return Response::None;
     };
-    walk((message, &peer), opened, (listener, log), scratch, buf)
+    walk((message, &peer), (listener, log), scratch, buf)
 }
 
 /// Answers what the short way is not for.
 fn walk(
     (message, peer): (&[u8], &Peer),
-    opened: &Opened<'_, '_>,
     (listener, log): (&Listener, &LogSink),
     scratch: &mut Scratch,
     buf: &mut [u8],
 ) -> Response {
-    if let Some(error) = opened.error {
-        return complain(message, error, (peer, listener), scratch, buf);
-    }
-    let name = &scratch.names[scratch.last];
-    let mut context = Context::new(opened.query, name, peer, listener, &mut scratch.random, log);
-    context.block = opened.block;
+    let name = &mut scratch.names[scratch.last];
+    let query = match Query::parse(message, name) {
+        Ok(query) => query,
+        Err(error) => return complain(message, error, (peer, listener), scratch, buf),
+    };
+    let mut context = Context::new(query, name, peer, listener, &mut scratch.random, log);
     // A response over HTTPS is one message.
     context.may_stream = peer.stream && !matches!(listener.protocol, Protocol::Https(..));
     let (mut response, rcode) = serve(&mut context, buf);

@@ -13,6 +13,6 @@ pub mod walk;
 pub use codes::{Class, Flags, Opcode, RType, Rcode};
 pub use message::Message;
 pub use name::{FoldedName, label_hash};
-pub use query::{Edns, Query, QueryError};
+pub use query::{Edns, PlainQuery, Query, QueryError};
 pub use record::{Answer, Record};
 pub use reply::{Reply, Section};

@@ -53,7 +53,7 @@ fn queries_are_written_as_the_corefile_says() {
     client.ask("a.quiet.test.", "A");
     client.ask("b.quiet.test.", "TXT");
     client.ask("a.common.test.", "A");
-    let found = lines(&martlet, "seen ", 2);
+    let found = lines(&martlet, "www.other.test.", 2);
     let of = |word: &str| {
         let found = found.iter().find(|line| line.contains(word));
         found.unwrap_or_else(|| panic!("{found:?}")).clone()

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Block, Peer, Stage};
-use crate::direct::Direct;
+use super::{Block, Peer};
+use crate::direct::{Direct, DirectZone};
 use crate::index::ClusterIndex;
 use crate::metrics::{HttpsStatuses, Scope};
 use crate::plugins::timeouts::Timeouts;
+use crate::wire::name::Folded;
 use crate::wire::{FoldedName, Query, RType};
 
 /// What carries queries to a listener.
@@ -39,16 +40,32 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Whether the choice of the block depends on more than the name.
-    pub(crate) fn has_views(&self) -> bool {
-        let mut blocks = self.blocks.iter();
-        blocks.any(|block| matches!(block.stages.first(), Some(Stage::View(_))))
-    }
-
     /// The cluster that queries are answered about, if there is any; the first, if there are several.
     pub(crate) fn index(&self) -> Option<&ClusterIndex> {
         let mut directs = self.blocks.iter().filter_map(|block| block.direct.as_ref());
         directs.next().map(Direct::index)
+    }
+
+    /// The short way for a name that seems to be in one of its zones, and where its queries are counted.
+    /// `None` if the chain has to answer.
+    ///
+    /// A name that does not end in the octets of a zone is not in it. For one that does, the zone is
+    /// right if it begins with a label of the name, which is left to the caller.
+    #[inline]
+    pub(crate) fn direct(&self, name: &Folded<'_>) -> Option<(&Direct, &DirectZone, Scope)> {
+        for block in &self.blocks {
+            #[cfg(test)]
+            block.panic_early(name);
+            if let Some(direct) = &block.direct
+                && let Some(zone) = direct.zone(name)
+            {
+                return zone.is_short.then_some((direct, zone, block.scope));
+            }
+            if name.ends_with(&block.zone) {
+                return None;
+            }
+        }
+        None
     }
 
     /// The block for a name: the longest zone that it is in. DS records belong to the parent, so
@@ -58,7 +75,7 @@ impl Listener {
         &self,
         query: &Query<'_>,
         name: &FoldedName,
-        peer: Option<&Peer>,
+        peer: &Peer,
     ) -> Option<&Block> {
         let mut found = None;
         for block in &self.blocks {

@@ -1,126 +1,85 @@
-//! Look-ups in steps: first those of several queries are begun, then each is finished, so that their
-//! entries are on their way from memory at the same time. In a large cluster no cache of the
-//! processor holds the entries, and waiting for one takes longer than the rest of an answer.
+//! Look-ups in steps: each step of several queries is taken before the next one of the first of them,
+//! so that what they read next is on its way from memory at the same time. In a large cluster no cache
+//! of the processor holds the entries, and waiting for one takes longer than the rest of an answer.
 
-use std::cell::Cell;
-use std::hash::{Hash, Hasher};
+use crossbeam::epoch::{Guard, pin};
 
-use papaya::{Equivalent, LocalGuard};
-
-use super::table::{Passthrough, ServiceKey, ServiceRef};
+use super::services::{Entry, Slots};
+use super::table::ServiceRef;
 use super::{ClusterIndex, ServiceNode};
 use crate::sys::prefetch::prefetch;
 
-/// The Services as one thread reads them. What is withdrawn meanwhile stays readable until this is
-/// dropped.
-pub(crate) struct Services<'i>(
-    papaya::HashMapRef<'i, ServiceKey, ServiceNode, Passthrough, LocalGuard<'i>>,
-);
+/// Keeps what a thread reads of the index, and has been withdrawn, until it is dropped.
+pub(crate) struct Pinned(Guard);
 
-/// A look-up that was begun.
-#[derive(Clone, Copy)]
-pub(crate) enum Sought<'s> {
-    /// There is no such Service.
-    Nothing,
-    /// It may be this one.
-    Likely(Service<'s>),
-    /// Another one was in the way.
-    Unsure,
+impl Pinned {
+    /// From now on.
+    pub(crate) fn new() -> Self {
+        Self(pin())
+    }
 }
 
-/// The entry of a Service.
-#[derive(Clone, Copy)]
-pub(crate) struct Service<'s> {
-    key: &'s ServiceKey,
-    pub(crate) node: &'s ServiceNode,
+/// The Services as one thread reads them.
+pub(crate) struct Services<'p> {
+    index: &'p ClusterIndex,
+    slots: &'p Slots,
+    guard: &'p Guard,
 }
 
 impl ClusterIndex {
     /// The Services, for look-ups in steps.
     #[inline]
-    pub(crate) fn services(&self) -> Services<'_> {
-        Services(self.services.pin())
-    }
-}
-
-impl<'i> Services<'i> {
-    /// Begins the look-up of what has this hash: has the entry fetched that it most likely is, and if
-    /// `deep`, all of it.
-    #[inline]
-    pub(crate) fn seek(&self, hash: u64, deep: bool) -> Sought<'_> {
-        let likely = Likely {
-            hash,
-            deep,
-            met: Cell::new(false),
-        };
-        match self.0.get_key_value(&likely) {
-            Some((key, node)) => Sought::Likely(Service { key, node }),
-            // One that it met and that is being moved ends the search, whoever it is.
-            None if likely.met.get() => Sought::Unsure,
-            None => Sought::Nothing,
-        }
-    }
-
-    /// Finishes a look-up.
-    #[inline]
-    pub(crate) fn find<'s>(
-        &'s self,
-        sought: Sought<'s>,
-        service: ServiceRef<'_>,
-    ) -> Option<Service<'s>> {
-        match sought {
-            Sought::Nothing => None,
-            Sought::Likely(it) if service.equivalent(it.key) => Some(it),
-            Sought::Likely(_) | Sought::Unsure => {
-                let (key, node) = self.0.get_key_value(&service)?;
-                Some(Service { key, node })
-            }
+    pub(crate) fn services<'p>(&'p self, pinned: &'p Pinned) -> Services<'p> {
+        Services {
+            index: self,
+            slots: self.services.slots(&pinned.0),
+            guard: &pinned.0,
         }
     }
 }
 
-impl Service<'_> {
-    /// Has fetched what is read behind the entry: whether the namespace is exposed, and, if `deep`,
-    /// ports and endpoints.
+impl<'p> Services<'p> {
+    /// Whether they are those of this index.
     #[inline]
-    pub(crate) fn prefetch(&self, deep: bool) {
-        prefetch::<_, 1>(self.key.namespace());
-        if deep {
-            self.node.prefetch_parts();
-        }
+    pub(crate) fn are_of(&self, index: &ClusterIndex) -> bool {
+        std::ptr::eq(self.index, index)
     }
 
-    /// Whether its namespace is.
+    /// Has the slot fetched where a Service with this hash would be.
     #[inline]
-    pub(crate) fn is_exposed(&self) -> bool {
-        self.key.is_exposed()
+    pub(crate) fn prefetch(&self, hash: u64) {
+        self.slots.prefetch(hash);
     }
-}
 
-/// Equals the first key whose hash looks alike in the table, which is the right one nearly always.
-/// That key is not read, only fetched.
-struct Likely {
-    hash: u64,
-    deep: bool,
-    /// There was such a key.
-    met: Cell<bool>,
-}
-
-impl Hash for Likely {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl Equivalent<ServiceKey> for Likely {
+    /// The entry that has this hash most likely, unread but fetched; `None` if there is none. If it is
+    /// for a `deep` answer, more than the Service's own addresses will be read.
     #[inline]
-    fn equivalent(&self, key: &ServiceKey) -> bool {
+    pub(crate) fn likely(&self, hash: u64, deep: bool) -> Option<&'p Entry> {
+        let entry = self.slots.first(hash, self.guard)?;
         // The key, and what answers read of the node behind it.
-        match self.deep {
-            true => prefetch::<_, 3>(key),
-            false => prefetch::<_, 2>(key),
+        match deep {
+            true => prefetch::<_, 3>(entry),
+            false => prefetch::<_, 2>(entry),
         }
-        self.met.set(true);
-        true
+        Some(entry)
+    }
+
+    /// The entry of a Service.
+    pub(crate) fn get(&self, service: ServiceRef<'_>) -> Option<&'p Entry> {
+        self.index.services.get(service, self.guard)
+    }
+}
+
+impl Entry {
+    /// Whether it is that of the Service with these octets: [`ServiceRef::octets`].
+    #[inline]
+    pub(crate) fn is_of(&self, octets: &[u8]) -> bool {
+        self.key.is(octets)
+    }
+
+    /// The node, if names of the Service are answered.
+    #[inline]
+    pub(crate) fn shown(&self) -> Option<&ServiceNode> {
+        (self.key.is_exposed() && !self.node.is_hidden()).then_some(&self.node)
     }
 }

@@ -252,15 +252,16 @@ impl ServiceNode {
 
     /// The encoded address records of the bare name, if they are all that the name stands for: `None`
     /// for other types, and where a host has to be looked up.
+    #[inline(always)]
     pub fn encoded(&self, qtype: RType) -> Option<Encoded<'_>> {
         match qtype {
             _ if self.bare == Bare::Elsewhere => None,
             RType::A => {
-                let octets = &self.addresses[..self.a_len as usize];
+                let octets = self.addresses.as_slice().split_at(self.a_len as usize).0;
                 Some(Encoded::A(octets.as_chunks().0))
             }
             RType::AAAA => {
-                let octets = &self.addresses[self.a_len as usize..];
+                let octets = self.addresses.as_slice().split_at(self.a_len as usize).1;
                 Some(Encoded::Aaaa(octets.as_chunks().0))
             }
             _ => None,
@@ -301,7 +302,7 @@ impl ServiceNode {
 
     /// Has fetched what [`Self::only_port`] and [`Self::hosts_named`] read first.
     #[inline]
-    pub(super) fn prefetch_parts(&self) {
+    pub(crate) fn prefetch_parts(&self) {
         prefetch::<_, 1>(&*self.ports);
         if let Some(slice) = self.slices.first() {
             prefetch::<_, 1>(&**slice);

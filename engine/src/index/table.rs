@@ -13,7 +13,7 @@ use papaya::Equivalent;
 use super::{Map, map};
 use crate::limits::LABEL_LEN_MAX;
 use crate::sys::prefetch::LINE;
-use crate::wire::name::{combine, label_hash, span_hash};
+use crate::wire::name::{combine, is_same, label_hash, span_hash};
 
 /// A label as a query or an object names it: lower-case octets and their hash.
 #[derive(Clone, Copy, Debug)]
@@ -243,13 +243,17 @@ impl ServiceKey {
     }
 
     #[inline]
-    pub(super) fn namespace(&self) -> &Namespace {
-        &self.namespace
-    }
-
-    #[inline]
     pub(super) fn is_exposed(&self) -> bool {
         self.namespace.is_exposed()
+    }
+
+    /// Whether this is the key of these octets.
+    #[inline]
+    pub(super) fn is(&self, octets: &[u8]) -> bool {
+        match self.octets.get(..usize::from(self.len)) {
+            Some(own) => is_same(octets, own),
+            None => *octets == *self.name.octets,
+        }
     }
 }
 
@@ -270,25 +274,21 @@ impl Hash for ServiceRef<'_> {
 
 impl Hash for ServiceKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.key().hash(state);
+        state.write_u64(self.name.hash);
     }
 }
 
 impl PartialEq for ServiceKey {
     fn eq(&self, other: &Self) -> bool {
-        self.name.key().equivalent(other)
+        self.is(&other.name.octets)
     }
 }
 
 impl Eq for ServiceKey {}
 
 impl Equivalent<ServiceKey> for ServiceRef<'_> {
-    #[inline]
     fn equivalent(&self, key: &ServiceKey) -> bool {
-        match key.octets.get(..usize::from(key.len)) {
-            Some(octets) => *self.octets == *octets,
-            None => *self.octets == *key.name.octets,
-        }
+        key.is(self.octets)
     }
 }
 

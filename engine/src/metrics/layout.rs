@@ -274,12 +274,29 @@ pub(super) fn response_size(stream: usize, len: u16) -> (usize, usize) {
 
 #[inline]
 fn size_bucket(len: u16) -> usize {
-    // The usual sizes need no search.
-    if len <= 400 {
-        return usize::from(len + 99) / 100;
+    match SIZE_PLACES.get(usize::from(len)) {
+        Some(place) => usize::from(*place),
+        None => bucket_of(len),
     }
-    let larger = SIZE_BOUNDS.iter().position(|bound| len <= *bound);
-    larger.unwrap_or(SIZE_BOUNDS.len())
+}
+
+/// The buckets of the usual sizes, which need no search.
+const SIZE_PLACES: [u8; 512] = {
+    let mut places = [0; 512];
+    let mut len = 0;
+    while len < places.len() {
+        places[len] = bucket_of(len as u16) as u8;
+        len += 1;
+    }
+    places
+};
+
+const fn bucket_of(len: u16) -> usize {
+    let mut bucket = 0;
+    while bucket < SIZE_BOUNDS.len() && SIZE_BOUNDS[bucket] < len {
+        bucket += 1;
+    }
+    bucket
 }
 
 /// The places of the bucket and of the sum.

@@ -32,8 +32,8 @@ use crate::wire::{FoldedName, RType, Rcode, Reply, Section};
 pub(crate) use answer::{soa_record, weight};
 pub use external::{ExternalOptions, ExternalZone, K8sExternal};
 use name::Parts;
+pub(crate) use name::without_underscore;
 pub use name::{Cut, Part};
-pub(crate) use name::{service_at, without_underscore};
 pub use subject::Subject;
 
 /// The version of the specification that `dns-version.ZONE` tells.

@@ -14,7 +14,7 @@ use super::metadata::Metadata;
 use crate::chain::{Context, Stage, Step};
 use crate::wire::message::compose;
 use crate::wire::name::{NameText, wire_from_presentation};
-use crate::wire::{Class, FoldedName, Query, RType, Rcode, Reply};
+use crate::wire::{Class, FoldedName, RType, Rcode, Reply};
 
 pub use self::answer::{Respell, ResponseRule};
 pub use self::edns::{EdnsAction, EdnsOption, EdnsRule, Variable};
@@ -96,24 +96,25 @@ impl Rewrite {
     }
 
     pub(crate) fn query(&self, context: &Context<'_>) -> Step {
-        if self.is_about(&context.query, context.name) {
+        let asked = (context.query.qtype, context.query.qclass);
+        if self.is_about(asked, context.name) {
             Step::Wraps
         } else {
             Step::Next
         }
     }
 
-    /// Whether a rule is about this query. If none is, this stage does nothing.
+    /// Whether a rule is about a query of this type and class. If none is, this stage does nothing.
     #[inline]
-    pub(crate) fn is_about(&self, query: &Query<'_>, name: &FoldedName) -> bool {
+    pub(crate) fn is_about(&self, asked: (RType, Class), name: &FoldedName) -> bool {
         let wire = name.wire();
         let ends = Ends::of(wire);
-        self.sieve.passes(&ends) && self.is_about_any(query, wire, &ends)
+        self.sieve.passes(&ends) && self.is_about_any(asked, wire, &ends)
     }
 
     // Apart, so that it does not crowd the way of the many names that no rule is about.
     #[inline(never)]
-    fn is_about_any(&self, query: &Query<'_>, wire: &[u8], ends: &Ends) -> bool {
+    fn is_about_any(&self, (qtype, qclass): (RType, Class), wire: &[u8], ends: &Ends) -> bool {
         let mut text = None;
         let mut passing = self.screens.iter().zip(&self.rules);
         passing.any(|(screen, rule)| {
@@ -124,8 +125,8 @@ impl Rewrite {
                             && matcher
                                 .is_match(text.get_or_insert_with(|| NameText::of(wire)).as_str())
                     }
-                    Action::Type(from, _) => *from == query.qtype,
-                    Action::Class(from, _) => *from == query.qclass,
+                    Action::Type(from, _) => *from == qtype,
+                    Action::Class(from, _) => *from == qclass,
                     Action::Edns(_) | Action::AnyResponse(_) => true,
                 }
         })

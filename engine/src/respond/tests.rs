@@ -2,8 +2,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::*;
-use crate::chain::Stage;
-use crate::index::{Namespace, ServiceKind, ServiceName, ServiceNode, ServiceParts};
+use crate::chain::{Block, Stage};
+use crate::index::{ClusterIndex, Namespace, ServiceKind, ServiceName, ServiceNode, ServiceParts};
 use crate::metrics::Scope;
 use crate::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
 use crate::plugins::testing::{name, peer, query};
@@ -11,7 +11,7 @@ use crate::wire::RType;
 
 /// Services `s0` to `s299` of a namespace, whose addresses begin with `net`: so many that some have
 /// hashes which look alike in the table.
-fn stages(namespace: &str, net: u8) -> Arc<[Stage]> {
+fn stages(zone: &str, namespace: &str, net: u8) -> Arc<[Stage]> {
     let index = Arc::new(ClusterIndex::default());
     let namespace = Arc::new(Namespace::new(namespace));
     namespace.set_exposed(true);
@@ -30,7 +30,7 @@ fn stages(namespace: &str, net: u8) -> Arc<[Stage]> {
         index.put_service(Arc::new(name), node);
     }
     index.set_synced();
-    let apex = name("cluster.local").into_boxed_slice();
+    let apex = name(zone).into_boxed_slice();
     let kubernetes = Kubernetes {
         index,
         zones: vec![Zone::new(apex.clone())],
@@ -97,11 +97,15 @@ fn messages_that_are_read_ahead_get_what_each_gets_alone() {
         protocol: Protocol::Dns,
         blocks: vec![
             Block::new(
-                name("default.svc.cluster.local").into(),
-                stages("default", 20),
+                name("k8s.test").into(),
+                stages("k8s.test", "default", 20),
                 Scope::NONE,
             ),
-            Block::new([0].into(), stages("other", 10), Scope::NONE),
+            Block::new(
+                [0].into(),
+                stages("cluster.local", "default", 10),
+                Scope::NONE,
+            ),
         ],
         timeouts: Default::default(),
         other_classes: false,
@@ -112,7 +116,7 @@ fn messages_that_are_read_ahead_get_what_each_gets_alone() {
             format!("s{number}.default.svc.cluster.local"),
             format!("S{number}.Default.svc.cluster.local"),
             format!("x.s{number}.default.svc.cluster.local"),
-            format!("s{number}.other.svc.cluster.local"),
+            format!("s{number}.default.svc.k8s.test"),
             format!("s{number}.cluster.local"),
             format!("s{number}.example.org"),
             "svc.cluster.local".to_owned(),

@@ -8,12 +8,17 @@
 //! Folding works on sixteen octets at a time. Labels are hashed when somebody asks for their hash:
 //! keys of the index are made of one or two labels, and those of the others would be for nothing.
 
+mod folded;
+
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limits::{LABEL_LEN_MAX, LABELS_MAX, NAME_LEN_MAX};
+
+pub use folded::{Apex, Folded};
 
 /// Octets that are folded at a time.
 const CHUNK: usize = 16;
@@ -25,13 +30,18 @@ const BUFFER_LEN: usize = FRONT + NAME_LEN_MAX + 1 + SLACK;
 
 /// Drawn once a process: colliding names cannot be prepared in advance by a tenant who may create
 /// Services.
-static SEED: LazyLock<u64> = LazyLock::new(|| {
+static SEEDS: LazyLock<Seeds> = LazyLock::new(|| {
     use std::hash::{BuildHasher, RandomState};
-    match FIXED_SEED.load(Ordering::Relaxed) {
+    let seed = match FIXED_SEED.load(Ordering::Relaxed) {
         0 => RandomState::new().hash_one(0x6d61_7274_6c65_7400_u64),
         seed => seed,
-    }
+    };
+    Seeds(seed, seed.rotate_left(32) ^ 0xa076_1d64_78bd_642f)
 });
+
+/// One for each factor of the hash.
+#[derive(Clone, Copy)]
+struct Seeds(u64, u64);
 
 static FIXED_SEED: AtomicU64 = AtomicU64::new(0);
 
@@ -61,7 +71,7 @@ pub struct FoldedName {
     /// Where the labels' length octets stand in the name; the last one is that of the root label.
     starts: [u8; LABELS_MAX + 1],
     count: u8,
-    seed: u64,
+    seeds: Seeds,
 }
 
 impl Default for FoldedName {
@@ -70,7 +80,7 @@ impl Default for FoldedName {
             buffer: [0; BUFFER_LEN],
             starts: [0; LABELS_MAX + 1],
             count: 0,
-            seed: *SEED,
+            seeds: *SEEDS,
         }
     }
 }
@@ -83,16 +93,7 @@ impl FoldedName {
     pub fn parse(&mut self, packet: &[u8], at: usize) -> Result<usize, NameError> {
         let bytes = packet.get(at..).unwrap_or_default();
         let len = self.cut(bytes)?;
-        // Length octets are at most 63, below 'A', so they pass unchanged.
-        let chunks = bytes[..len].as_chunks::<CHUNK>().0;
-        let places = self.buffer[FRONT..].as_chunks_mut::<CHUNK>().0;
-        for (chunk, place) in chunks.iter().zip(places) {
-            *place = fold(*chunk);
-        }
-        // The last chunk overlaps the one before it, or the header.
-        if let Some(last) = packet[..at + len].last_chunk() {
-            self.buffer[FRONT + len - CHUNK..][..CHUNK].copy_from_slice(&fold(*last));
-        } else {
+        if self.copy(&packet[..at + len], at).is_none() {
             let place = &mut self.buffer[FRONT..][..len];
             place.copy_from_slice(&bytes[..len]);
             place.make_ascii_lowercase();
@@ -171,7 +172,7 @@ impl FoldedName {
     pub fn span_and_hash(&self, first: usize, last: usize) -> (&[u8], u64) {
         let octets = self.span(first, last);
         let at = FRONT + self.start(first) + 1;
-        (octets, hash_in(&self.buffer, at, octets.len(), self.seed))
+        (octets, hash_in(&self.buffer, at, octets.len(), self.seeds))
     }
 
     /// The labels from `first` to `last`, as in [`Self::span_and_hash`].
@@ -188,15 +189,41 @@ impl FoldedName {
         &self.buffer[FRONT + self.start(first) + 1..FRONT + self.start(last + 1)]
     }
 
+    /// Octets of the name, by their places in it; unspecified ones if it has none there.
+    ///
+    /// # Panics
+    ///
+    /// If the range ends before it begins.
+    #[inline(always)]
+    pub fn part(&self, places: Range<u8>) -> &[u8] {
+        &self.buffer[FRONT + usize::from(places.start)..FRONT + usize::from(places.end)]
+    }
+
+    /// Their hash, equal to [`span_hash`] of them.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::part`].
+    #[inline(always)]
+    pub fn hash_of(&self, places: Range<u8>) -> u64 {
+        let len = self.part(places.clone()).len();
+        hash_in(
+            &self.buffer,
+            FRONT + usize::from(places.start),
+            len,
+            self.seeds,
+        )
+    }
+
     /// As [`Self::offset`], for an index that was checked.
     #[inline]
-    fn start(&self, index: usize) -> usize {
+    pub(crate) fn start(&self, index: usize) -> usize {
         usize::from(self.starts[index & LABELS_MAX])
     }
 
     /// A hash of the whole name.
     pub fn hash_all(&self) -> u64 {
-        hash_in(&self.buffer, FRONT, self.wire().len(), self.seed)
+        hash_in(&self.buffer, FRONT, self.wire().len(), self.seeds)
     }
 
     /// Where label `index` begins on the wire; the root label for `index == label_count()`.
@@ -206,7 +233,8 @@ impl FoldedName {
     /// If `index` is above [`Self::label_count`].
     #[inline]
     pub fn offset(&self, index: usize) -> usize {
-        usize::from(self.starts[..=self.label_count()][index])
+        assert!(index <= self.label_count(), "a label of the name");
+        self.start(index)
     }
 
     /// How many labels stand left of `zone` (lower-case wire form), if the name is at or under it.
@@ -227,9 +255,9 @@ impl FoldedName {
     /// # Panics
     ///
     /// If `index` is above [`Self::label_count`].
-    #[inline]
+    #[inline(always)]
     pub fn chunk(&self, index: usize) -> &[u8; 4] {
-        let at = FRONT + self.offset(index);
+        let at = FRONT + self.start(index);
         self.buffer[at..]
             .first_chunk()
             .expect("a name has slack behind it")
@@ -425,7 +453,7 @@ pub fn span_hash(octets: &[u8]) -> u64 {
     let mut padded = [0; NAME_LEN_MAX + 1 + SLACK];
     let len = octets.len().min(NAME_LEN_MAX);
     padded[..len].copy_from_slice(&octets[..len]);
-    hash_in(&padded, 0, len, *SEED)
+    hash_in(&padded, 0, len, *SEEDS)
 }
 
 /// One 64-bit hash from those of the labels of a key, in their order.
@@ -436,39 +464,57 @@ pub const fn combine(left: u32, right: u32) -> u64 {
 /// Hashes `buffer[at..at + len]`, sixteen octets a step. Needs `SLACK` readable octets after them.
 ///
 /// Both factors have a part of the seed in them, so that nobody can choose octets that make one zero.
-#[inline]
-fn hash_in(buffer: &[u8], at: usize, len: usize, seed: u64) -> u64 {
-    let (other, mut hash) = (seed.rotate_left(32), seed ^ len as u64);
+#[inline(always)]
+fn hash_in(buffer: &[u8], at: usize, len: usize, seeds: Seeds) -> u64 {
+    let mut hash = seeds.0 ^ len as u64;
     let mix = |hash: u64, words: u128| {
         let (low, high) = (words as u64, (words >> 64) as u64);
-        fold_multiply(hash ^ low, other ^ high ^ 0xa076_1d64_78bd_642f)
+        fold_multiply(hash ^ low, seeds.1 ^ high)
     };
-    let chunks = buffer[at..at + len + SLACK].as_chunks::<SLACK>().0;
-    let Some((last, whole)) = chunks[..=len / SLACK].split_last() else {
-        return hash;
-    };
-    for chunk in whole {
-        hash = mix(hash, u128::from_le_bytes(*chunk));
+    let (mut at, mut left) = (at, len);
+    while left >= SLACK {
+        hash = mix(hash, chunk_at(buffer, at));
+        at += SLACK;
+        left -= SLACK;
     }
     // What is behind the end does not count.
-    let left = len % SLACK * 8;
-    mix(hash, u128::from_le_bytes(*last) & ((1 << left) - 1))
+    mix(hash, chunk_at(buffer, at) & MASKS[left])
 }
 
-/// Whether two pieces of the same length are equal. Most zones have 8 to 16 octets, which takes less
-/// to compare than to call `memcmp`, as `==` does.
-#[inline]
-fn is_same(left: &[u8], right: &[u8]) -> bool {
-    const HALF: usize = 8;
-    let len = right.len();
-    if left.len() != len || !(HALF..=2 * HALF).contains(&len) {
-        return left == right;
+#[inline(always)]
+fn chunk_at(buffer: &[u8], at: usize) -> u128 {
+    let chunk = buffer[at..].first_chunk();
+    u128::from_le_bytes(*chunk.expect("there is slack behind it"))
+}
+
+/// The first so many octets of a chunk.
+const MASKS: [u128; SLACK] = {
+    let mut masks = [0; SLACK];
+    let mut len = 0;
+    while len < SLACK {
+        masks[len] = (1 << (len * 8)) - 1;
+        len += 1;
     }
-    let differs = |at: usize| {
-        let [left, right] = [left, right].map(|it| it[at..].first_chunk::<HALF>());
-        left != right
-    };
-    !(differs(0) || differs(len - HALF))
+    masks
+};
+
+/// Whether two pieces are equal. Most have 8 to 32 octets, which takes less to compare than to call
+/// `memcmp`, as `==` does.
+#[inline]
+pub(crate) fn is_same(left: &[u8], right: &[u8]) -> bool {
+    /// Compares the first and the last octets, which may overlap.
+    fn ends_are_same<const LEN: usize>(left: &[u8], right: &[u8]) -> bool {
+        left.first_chunk::<LEN>() == right.first_chunk()
+            && left.last_chunk::<LEN>() == right.last_chunk()
+    }
+    if left.len() != right.len() {
+        return false;
+    }
+    match right.len() {
+        8..=16 => ends_are_same::<8>(left, right),
+        17..=32 => ends_are_same::<16>(left, right),
+        _ => left == right,
+    }
 }
 
 const fn halve(hash: u64) -> u32 {

@@ -5,9 +5,12 @@
 
 use super::codes::{Class, Flags, Opcode, RType, Rcode};
 use super::name::FoldedName;
+use crate::limits::NAME_LEN_MAX;
 
 /// Octets of the header.
 pub const HEADER_LEN: usize = 12;
+/// Octets of an OPT record without options.
+pub(super) const OPT_LEN: usize = 11;
 
 /// Why a datagram gets no regular answer. One octet, and the index of its own counter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -82,16 +85,6 @@ pub struct Query<'p> {
 }
 
 impl<'p> Query<'p> {
-    /// What asks nothing.
-    pub(crate) const NOTHING: Self = Self {
-        packet: &[],
-        flags: Flags(0),
-        name_len: 0,
-        qtype: RType(0),
-        qclass: Class(0),
-        edns: None,
-    };
-
     /// Reads a query, its name into `name`. On [`QueryError::Record`] the question was fine and
     /// [`Self::question_only`] can be echoed.
     #[inline]
@@ -99,25 +92,22 @@ impl<'p> Query<'p> {
         let Some(header) = packet.first_chunk::<HEADER_LEN>() else {
             return Err(QueryError::ShortHeader);
         };
-        // Nearly every query is a standard one with a question and perhaps an OPT without options.
-        let counts = u64::from_be_bytes(*header.last_chunk().expect("eight of twelve"));
-        let flags = Flags(u16::from_be_bytes([header[2], header[3]]));
-        let is_usual = counts & !1 == 1 << 48 && flags.0 & (Flags::QR | Flags::OPCODE) == 0;
-        if !is_usual {
+        let usual = has_opt(header);
+        if usual.is_none() {
             Self::check_header(header)?;
         }
         let (question, rest) = Question::split(packet, name)?;
         let edns = match *rest {
             [] => None,
-            [0, 0, 41, s1, s2, 0, version, f1, f2, 0, 0] if is_usual && counts & 1 == 1 => {
-                Some(Edns {
-                    payload_size: u16::from_be_bytes([s1, s2]),
-                    version,
-                    flags: u16::from_be_bytes([f1, f2]),
+            _ => match rest.try_into().ok().and_then(plain_opt) {
+                Some((payload_size, flags)) if usual == Some(true) => Some(Edns {
+                    payload_size,
+                    version: 0,
+                    flags,
                     options: &[],
-                })
-            }
-            _ => edns_of(packet, rest, counts)?,
+                }),
+                _ => edns_of(packet, rest, header)?,
+            },
         };
         Ok(question.query(packet, edns))
     }
@@ -208,15 +198,90 @@ impl Question {
     }
 }
 
-/// The last OPT among the additional records. `rest` is what follows the question, `counts` the
-/// second to fourth count of the header and what stands before them.
+/// Nearly every query is a standard one with a question and perhaps an OPT: whether it has one. `None`
+/// if it is something else.
+#[inline(always)]
+fn has_opt(header: &[u8; HEADER_LEN]) -> Option<bool> {
+    const UNUSUAL: u64 = (Flags::QR | Flags::OPCODE) as u64;
+    let flags_and_counts = u64::from_be_bytes(*header[2..].first_chunk()?);
+    let additionals = u16::from_be_bytes(*header.last_chunk()?);
+    let is_usual = flags_and_counts & (UNUSUAL << 48 | 0xffff_ffff_ffff) == 1 << 32;
+    (is_usual && additionals <= 1).then_some(additionals == 1)
+}
+
+/// An OPT of version 0 without options, as nearly every one is: payload size and flags.
+#[inline(always)]
+const fn plain_opt(opt: &[u8; OPT_LEN]) -> Option<(u16, u16)> {
+    let [root, t1, t2, s1, s2, rcode, version, f1, f2, l1, l2] = *opt;
+    let fixed = u64::from_be_bytes([root, t1, t2, s1, s2, rcode, version, f1]);
+    let end = u32::from_be_bytes([f1, f2, l1, l2]);
+    if fixed & 0xffff_ff00_00ff_ff00 != (RType::OPT.0 as u64) << 40 || end & 0xffff != 0 {
+        return None;
+    }
+    Some(((fixed >> 24) as u16, (end >> 16) as u16))
+}
+
+/// A query about class IN with nothing unusual in it: without an OPT, or with one of version 0 that has
+/// no options.
+#[derive(Clone, Copy, Debug)]
+pub struct PlainQuery {
+    /// Octets of the name in the question.
+    pub name_len: u8,
+    /// The type asked for.
+    pub qtype: RType,
+    /// The header's flags.
+    pub flags: Flags,
+    /// The payload size and the flags of the OPT, if there is one.
+    pub edns: Option<(u16, u16)>,
+}
+
+impl PlainQuery {
+    /// What asks nothing.
+    pub(crate) const NONE: Self = Self {
+        name_len: 0,
+        qtype: RType(0),
+        flags: Flags(0),
+        edns: None,
+    };
+
+    /// Reads a query from its end. Whether the octets before that are a name is for the caller to see;
+    /// if they are, and in one piece, [`Query::parse`] says the same of it.
+    #[inline(always)]
+    pub fn from_end(packet: &[u8]) -> Option<Self> {
+        let (header, body) = packet.split_first_chunk::<HEADER_LEN>()?;
+        let (question, edns) = if has_opt(header)? {
+            let (question, opt) = body.split_last_chunk()?;
+            (question, Some(plain_opt(opt)?))
+        } else {
+            (body, None)
+        };
+        let (name, &[t1, t2, c1, c2]) = question.split_last_chunk()?;
+        if [c1, c2] != Class::IN.0.to_be_bytes() || name.len() > NAME_LEN_MAX {
+            return None;
+        }
+        Some(Self {
+            name_len: name.len() as u8,
+            qtype: RType(u16::from_be_bytes([t1, t2])),
+            flags: Flags(u16::from_be_bytes([header[2], header[3]])),
+            edns,
+        })
+    }
+
+    /// Whether its sender wants DNSSEC records.
+    pub fn dnssec_ok(&self) -> bool {
+        self.edns.is_some_and(|(_, flags)| flags & Edns::DO != 0)
+    }
+}
+
+/// The last OPT among the additional records. `rest` is what follows the question.
 #[cold]
 fn edns_of<'p>(
     packet: &'p [u8],
     mut rest: &'p [u8],
-    counts: u64,
+    header: &[u8; HEADER_LEN],
 ) -> Result<Option<Edns<'p>>, QueryError> {
-    let [answers, authorities, additionals] = [32, 16, 0].map(|shift| (counts >> shift) as u16);
+    let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    let [answers, authorities, additionals] = [6, 8, 10].map(count);
     let mut edns = None;
     for record in 0..answers + authorities + additionals {
         if rest.is_empty() {

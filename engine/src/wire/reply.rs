@@ -19,12 +19,12 @@ mod whole;
 
 pub use error::write_error;
 pub use opt::echoes;
-use opt::{OPT_LEN, opt_len};
-pub use whole::{Target, Whole, write_target, write_whole};
+use opt::opt_len;
+pub use whole::{Asked, Target, Whole, write_target, write_whole};
 
 use super::codes::{Class, Flags, Opcode, RType, Rcode};
 use super::message::Message;
-use super::query::{Edns, HEADER_LEN, Query};
+use super::query::{Edns, HEADER_LEN, OPT_LEN, Query};
 use super::walk::record_at;
 use crate::limits::{MESSAGE_LEN_MAX, PAYLOAD_SIZE_MIN, POINTER_MAX};
 

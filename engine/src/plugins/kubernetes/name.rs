@@ -154,7 +154,7 @@ impl<'n> Cut<'n> {
 
 /// The Service whose label has this place in a name; that of its namespace comes next.
 #[inline]
-pub(crate) fn service_at(name: &FoldedName, place: usize) -> ServiceRef<'_> {
+pub(super) fn service_at(name: &FoldedName, place: usize) -> ServiceRef<'_> {
     let (octets, hash) = name.span_and_hash(place, place + 1);
     ServiceRef { octets, hash }
 }

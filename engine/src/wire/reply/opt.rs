@@ -1,11 +1,9 @@
 //! The OPT of a reply (RFC 6891 §6.1.1).
 
 use super::{OwnEdns, Reply};
-use crate::wire::query::{Edns, options};
+use crate::wire::query::{Edns, OPT_LEN, options};
 use crate::wire::{RType, Rcode};
 
-/// Octets of an OPT record without options.
-pub(super) const OPT_LEN: usize = 11;
 /// Options that CoreDNS sends back: NSID, EXPIRE, COOKIE, KEEPALIVE, PADDING. All others are left
 /// out of the reply.
 const ECHOED_OPTIONS: [u16; 5] = [3, 9, 10, 11, 12];
