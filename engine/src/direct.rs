@@ -334,7 +334,7 @@ impl<'l, 'p> Aim<'l, 'p> {
                 direct.end(written, suffix, asked, buf)
             }
             4 => {
-                let written = direct.endpoint(node, name.label(0), asked, buf);
+                let written = direct.endpoint(node, name, asked, buf);
                 direct.end(written, suffix, asked, buf)
             }
             _ => {
@@ -388,14 +388,15 @@ impl Direct {
     fn endpoint(
         &self,
         node: &ServiceNode,
-        label: &[u8],
+        name: &FoldedName,
         asked: &Asked<'_>,
         buf: &mut [u8],
     ) -> Written {
         if asked.query.qtype == RType::SRV {
             return Err(Missing::Unknown);
         }
-        let address = match node.hosts_named(label) {
+        let hash = || name.label_and_hash(0).1;
+        let address = match node.hosts_named(name.label(0), hash) {
             Some((0, _)) => return Err(Missing::Name),
             Some((1, Some(Host::Ip(address)))) => address,
             _ => return Err(Missing::Unknown),

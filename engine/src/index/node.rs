@@ -89,14 +89,17 @@ pub struct ServiceNode {
     ports: Box<[Port]>,
     /// One slice a family is what nearly every Service has.
     slices: SmallVec<[Arc<EndpointSlice>; 2]>,
-    /// The name that an ExternalName Service stands for.
-    target: Option<Box<[u8]>>,
-    /// Endpoints whose name is not an IPv4 address. Behind two pointers, as few Services have any.
-    named: Option<Box<Names>>,
+    rare: Rare,
 }
 
-/// (hash of an endpoint's name, its number over all slices), sorted.
-type Names = Box<[(u32, u32)]>;
+/// What few Services have, and none has two of.
+enum Rare {
+    None,
+    /// The name that an ExternalName Service stands for.
+    Target(Box<[u8]>),
+    /// Endpoints whose name is not an IPv4 address: (hash of the name, number over all slices), sorted.
+    Named(Box<[(u32, u32)]>),
+}
 
 const _: () = assert!(size_of::<ServiceNode>() <= 2 * LINE);
 
@@ -195,11 +198,12 @@ impl ServiceNode {
             addresses,
             ports,
             slices: slices.into_vec().into(),
-            target: match kind {
-                ServiceKind::External(target) => target,
-                _ => None,
+            rare: match kind {
+                ServiceKind::External(Some(target)) => Rare::Target(target),
+                ServiceKind::External(None) => Rare::None,
+                _ if named.is_empty() => Rare::None,
+                _ => Rare::Named(named.into()),
             },
-            named: (!named.is_empty()).then(|| Box::new(named.into())),
         }
     }
 
@@ -213,7 +217,14 @@ impl ServiceNode {
         match self.tag {
             Tag::ClusterIp => Kind::ClusterIp,
             Tag::Headless => Kind::Headless,
-            Tag::External => Kind::External(self.target.as_deref()),
+            Tag::External => Kind::External(self.target()),
+        }
+    }
+
+    fn target(&self) -> Option<&[u8]> {
+        match &self.rare {
+            Rare::Target(target) => Some(target),
+            _ => None,
         }
     }
 
@@ -289,12 +300,16 @@ impl ServiceNode {
     /// The hosts that an endpoint's name stands for: how many, and the last of them. `None` says
     /// nothing; [`Self::items`] then does.
     #[inline]
-    pub(crate) fn hosts_named(&self, label: &[u8]) -> Option<(usize, Option<Host<'_>>)> {
+    pub(crate) fn hosts_named(
+        &self,
+        label: &[u8],
+        hash: impl FnOnce() -> u32,
+    ) -> Option<(usize, Option<Host<'_>>)> {
         if self.tag == Tag::External {
             return None;
         }
         let mut found = (0, None);
-        self.endpoints_named(label, &mut |_, slice, index| {
+        self.endpoints_named(label, hash, &mut |_, slice, index| {
             found = (found.0 + 1, Some(slice.addresses.host(index)));
         });
         Some(found)
@@ -304,6 +319,9 @@ impl ServiceNode {
     #[inline]
     pub(crate) fn prefetch_parts(&self) {
         prefetch::<_, 1>(&*self.ports);
+        if let Rare::Named(named) = &self.rare {
+            prefetch::<_, 1>(&**named);
+        }
         if let Some(slice) = self.slices.first() {
             prefetch::<_, 1>(&**slice);
         }
@@ -329,7 +347,7 @@ impl ServiceNode {
             Tag::External => {
                 let plain =
                     endpoint.is_none() && selector.port.is_empty() && selector.protocol.is_empty();
-                let target = self.target.as_deref().filter(|_| plain)?;
+                let target = self.target().filter(|_| plain)?;
                 visit(Item {
                     host: Host::Name(target),
                     port: None,
@@ -348,7 +366,9 @@ impl ServiceNode {
                     count += self.endpoint_items(selector, |_, _| true, place, &mut visit);
                 };
                 match endpoint {
-                    Some(label) => self.endpoints_named(label.octets, &mut each),
+                    Some(label) => {
+                        self.endpoints_named(label.octets, || label.hash, &mut each);
+                    }
                     None => self.all_endpoints(&mut each),
                 }
                 (count > 0).then_some(count)
@@ -436,7 +456,8 @@ impl ServiceNode {
             if self.names_repeat(slice, index) {
                 let mut buf = LabelBuf::default();
                 let name = slice.name(index, &mut buf);
-                self.endpoints_named(name, &mut |other, other_slice, other_index| {
+                let hash = || label_hash(name);
+                self.endpoints_named(name, hash, &mut |other, other_slice, other_index| {
                     if other < number && counts(other_slice, other_index) {
                         let mut ports = selector.numbers(&other_slice.ports);
                         repeats_port |= ports.any(|earlier| earlier == port);
@@ -486,14 +507,15 @@ impl ServiceNode {
         }
     }
 
-    /// Visits the endpoints of a name in lower case.
+    /// Visits the endpoints of a name in lower case, which has this [`label_hash`].
     fn endpoints_named<'a>(
         &'a self,
         name: &[u8],
+        hash: impl FnOnce() -> u32,
         each: &mut impl FnMut(usize, &'a EndpointSlice, usize),
     ) {
-        if let Some(named) = &self.named {
-            self.endpoints_named_otherwise(named, name, each);
+        if let Rare::Named(named) = &self.rare {
+            self.endpoints_named_otherwise(named, (name, hash()), each);
         }
         let Some(address) = v4_from_dashed(name) else {
             return;
@@ -509,12 +531,10 @@ impl ServiceNode {
     fn endpoints_named_otherwise<'a>(
         &'a self,
         named: &[(u32, u32)],
-        name: &[u8],
+        (name, wanted): (&[u8], u32),
         each: &mut impl FnMut(usize, &'a EndpointSlice, usize),
     ) {
-        let wanted = label_hash(name);
         let first = named.partition_point(|&(hash, _)| hash < wanted);
-        let mut buf = LabelBuf::default();
         for &(_, number) in named[first..].iter().take_while(|it| it.0 == wanted) {
             let mut index = number as usize;
             let slice = self.slices.iter().find(|slice| {
@@ -524,8 +544,7 @@ impl ServiceNode {
                 }
                 here
             });
-            let Some(slice) = slice else { continue };
-            if slice.name(index, &mut buf).eq_ignore_ascii_case(name) {
+            if let Some(slice) = slice.filter(|slice| slice.is_name(index, name)) {
                 each(number as usize, slice, index);
             }
         }

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::limits::LABEL_LEN_MAX;
 use crate::wire::FoldedName;
+use crate::wire::name::is_same;
 
 /// A port's name or protocol: names of Services' ports have at most 15 octets, so that these stand in
 /// the port itself and cost no walk through memory.
@@ -167,6 +168,20 @@ impl EndpointSlice {
 }
 
 impl EndpointSlice {
+    /// Whether this, in lower case, is the name of endpoint `index`.
+    pub(super) fn is_name(&self, index: usize, name: &[u8]) -> bool {
+        let mut buf = LabelBuf::default();
+        match self
+            .names
+            .as_ref()
+            .and_then(|names| names[index].as_deref())
+        {
+            // Nearly all are in lower case.
+            Some(own) => is_same(own, name) || own.eq_ignore_ascii_case(name),
+            None => *self.name(index, &mut buf) == *name,
+        }
+    }
+
     /// The address of endpoint `index`, if that is an IPv4 one and makes its name.
     pub(super) fn v4_named_by_address(&self, index: usize) -> Option<Ipv4Addr> {
         let has_own = self.names.as_ref().is_some_and(|it| it[index].is_some());
