@@ -14,6 +14,7 @@
 mod external;
 mod lookahead;
 mod node;
+mod records;
 mod services;
 mod slice;
 mod table;
@@ -28,7 +29,7 @@ use crossbeam::epoch::pin;
 pub use external::{ExternalHost, ExternalIndex, external_items};
 pub(crate) use lookahead::{Pinned, Services};
 pub use node::{Encoded, Item, Kind, ServiceKind, ServiceNode, ServiceParts};
-pub(crate) use node::{a_record, aaaa_record};
+pub(crate) use records::{a_record, aaaa_record};
 pub(crate) use services::Entry;
 use services::ServiceTable;
 pub use slice::{

@@ -26,7 +26,9 @@ pub use templates::{TemplateCount, TemplateCounts, TemplateEvent};
 use crate::wire::{RType, Rcode};
 
 /// Where counts go: the zone of a server block on one server, or what no block of a server took.
+// Aligned so that it is copied as one word.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(align(4))]
 pub struct Scope {
     place: u16,
     /// The block has `prometheus`. Without it only what its plugins count is kept.

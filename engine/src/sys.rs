@@ -1,9 +1,10 @@
-//! The only module that may say `unsafe`: system calls and the memory layouts they want, behind
-//! safe signatures.
+//! The only module that may say `unsafe`: system calls and the memory layouts they want, and memory that
+//! is read while it is replaced, behind safe signatures.
 #![allow(unsafe_code)]
 
 mod address;
 pub mod batch;
+pub mod epoch;
 pub mod poll;
 pub mod prefetch;
 pub mod ring;

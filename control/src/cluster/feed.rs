@@ -1,5 +1,8 @@
-//! A cluster's data on its way: a source sends events, a thread of its own folds them into the
-//! store and publishes.
+//! A cluster's data on its way: a source sends events, which are folded into the store and published.
+//!
+//! Source and store have one thread. Nothing waits there but for the network, and what one allocates and
+//! the other frees stays in one place: with two, a large cluster took 8 MB more, all of it holes in memory
+//! that belonged to threads which had nothing more to do.
 //!
 //! Serving begins when every cluster is synced, or when its `startup_timeout` is over: then names
 //! that are not known yet are SERVFAIL, as in CoreDNS.
@@ -128,14 +131,22 @@ pub async fn start(clusters: Vec<Cluster>) -> Result<Vec<Feed>, FeedError> {
             let store = directory.upgrade();
             store.map_or_else(Vec::new, |store| lock(&store).pods_at(addresses))
         }));
-        spawn_store(store, receiver, keeper)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(FeedError::Thread)?;
         // Files are read to their end or not at all; only a server may keep us waiting.
         let patience = match source {
             Source::Api(..) => startup_timeout,
             Source::Manifests(_) => Duration::MAX,
         };
         waiting.push((Arc::clone(&index), patience));
-        let source = tokio::spawn(run(source, source_settings, Arc::clone(&index), events));
+        let source = runtime.spawn(run(source, source_settings, Arc::clone(&index), events));
+        let folding = fold(store, receiver, keeper);
+        std::thread::Builder::new()
+            .name("cluster".into())
+            .spawn(move || runtime.block_on(folding))
+            .map_err(FeedError::Thread)?;
         feeds.push(Feed { index, source });
     }
     wait_until_synced(&waiting, &mut feeds).await?;
@@ -183,35 +194,30 @@ async fn wait_until_synced(
     Ok(())
 }
 
-/// Runs a store on a thread of its own until its source is gone.
-fn spawn_store(
-    store: Arc<Mutex<Store>>,
-    mut events: Receiver<Event>,
-    mut keeper: Option<Keeper>,
-) -> Result<(), FeedError> {
-    let runtime = tokio::runtime::Handle::current();
-    let run = move || {
-        loop {
+/// Folds events into a store and publishes what they change, until their source is gone.
+async fn fold(store: Arc<Mutex<Store>>, mut events: Receiver<Event>, mut keeper: Option<Keeper>) {
+    loop {
+        let (undated, unsaved) = {
             let mut known = lock(&store);
             let undated = known.is_undated().then(|| Instant::now() + SECOND);
             let unsaved = keeper.as_mut().and_then(|keeper| keeper.due(&mut known));
-            drop(known);
-            let event = match [undated, unsaved].into_iter().flatten().min() {
-                None => events.blocking_recv(),
-                // Timers are the runtime's, and this thread is not.
-                Some(due) => match runtime.block_on(async { timeout_at(due, events.recv()).await })
-                {
-                    Ok(event) => event,
-                    Err(_) => {
-                        if undated == Some(due) {
-                            lock(&store).date(true);
-                        }
-                        continue;
+            (undated, unsaved)
+        };
+        let event = match [undated, unsaved].into_iter().flatten().min() {
+            None => events.recv().await,
+            Some(due) => match timeout_at(due, events.recv()).await {
+                Ok(event) => event,
+                Err(_) => {
+                    if undated == Some(due) {
+                        lock(&store).date(true);
                     }
-                },
-            };
-            let Some(event) = event else { return };
-            let arrived = Instant::now();
+                    continue;
+                }
+            },
+        };
+        let Some(event) = event else { return };
+        let arrived = Instant::now();
+        {
             let mut store = lock(&store);
             store.apply(event);
             for _ in 1..BATCH_MAX {
@@ -219,15 +225,10 @@ fn spawn_store(
                 store.apply(event);
             }
             store.publish();
-            let took = arrived.elapsed().as_secs_f64();
-            OWN.publish_duration.observe(took);
         }
-    };
-    std::thread::Builder::new()
-        .name("cluster".into())
-        .spawn(run)
-        .map_err(FeedError::Thread)?;
-    Ok(())
+        let took = arrived.elapsed().as_secs_f64();
+        OWN.publish_duration.observe(took);
+    }
 }
 
 /// A panic is reported where it happens.

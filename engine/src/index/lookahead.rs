@@ -22,7 +22,7 @@ impl Pinned {
 /// The Services as one thread reads them.
 pub(crate) struct Services<'p> {
     index: &'p ClusterIndex,
-    slots: &'p Slots,
+    slots: Slots<'p>,
     guard: &'p Guard,
 }
 
@@ -55,7 +55,7 @@ impl<'p> Services<'p> {
     /// for a `deep` answer, more than the Service's own addresses will be read.
     #[inline]
     pub(crate) fn likely(&self, hash: u64, deep: bool) -> Option<&'p Entry> {
-        let entry = self.slots.first(hash, self.guard)?;
+        let entry = self.slots.first(hash)?;
         // The key, and what answers read of the node behind it.
         match deep {
             true => prefetch::<_, 3>(entry),

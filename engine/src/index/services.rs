@@ -1,29 +1,23 @@
-//! The table of Services: open addressing over pointers to entries, read without a lock and written
-//! by one thread at a time.
+//! The table of Services: open addressing over an [`EpochArray`], read without a lock and written by
+//! one thread at a time.
 //!
-//! A slot is one word: where the entry is, and six bits of its hash in the pointer's low bits, which
-//! are free because entries are aligned as the caches' lines are. So a look-up knows which line of the
-//! table to fetch as soon as it has the hash, and from that line which entry, before it reads either:
-//! look-ups of several queries wait for memory together ([`super::lookahead`]). That is what no map
-//! that hides its slots can do.
+//! Each entry has six bits of its hash beside it. So a look-up knows which line of the table to fetch
+//! as soon as it has the hash, and from that line which entry, before it reads either: look-ups of
+//! several queries wait for memory together ([`super::lookahead`]). That is what no map that hides its
+//! slots can do.
 //!
 //! ```text
-//! hash ─► slots[hash & mask], and those behind it:   0 | entry + tag | 0 + GONE | …
+//! hash ─► places[hash], and those behind it:   nothing | entry + tag | GONE | …
 //! ```
-//!
-//! An entry is never changed, only replaced, and slots that are left stay marked until the next array.
-//! What readers may still see is kept for them by [`crossbeam::epoch`].
 
-#![allow(unsafe_code)]
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use crossbeam::epoch::{Atomic, Guard, Owned, Shared, pin};
+use crossbeam::epoch::{Guard, pin};
 
 use super::ServiceNode;
 use super::table::{ServiceKey, ServiceRef};
-use crate::sys::prefetch::{LINE, prefetch};
+use crate::sys::epoch::{EpochArray, View};
+use crate::sys::prefetch::LINE;
 
 /// What the table holds of a Service.
 #[repr(C)]
@@ -32,232 +26,133 @@ pub(crate) struct Entry {
     pub(crate) node: ServiceNode,
 }
 
-/// Bits of a pointer that are free for the hash.
-const TAG_BITS: u32 = align_of::<Entry>().trailing_zeros();
-/// The tag of a slot whose entry was taken out. Searches go on behind it.
-const GONE: usize = 1;
-const SLOTS_MIN: usize = 8;
-
 const _: () = assert!(size_of::<Entry>() == 3 * LINE);
 
-/// Slots of a table; their number is a power of two, and a third of them is free at least.
-pub(super) struct Slots(Box<[Atomic<Entry>]>);
+/// The tag of a place whose entry was taken out. Searches go on behind it.
+const GONE: usize = 1;
+const PLACES_MIN: usize = 8;
 
-impl Slots {
-    fn new(len: usize) -> Self {
-        Self((0..len).map(|_| Atomic::null()).collect())
-    }
+/// The tag of entries with this hash: bits that do not choose the place.
+#[inline]
+const fn tag(hash: u64) -> usize {
+    (hash >> (u64::BITS - EpochArray::<Entry>::TAG_BITS)) as usize
+}
 
-    #[inline]
-    fn at(&self, place: usize) -> &Atomic<Entry> {
-        &self.0[place & (self.0.len() - 1)]
-    }
+/// The table as one thread reads it. A third of its places is free at least.
+pub(super) struct Slots<'g>(View<'g, Entry>);
 
-    /// Has the slots fetched where an entry with this hash would be.
+impl<'g> Slots<'g> {
+    /// Has the place fetched where an entry with this hash would be.
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
-        prefetch::<_, 1>(self.at(hash as usize));
+        self.0.prefetch(hash as usize);
     }
 
     /// The first entry whose hash looks like this one.
     #[inline]
-    pub(super) fn first<'g>(&self, hash: u64, guard: &'g Guard) -> Option<&'g Entry> {
-        self.find(hash, guard, |_| true).map(|(_, entry)| entry)
+    pub(super) fn first(&self, hash: u64) -> Option<&'g Entry> {
+        self.find(hash, |_| true).map(|(_, entry)| entry)
     }
 
     /// The first such entry that `is` right, and its place.
     #[inline]
-    fn find<'g>(
-        &self,
-        hash: u64,
-        guard: &'g Guard,
-        is: impl Fn(&Entry) -> bool,
-    ) -> Option<(usize, &'g Entry)> {
-        // Every array has free slots, also those that were replaced: it ends.
-        for place in places(hash) {
-            let shared = self.at(place).load(Ordering::Acquire, guard);
-            if shared.is_null() {
-                match shared.tag() {
-                    GONE => continue,
-                    _ => return None,
-                }
-            }
-            if shared.tag() != tag(hash) {
-                continue;
-            }
-            // SAFETY: a slot that is not null points to an entry that `put` had made whole before it was
-            // stored there with release ordering. An entry is given to `defer_destroy` once no slot of
-            // the newest array leads to it, and so not freed before every guard that was there by then
-            // is dropped; ours was, if an older array or an earlier load has led us here.
-            let entry = unsafe { shared.deref() };
-            if is(entry) {
-                return Some((place, entry));
+    fn find(&self, hash: u64, is: impl Fn(&Entry) -> bool) -> Option<(usize, &'g Entry)> {
+        let mut place = hash as usize;
+        // Every array has free places, also those that were followed by others: it ends.
+        loop {
+            let held = self.0.get(place);
+            match held.entry {
+                None if held.tag != GONE => return None,
+                Some(entry) if held.tag == tag(hash) && is(entry) => return Some((place, entry)),
+                _ => place = place.wrapping_add(1),
             }
         }
-        unreachable!("places never end")
     }
-}
-
-/// The places to look at for this hash, in their order; [`Slots::at`] wraps them.
-#[inline]
-fn places(hash: u64) -> impl Iterator<Item = usize> {
-    std::iter::successors(Some(hash as usize), |place| Some(place.wrapping_add(1)))
-}
-
-/// The tag of entries with this hash: bits that do not choose the slot.
-#[inline]
-const fn tag(hash: u64) -> usize {
-    (hash >> (u64::BITS - TAG_BITS)) as usize
-}
-
-/// What only writers know.
-#[derive(Default)]
-struct Counts {
-    entries: usize,
-    /// Slots that are marked as left.
-    gone: usize,
 }
 
 /// The table.
 pub(super) struct ServiceTable {
-    slots: Atomic<Slots>,
-    counts: Mutex<Counts>,
+    places: EpochArray<Entry>,
+    /// Written by whoever may write to the array.
+    entries: AtomicUsize,
+    /// Places that are marked as left.
+    gone: AtomicUsize,
 }
 
 impl Default for ServiceTable {
     fn default() -> Self {
         Self {
-            slots: Atomic::new(Slots::new(SLOTS_MIN)),
-            counts: Mutex::default(),
+            places: EpochArray::new(PLACES_MIN),
+            entries: AtomicUsize::new(0),
+            gone: AtomicUsize::new(0),
         }
     }
 }
 
 impl ServiceTable {
-    /// The slots, as long as the guard is kept.
+    /// The table, as long as the guard is kept.
     #[inline]
-    pub(super) fn slots<'g>(&self, guard: &'g Guard) -> &'g Slots {
-        // SAFETY: the pointer is never null; what it leads to was made before it was stored with release
-        // ordering, and is given to `defer_destroy` when another array has taken its place: it outlives
-        // the guards of those who may have loaded it.
-        unsafe { self.slots.load(Ordering::Acquire, guard).deref() }
+    pub(super) fn slots<'g>(&self, guard: &'g Guard) -> Slots<'g> {
+        Slots(self.places.view(guard))
     }
 
     /// The entry of a Service.
     pub(super) fn get<'g>(&self, service: ServiceRef<'_>, guard: &'g Guard) -> Option<&'g Entry> {
         let is = |entry: &Entry| entry.key.is(service.octets);
-        let found = self.slots(guard).find(service.hash, guard, is);
+        let found = self.slots(guard).find(service.hash, is);
         found.map(|(_, entry)| entry)
     }
 
     /// The number of entries.
     pub(super) fn len(&self) -> usize {
-        self.counts().entries
+        self.entries.load(Ordering::Relaxed)
     }
 
     /// Visits all entries.
-    pub(super) fn each(&self, mut visit: impl FnMut(&Entry)) {
+    pub(super) fn each(&self, visit: impl FnMut(&Entry)) {
         let guard = &pin();
-        for slot in &self.slots(guard).0 {
-            // SAFETY: as in `Slots::find`; null becomes `None`.
-            if let Some(entry) = unsafe { slot.load(Ordering::Acquire, guard).as_ref() } {
-                visit(entry);
-            }
-        }
+        let view = self.places.view(guard);
+        let entries = (0..view.places()).filter_map(|place| view.get(place).entry);
+        entries.for_each(visit);
     }
 
     /// Puts an entry in, for the one with this key if there is one.
     pub(super) fn put(&self, key: ServiceKey, node: ServiceNode) {
-        let mut counts = self.counts();
         let guard = &pin();
-        let (hash, entry) = (key.name.key().hash, Owned::new(Entry { key, node }));
-        let entry = entry.with_tag(tag(hash));
-        let is = |other: &Entry| entry.key == other.key;
-        let slots = self.slots(guard);
-        if let Some((place, _)) = slots.find(hash, guard, is) {
-            let old = slots.at(place).swap(entry, Ordering::AcqRel, guard);
-            // SAFETY: writers have the lock, so no slot of the newest array leads to the old one any more
-            // and nobody else destroys it. It came from `Owned::new`.
-            unsafe { guard.defer_destroy(old) };
-            return;
-        }
-        counts.entries += 1;
-        let used = counts.entries + counts.gone;
-        let slots = if used * 3 > slots.0.len() * 2 {
-            counts.gone = 0;
-            self.grow(counts.entries, guard)
-        } else {
-            slots
-        };
-        fill(slots, hash, entry.into_shared(guard), guard);
+        let mut writer = self.places.writer(guard);
+        let hash = key.name.key().hash;
+        let known = Slots(writer.view()).find(hash, |other| other.key == key);
+        let place = known.map(|(place, _)| place).unwrap_or_else(|| {
+            let entries = self.len() + 1;
+            let used = entries + self.gone.load(Ordering::Relaxed);
+            if used * 3 > writer.view().places() * 2 {
+                let len = (entries * 2).max(PLACES_MIN);
+                writer.rebuild(len, |entry| entry.key.name.key().hash as usize);
+                self.gone.store(0, Ordering::Relaxed);
+            }
+            self.entries.store(entries, Ordering::Relaxed);
+            let view = writer.view();
+            let is_free = |place: &usize| {
+                let held = view.get(*place);
+                held.entry.is_none() && held.tag != GONE
+            };
+            let mut places = (0..view.places()).map(|step| (hash as usize).wrapping_add(step));
+            places.find(is_free).expect("a third of them is free")
+        });
+        writer.replace(place, Some(Entry { key, node }), tag(hash));
     }
 
     /// Takes the entry of a Service out.
     pub(super) fn remove(&self, service: ServiceRef<'_>) {
-        let mut counts = self.counts();
         let guard = &pin();
-        let slots = self.slots(guard);
+        let mut writer = self.places.writer(guard);
         let is = |entry: &Entry| entry.key.is(service.octets);
-        if let Some((place, _)) = slots.find(service.hash, guard, is) {
-            let gone = Shared::null().with_tag(GONE);
-            let old = slots.at(place).swap(gone, Ordering::AcqRel, guard);
-            // SAFETY: as in `put`.
-            unsafe { guard.defer_destroy(old) };
-            counts.entries -= 1;
-            counts.gone += 1;
+        let found = Slots(writer.view()).find(service.hash, is);
+        if let Some((place, _)) = found {
+            writer.replace(place, None, GONE);
+            self.entries.fetch_sub(1, Ordering::Relaxed);
+            self.gone.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    /// Moves what there is to an array with room for so many entries and some more.
-    fn grow<'g>(&self, entries: usize, guard: &'g Guard) -> &'g Slots {
-        let new = Slots::new((entries * 2).next_power_of_two().max(SLOTS_MIN));
-        for slot in &self.slots(guard).0 {
-            let shared = slot.load(Ordering::Acquire, guard);
-            // SAFETY: as in `Slots::find`.
-            if let Some(entry) = unsafe { shared.as_ref() } {
-                fill(&new, entry.key.name.key().hash, shared, guard);
-            }
-        }
-        let new = Owned::new(new).into_shared(guard);
-        let old = self.slots.swap(new, Ordering::AcqRel, guard);
-        // SAFETY: the old array is not reached any more but by those who have loaded it. It came from
-        // `Owned::new` or `Atomic::new`; dropping it leaves the entries alone.
-        unsafe { guard.defer_destroy(old) };
-        // It is large, so not one of those that wait for more garbage.
-        guard.flush();
-        self.slots(guard)
-    }
-
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Puts an entry that is not there into a free slot.
-fn fill(slots: &Slots, hash: u64, entry: Shared<'_, Entry>, guard: &Guard) {
-    let is_free = |place: &usize| {
-        let shared = slots.at(*place).load(Ordering::Relaxed, guard);
-        shared.is_null() && shared.tag() != GONE
-    };
-    let place = places(hash).find(is_free);
-    let place = place.expect("a third of the slots is free");
-    slots.at(place).store(entry, Ordering::Release);
-}
-
-impl Drop for ServiceTable {
-    fn drop(&mut self) {
-        let guard = &pin();
-        for slot in &self.slots(guard).0 {
-            let entry = slot.load(Ordering::Relaxed, guard);
-            if !entry.is_null() {
-                // SAFETY: as in `put`; and nobody else has the table, so nobody comes to the entry from
-                // here on.
-                unsafe { guard.defer_destroy(entry) };
-            }
-        }
-        let slots = self.slots.load(Ordering::Relaxed, guard);
-        // SAFETY: the same.
-        unsafe { guard.defer_destroy(slots) };
     }
 }
 
@@ -320,8 +215,8 @@ mod tests {
                 }
                 prop_assert_eq!(table.len(), map.len());
                 let guard = &pin();
-                let slots = table.slots(guard).0.len();
-                prop_assert!(slots.is_power_of_two() && slots <= SLOTS_MIN.max(map.len() * 8), "{}", slots);
+                let places = table.places.view(guard).places();
+                prop_assert!(places <= PLACES_MIN.max(map.len() * 8), "{}", places);
                 for number in 0..40 {
                     let found = table.get(self::name(&namespace, number).key(), guard).map(ttl);
                     prop_assert_eq!(found, map.get(&number).copied());

@@ -351,6 +351,8 @@ fn name_extent(packet: &[u8], at: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn packet(flags: u16, counts: [u16; 4], tail: &[u8]) -> Vec<u8> {
@@ -448,6 +450,57 @@ mod tests {
         for (what, packet, expected) in cases {
             let got = Query::parse(packet, &mut FoldedName::default());
             assert_eq!(got.map(|_| ()), *expected, "{what}");
+        }
+    }
+
+    const NAMES: &[&[u8]] = &[b"\x01a\x00", b"\x00", b"\x03a\x00b\x00"];
+    const QUESTIONS: &[[u8; 4]] = &[[0, 1, 0, 1], [0, 33, 0, 1], [0, 1, 0, 3]];
+    const OPTS: &[&[u8]] = &[
+        b"",
+        b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00",
+        b"\x00\x00\x29\x02\x00\x00\x01\x00\x00\x00\x00",
+        b"\x00\x00\x29\x02\x00\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x00",
+        b"\x00\x00\x2a\x02\x00\x00\x00\x00\x00\x00\x00",
+    ];
+
+    proptest! {
+        /// What is read from the end is what is read from the front, if a name stands before it.
+        #[test]
+        fn either_end_gives_the_same_query(
+            flags in any::<u16>(),
+            additionals in 0..3_u16,
+            name in prop::sample::select(NAMES),
+            question in prop::sample::select(QUESTIONS),
+            opt in prop::sample::select(OPTS),
+        ) {
+            let tail = [name, &question, opt].concat();
+            let packet = packet(flags, [1, 0, 0, additionals], &tail);
+            let mut buffer = FoldedName::default();
+            let whole = Query::parse(&packet, &mut buffer);
+            if let Some(plain) = PlainQuery::from_end(&packet) {
+                let Ok(whole) = whole else {
+                    return Err(TestCaseError::fail(format!("{plain:?} is no query")));
+                };
+                if whole.name_len == usize::from(plain.name_len) {
+                    prop_assert_eq!((plain.qtype, plain.flags), (whole.qtype, whole.flags));
+                    prop_assert_eq!(whole.qclass, Class::IN);
+                    let edns = whole.edns.map(|edns| {
+                        assert!(edns.version == 0 && edns.options.is_empty());
+                        (edns.payload_size, edns.flags)
+                    });
+                    prop_assert_eq!(plain.edns, edns);
+                }
+            } else {
+                let is_plain = |whole: &Query<'_>| {
+                    whole.qclass == Class::IN
+                        && whole.flags.opcode() == Opcode::QUERY
+                        && whole.edns.is_some() == (additionals == 1)
+                        && additionals < 2
+                        && packet.len() == HEADER_LEN + whole.name_len + 4 + OPT_LEN * usize::from(additionals)
+                        && whole.edns.is_none_or(|edns| edns.version == 0 && edns.options.is_empty())
+                };
+                prop_assert!(!whole.is_ok_and(|whole| is_plain(&whole)));
+            }
         }
     }
 
