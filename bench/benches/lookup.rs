@@ -1,6 +1,6 @@
 //! Looking names up: the index against its alternatives, and the whole packet seam.
 //!
-//! `lookup/index` holds the same Services in the index's lock-free map, in a map behind a
+//! `lookup/index` holds the same Services in the index's own table, in a map behind a
 //! reader-writer lock, and in an immutable map that a change copies and swaps as a whole. `alone`
 //! is what a look-up costs, `changes` what it costs while another thread replaces a thousand
 //! entries a second, `readers` while another thread looks up without pause; `put` is what a change
@@ -157,7 +157,7 @@ fn read(name: &ServiceName, node: &ServiceNode) -> usize {
 }
 
 impl Table for ClusterIndex {
-    const NAME: &'static str = "papaya";
+    const NAME: &'static str = "index";
 
     fn fill(&self, names: &[Arc<ServiceName>]) {
         names.iter().for_each(|name| self.put(name));

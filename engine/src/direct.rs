@@ -35,17 +35,19 @@ pub(crate) struct DirectZone {
 }
 
 impl DirectZone {
-    /// `None` if one of them has more labels than a zone of the short way can, or is not a part of the
-    /// block's.
+    /// Those that names of the block may be in. `None` if one of them has more labels than a zone of the
+    /// short way can, or if the block is only a part of one.
     fn all(zones: &[Zone], block: &[u8]) -> Option<Arc<[Self]>> {
-        let block = Zones::new([block.into()]);
-        let zones = zones.iter().map(|zone| {
-            let apex = Apex::new(&zone.apex)?;
-            block.hold_wire(&zone.apex).then_some(Self {
+        let holds = |zone: &[u8], name| Zones::new([zone.into()]).hold_wire(name);
+        let zones = zones.iter().filter_map(|zone| {
+            if !holds(block, &zone.apex) {
+                return holds(&zone.apex, block).then_some(None);
+            }
+            Some(Apex::new(&zone.apex).map(|apex| Self {
                 apex,
                 grammar: zone.grammar,
                 is_short: zone.is_short,
-            })
+            }))
         });
         zones.collect()
     }
@@ -524,5 +526,30 @@ impl Direct {
         };
         let len = write_whole(asked, &reply, buf)?;
         Some((len as u16, rcode))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugins::testing::name;
+
+    #[test]
+    fn the_short_way_has_the_zones_that_are_the_blocks() {
+        for (block, zones, expected) in [
+            (".", &["cluster.local", "in-addr.arpa"][..], Some(2)),
+            ("cluster.local", &["cluster.local"], Some(1)),
+            // Names of the others never come here.
+            ("cluster.local", &["cluster.local", "in-addr.arpa"], Some(1)),
+            ("other.test", &["cluster.local"], Some(0)),
+            // Which zone a name is in, and which block takes it, are two questions then.
+            ("svc.cluster.local", &["cluster.local"], None),
+            (".", &["a.b.c.d.e.f.g.h"], None),
+        ] {
+            let of = zones.iter().map(|zone| Zone::new(name(zone).into()));
+            let found = DirectZone::all(&of.collect::<Vec<_>>(), &name(block));
+            let found = found.map(|zones| zones.len());
+            assert_eq!(found, expected, "{block}: {zones:?}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! A cluster's data on its way: a source sends events, which are folded into the store and published.
 //!
 //! Source and store have one thread. Nothing waits there but for the network, and what one allocates and
-//! the other frees stays in one place: with two, a large cluster took 8 MB more, all of it holes in memory
-//! that belonged to threads which had nothing more to do.
+//! the other frees stays in one place: with two, a large cluster took 5 MiB more, holes in memory that
+//! belonged to threads which had nothing more to do.
 //!
 //! Serving begins when every cluster is synced, or when its `startup_timeout` is over: then names
 //! that are not known yet are SERVFAIL, as in CoreDNS.

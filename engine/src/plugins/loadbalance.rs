@@ -44,8 +44,11 @@ pub(crate) fn response(context: &mut Context<'_>, step: Step, reply: &mut Reply<
     if !std::mem::take(&mut context.rotates) || !is_for_us(context, step, reply) {
         return;
     }
-    let rotation = context.random.next();
     let (message, mut at, counts) = reply.message_mut();
+    if counts.iter().all(|count| *count < 2) {
+        return; // Each record has its place already.
+    }
+    let rotation = context.random.next();
     for count in counts {
         at = for_each_run(message, at, count, |message, run| {
             run.rotate(message, rotation);
