@@ -178,9 +178,9 @@ impl<'l, 'p> Aim<'l, 'p> {
         look_up: LookUp::NotBegun,
     };
 
-    /// Reads A, AAAA and SRV in a zone of the cluster, and begins the look-up, if that is of the ground's Services.
-    /// If the chain has to answer, this stays [`Self::NONE`], and `name` holds unspecified octets after
-    /// it.
+    /// Reads A, AAAA and SRV in a zone of the cluster, and begins the look-up, if that is of the
+    /// ground's Services. If the chain has to answer, `name` holds unspecified octets after it, and
+    /// [`Self::answer`] says so.
     // In its place, and one of three functions that are called for each query and not made a part of
     // their callers: so each has the processor's registers for itself.
     #[inline(never)]

@@ -93,6 +93,11 @@ pub(super) trait Directive: Sized {
     /// What a second one in the same server block means. Not used for those that may repeat.
     const SECOND: Second = Second::Refused;
 
+    /// Takes over what a later one says.
+    fn add(&mut self, later: Self) {
+        *self = later;
+    }
+
     /// Reads its arguments and its block.
     fn parse(args: &mut Args<'_>) -> Result<Self, Problem>;
 }
@@ -106,6 +111,8 @@ pub(super) enum Second {
     Ignored,
     /// It replaces the first one, with a warning.
     Replaces,
+    /// It is added to the first one.
+    Adds,
 }
 
 /// The directives of a server block. Between directives the order is CoreDNS's fixed one, wherever
@@ -391,6 +398,7 @@ fn once<D: Directive>(
             context.findings.problem(Problem::at(name, reason));
             return;
         }
+        (None, _) | (_, Second::Adds) => {}
         (Some(first), second) => {
             let outcome = if second == Second::Ignored {
                 "is ignored"
@@ -404,10 +412,12 @@ fn once<D: Directive>(
                 return;
             }
         }
-        (None, _) => {}
     }
     if let Some(parsed) = read(directive, context, D::parse) {
-        *slot = Some(parsed);
+        match slot {
+            Some(first) => first.add(parsed),
+            None => *slot = Some(parsed),
+        }
     }
 }
 

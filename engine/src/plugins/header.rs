@@ -31,6 +31,12 @@ impl Change {
         }
     }
 
+    /// Adds all flags of a later change.
+    pub const fn add(&mut self, later: Self) {
+        self.set = self.set & !later.clear | later.set;
+        self.clear = self.clear & !later.set | later.clear;
+    }
+
     const fn apply(self, flags: Flags) -> Flags {
         Flags((flags.0 | self.set) & !self.clear)
     }

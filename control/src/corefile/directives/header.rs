@@ -5,7 +5,7 @@ use martlet_engine::wire::Flags;
 
 use super::super::args::Args;
 use super::super::error::{Problem, Reason};
-use super::Directive;
+use super::{Directive, Second};
 
 /// `header`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -15,6 +15,12 @@ const FLAGS: [(&str, u16); 3] = [("aa", Flags::AA), ("ra", Flags::RA), ("rd", Fl
 
 impl Directive for Header {
     const NAME: &'static str = "header";
+    const SECOND: Second = Second::Adds;
+
+    fn add(&mut self, later: Self) {
+        self.0.query.add(later.0.query);
+        self.0.response.add(later.0.response);
+    }
 
     fn parse(args: &mut Args<'_>) -> Result<Self, Problem> {
         let mut header = header::Header::default();
@@ -58,6 +64,15 @@ mod tests {
             (Flags::RA, Flags::AA)
         );
         assert_eq!((header.query.set, header.query.clear), (0, Flags::RD));
+    }
+
+    #[test]
+    fn a_second_one_goes_on() {
+        let text = "header {\n response set ra aa\n}\nwhoami\nheader {\n response clear aa\n query set rd\n}";
+        let Header(header) = good(text).header.unwrap();
+        let (query, response) = (header.query, header.response);
+        assert_eq!((response.set, response.clear), (Flags::RA, Flags::AA));
+        assert_eq!((query.set, query.clear), (Flags::RD, 0));
     }
 
     #[test]
