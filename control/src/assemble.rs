@@ -98,7 +98,8 @@ pub fn problems(corefile: &Corefile) -> Vec<AssembleError> {
             }
         }
         if let Some(kubernetes) = &block.directives.kubernetes {
-            problems.extend(source_settings(kubernetes, &block.position).err());
+            let position = block.position_of("kubernetes", 0);
+            problems.extend(source_settings(kubernetes, &position).err());
         }
     }
     problems
@@ -107,12 +108,8 @@ pub fn problems(corefile: &Corefile) -> Vec<AssembleError> {
 /// What of the files and hosts that `corefile` names cannot be used here, block by block.
 pub fn problems_here(corefile: &Corefile) -> Vec<AssembleError> {
     let mut problems = Vec::new();
-    for ServerBlock {
-        directives,
-        position,
-        ..
-    } in &corefile.blocks
-    {
+    for block in &corefile.blocks {
+        let directives = &block.directives;
         if let Some(tls) = &directives.tls {
             let made = crate::tls::server_config(tls, &[]);
             problems.extend(made.err().map(|source| tls_error(tls, source)));
@@ -126,15 +123,15 @@ pub fn problems_here(corefile: &Corefile) -> Vec<AssembleError> {
             // With an interval of zero a missing file is an error.
             let opened = WeightFile::open(file, Duration::ZERO);
             problems.extend(opened.err().map(|source| AssembleError::Weights {
-                position: position.clone(),
+                position: block.position_of("loadbalance", 0),
                 source: Box::new(source),
             }));
         }
-        for file in &directives.file {
+        for (nth, file) in directives.file.iter().enumerate() {
             let read = |zone| zone_file::parse(&file.path, &wire(zone).0).err();
             let found = file.zones.iter().filter_map(read);
             problems.extend(found.map(|source| AssembleError::ZoneFile {
-                position: position.clone(),
+                position: block.position_of("file", nth),
                 source: Box::new(source),
             }));
         }
@@ -484,7 +481,7 @@ fn hosts(
             let of_name = interfaces.iter().filter(|(known, _)| **known == **name);
             let found = of_name.map(|(_, address)| *address).collect::<Vec<_>>();
             if found.is_empty() {
-                let position = block.position.clone();
+                let position = block.position_of("bind", 0);
                 return Err(AssembleError::Interface {
                     position,
                     name: name.clone(),

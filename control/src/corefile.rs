@@ -99,9 +99,18 @@ pub struct ServerBlock {
     pub directives: Directives,
     /// Where it starts.
     pub position: Position,
+    /// The names of its directives, and where each stands.
+    places: Vec<(Box<str>, Position)>,
 }
 
 impl ServerBlock {
+    /// Where directive number `nth` of this name stands; where the block does if there are fewer.
+    pub fn position_of(&self, name: &str, nth: usize) -> Position {
+        let mut of_name = self.places.iter().filter(|(known, _)| **known == *name);
+        let found = of_name.nth(nth).map(|(_, position)| position);
+        found.unwrap_or(&self.position).clone()
+    }
+
     /// The zones that it serves, each once, in file order.
     pub fn zones(&self) -> Vec<ZoneName> {
         let mut zones = Vec::with_capacity(self.addresses.len());
@@ -259,10 +268,14 @@ fn server_block(
         .expect("the parser refuses blocks without an address")
         .clone();
     let position = first.position();
+    let places = block.directives.iter();
     let mut typed = ServerBlock {
         addresses,
         directives: Directives::default(),
         position,
+        places: places
+            .map(|directive| ((&*directive.name.text).into(), directive.name.position()))
+            .collect(),
     };
     let zones = typed.zones();
     let context = Context {

@@ -63,7 +63,11 @@ fn run(corefile: &str, arguments: &[&str]) -> Finished {
     let dir = TempDir::new().expect("the temporary directory is writable");
     fs::write(dir.path().join("Corefile"), corefile).expect("the directory is writable");
     fs::write(dir.path().join("cluster.yaml"), manifest(&objects())).expect("as before");
-    for (name, text) in [("weights", "www.x\n10.0.0.1 999\n"), ("bad.yaml", "a: [\n")] {
+    for (name, text) in [
+        ("weights", "www.x\n10.0.0.1 999\n"),
+        ("bad.yaml", "a: [\n"),
+        ("zone", "@ 5 IN SOA a b 1 1 1 1 1\n"),
+    ] {
         fs::write(dir.path().join(name), text).expect("as before");
     }
     run_binary(dir.path(), arguments)
@@ -106,6 +110,8 @@ grpc://. {
         labels a=%%
     }
     tls cert.pem key.pem
+    file zone a.test
+    file bad.yaml b.test
 }
 ";
     let finished = run(corefile, &["check", "Corefile"]);
@@ -113,11 +119,12 @@ grpc://. {
     for words in [
         "error: Corefile:1:1: `tls://` needs a certificate",
         "error: Corefile:4:1: `grpc://` is not supported",
-        "error: Corefile:7:1: kubernetes: bad.yaml:",
-        "error: Corefile:7:1: loadbalance: weights:2: `999`",
-        "error: Corefile:13:1: kubernetes: `labels a=%%`",
+        "error: Corefile:8:5: kubernetes: bad.yaml:",
+        "error: Corefile:11:5: loadbalance: weights:2: `999`",
+        "error: Corefile:14:5: kubernetes: `labels a=%%`",
         "warning: Corefile:18:5: tls: cannot read cert.pem",
-        "Corefile: 5 problems",
+        "error: Corefile:20:5: file: bad.yaml:1:",
+        "Corefile: 6 problems",
     ] {
         assert!(
             finished.stderr.contains(words),

@@ -65,7 +65,11 @@ pub(super) fn stages(
                 external: directives.k8s_external.is_some(),
                 clients: directives.reads_clients(),
             };
-            Some(keeper.index(cluster(kubernetes, reads, &block.position)?))
+            Some(keeper.index(cluster(
+                kubernetes,
+                reads,
+                &block.position_of("kubernetes", 0),
+            )?))
         }
         None => None,
     };
@@ -119,7 +123,7 @@ pub(super) fn stages(
         let cluster = kubernetes.as_ref().zip(index.as_ref());
         let stage = answering::autopath(autopath, cluster);
         let stage = stage.map_err(|source| AssembleError::SearchList {
-            position: block.position.clone(),
+            position: block.position_of("autopath", 0),
             source,
         })?;
         stages.push(stage);
@@ -139,8 +143,8 @@ pub(super) fn stages(
         let is_last = loop_.is_none() && forward.is_empty() && whoami.is_none();
         let is_last = is_last && directives.erratic.is_none();
         let files = answering::files(&directives.file, is_last, watches);
-        let files = files.map_err(|source| AssembleError::ZoneFile {
-            position: block.position.clone(),
+        let files = files.map_err(|(nth, source)| AssembleError::ZoneFile {
+            position: block.position_of("file", nth),
             source: Box::new(source),
         })?;
         file = Some(Arc::new(files));
@@ -212,7 +216,7 @@ fn balance(
         Shuffle::Weighted { file, reload } => {
             let file =
                 WeightFile::open(file, *reload).map_err(|source| AssembleError::Weights {
-                    position: block.position.clone(),
+                    position: block.position_of("loadbalance", 0),
                     source: Box::new(source),
                 })?;
             let weights = file.weights();

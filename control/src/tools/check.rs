@@ -64,11 +64,12 @@ fn manifest_problems(corefile: &Corefile) -> Vec<(Position, ManifestError)> {
         let KubernetesSource::Manifests(paths) = &kubernetes.source else {
             continue;
         };
-        let Ok(settings) = assemble::source_settings(kubernetes, &block.position) else {
+        let position = block.position_of("kubernetes", 0);
+        let Ok(settings) = assemble::source_settings(kubernetes, &position) else {
             continue;
         };
         let loaded = manifests::load(paths, &settings, |_| {});
-        problems.extend(loaded.err().map(|error| (block.position.clone(), error)));
+        problems.extend(loaded.err().map(|error| (position, error)));
     }
     problems
 }

@@ -210,14 +210,14 @@ pub(super) fn hosts(directive: &Hosts, watches: &mut Vec<Watch>) -> Stage {
     Stage::Hosts(Arc::new(stage))
 }
 
-/// All `file`s of a block.
+/// All `file`s of a block. The error tells the number of the one that cannot be read.
 pub(super) fn files(
     directives: &[File],
     is_last: bool,
     watches: &mut Vec<Watch>,
-) -> Result<file::File, ZoneFileError> {
+) -> Result<file::File, (usize, ZoneFileError)> {
     let mut contents = Vec::new();
-    for directive in directives {
+    for (nth, directive) in directives.iter().enumerate() {
         for (origin, _) in directive.zones.iter().map(wire) {
             let File {
                 path,
@@ -225,7 +225,8 @@ pub(super) fn files(
                 by_mtime,
                 ..
             } = directive;
-            let file = ZoneFile::open(path, &origin, *reload, *by_mtime)?;
+            let file = ZoneFile::open(path, &origin, *reload, *by_mtime);
+            let file = file.map_err(|error| (nth, error))?;
             contents.push((origin, file.contents()));
             watches.push(Box::pin(file.watch()));
         }
