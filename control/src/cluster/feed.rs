@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use martlet_engine::index::ClusterIndex;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -131,6 +132,12 @@ pub async fn start(clusters: Vec<Cluster>) -> Result<Vec<Feed>, FeedError> {
             let store = directory.upgrade();
             store.map_or_else(Vec::new, |store| lock(&store).pods_at(addresses))
         }));
+        let folding = fold(store, receiver, keeper);
+        let (give, given) = std::sync::mpsc::channel::<Runtime>();
+        let drive = move || given.recv().map(|runtime| runtime.block_on(folding));
+        let thread = std::thread::Builder::new().name("cluster".into());
+        thread.spawn(drive).map_err(FeedError::Thread)?;
+        // Once there is a thread that can drop it: here that would panic.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -142,11 +149,8 @@ pub async fn start(clusters: Vec<Cluster>) -> Result<Vec<Feed>, FeedError> {
         };
         waiting.push((Arc::clone(&index), patience));
         let source = runtime.spawn(run(source, source_settings, Arc::clone(&index), events));
-        let folding = fold(store, receiver, keeper);
-        std::thread::Builder::new()
-            .name("cluster".into())
-            .spawn(move || runtime.block_on(folding))
-            .map_err(FeedError::Thread)?;
+        // The thread is there: it waits for this.
+        let _ = give.send(runtime);
         feeds.push(Feed { index, source });
     }
     wait_until_synced(&waiting, &mut feeds).await?;
