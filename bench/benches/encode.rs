@@ -105,14 +105,14 @@ fn address(last: u8) -> IpAddr {
 fn node(kind: ServiceKind, endpoints: u8) -> ServiceNode {
     let pods = (1..=endpoints).map(|last| Ipv4Addr::new(10, 128, 0, last));
     let slice = EndpointSlice {
-        ports: Box::default(),
+        ports: Arc::default(),
         addresses: Addresses::V4(pods.collect()),
         names: None,
         zones: None,
     };
     ServiceNode::build(ServiceParts {
         kind,
-        ports: Box::default(),
+        ports: Arc::default(),
         slices: Box::new([Arc::new(slice)]),
         ttl: TTL,
         ignore_empty: false,

@@ -141,7 +141,7 @@ fn node() -> ServiceNode {
     let address = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10));
     ServiceNode::build(ServiceParts {
         kind: ServiceKind::ClusterIp(Box::new([address])),
-        ports: Box::default(),
+        ports: Arc::default(),
         slices: Box::default(),
         ttl: fixture::TTL,
         ignore_empty: false,

@@ -11,6 +11,7 @@
 //! about, have a table made for look-ups ahead ([`services`]); the others are [`papaya`] maps. The
 //! bench `lookup` measures the table against the alternatives.
 
+mod by_address;
 mod external;
 mod lookahead;
 mod node;
@@ -25,7 +26,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam::epoch::pin;
+use smallvec::SmallVec;
 
+use by_address::ByAddress;
 pub use external::{ExternalHost, ExternalIndex, external_items};
 pub(crate) use lookahead::{Pinned, Services};
 pub use node::{Encoded, Item, Kind, ServiceKind, ServiceNode, ServiceParts};
@@ -38,7 +41,7 @@ pub use slice::{
 };
 pub(crate) use table::Passthrough;
 pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName, ServiceRef};
-use table::{ByAddress, LabelKey, PodKey, PodRef, ServiceKey};
+use table::{LabelKey, ServiceKey};
 
 type Map<K, V> = papaya::HashMap<K, V, Passthrough>;
 
@@ -51,10 +54,10 @@ pub struct ClusterIndex {
     services: ServiceTable,
     namespaces: Map<LabelKey, Arc<Namespace>>,
     addresses: ByAddress<AddressNode>,
-    /// How many pods share the address.
-    pods: Map<PodKey, u32>,
+    /// How many pods share an address. One namespace has them nearly always.
+    pods: ByAddress<SmallVec<[PodCount; 1]>>,
     /// Pods by their addresses, as far as somebody asks for their names query by query.
-    clients: ByAddress<PodName>,
+    clients: ByAddress<Arc<PodName>>,
     external: ExternalIndex,
     /// What the clusters of a set offer together (ServiceImports), if that is answered.
     imports: OnceLock<Arc<Self>>,
@@ -63,6 +66,13 @@ pub struct ClusterIndex {
     /// Since when a part of the cluster cannot be followed.
     lost: Mutex<[Option<Instant>; PARTS]>,
     directory: OnceLock<Directory>,
+}
+
+/// How many pods of a namespace share an address.
+#[derive(Clone)]
+struct PodCount {
+    namespace: Arc<Namespace>,
+    count: u32,
 }
 
 /// The name of a pod.
@@ -87,7 +97,7 @@ impl Default for ClusterIndex {
             services: ServiceTable::default(),
             namespaces: map(),
             addresses: ByAddress::default(),
-            pods: map(),
+            pods: ByAddress::default(),
             clients: ByAddress::default(),
             external: ExternalIndex::default(),
             imports: OnceLock::new(),
@@ -128,15 +138,16 @@ impl ClusterIndex {
 
     /// How many pods of this namespace have this as their primary address.
     pub fn pods(&self, namespace: LabelRef<'_>, address: IpAddr) -> u32 {
-        let pods = self.pods.pin();
-        pods.get(&PodRef { namespace, address })
-            .copied()
-            .unwrap_or_default()
+        let count = self.pods.read(address, |pods| {
+            let is = |pods: &&PodCount| pods.namespace.label().octets == namespace.octets;
+            pods.iter().find(is).map(|pods| pods.count)
+        });
+        count.flatten().unwrap_or_default()
     }
 
     /// Reads which pod has this address, if that was published and no other pod shares it.
     pub fn client<R>(&self, address: IpAddr, read: impl FnOnce(&PodName) -> R) -> Option<R> {
-        self.clients.read(address.to_canonical(), read)
+        self.clients.read(address, |pod| read(pod))
     }
 
     /// What Services are called outside of the cluster.
@@ -169,7 +180,7 @@ impl ClusterIndex {
         first.map_or(Duration::ZERO, Instant::elapsed)
     }
 
-    /// The number of Services, addresses and pods published.
+    /// The number of Services, addresses, and addresses of pods published.
     pub fn sizes(&self) -> (usize, usize, usize) {
         (self.services.len(), self.addresses.len(), self.pods.len())
     }
@@ -218,9 +229,9 @@ impl ClusterIndex {
 
     /// Visits every pod's namespace and address.
     pub fn each_pod(&self, mut visit: impl FnMut(&Namespace, IpAddr)) {
-        for (key, _) in &self.pods.pin() {
-            visit(&key.namespace, key.address);
-        }
+        self.pods.each(|address, pods| {
+            pods.iter().for_each(|pods| visit(&pods.namespace, address));
+        });
     }
 }
 
@@ -260,20 +271,18 @@ impl ClusterIndex {
 
     /// Publishes how many pods of a namespace share an address; 0 withdraws it.
     pub fn put_pods(&self, namespace: Arc<Namespace>, address: IpAddr, count: u32) {
-        let pods = self.pods.pin();
-        if count == 0 {
-            pods.remove(&PodRef {
-                namespace: namespace.label(),
-                address,
-            });
-        } else {
-            pods.insert(PodKey { namespace, address }, count);
+        let mut pods = self.pods.read(address, Clone::clone).unwrap_or_default();
+        pods.retain(|pods| pods.namespace.label().octets != namespace.label().octets);
+        if count > 0 {
+            pods.push(PodCount { namespace, count });
         }
+        self.pods
+            .put(address, Some(pods).filter(|pods| !pods.is_empty()));
     }
 
     /// Publishes which pod has an address; `None` withdraws it.
     pub fn put_client(&self, address: IpAddr, pod: Option<PodName>) {
-        self.clients.put(address, pod);
+        self.clients.put(address, pod.map(Arc::new));
     }
 
     /// Sets the serial, after the changes that it stands for.

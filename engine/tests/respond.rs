@@ -123,7 +123,7 @@ fn cluster() -> Cluster {
     ];
     for (name, addresses) in families {
         let slice = EndpointSlice {
-            ports: Box::new([port("dns", "udp", 53)]),
+            ports: Arc::new([port("dns", "udp", 53)]),
             addresses: Addresses::V6(Box::new([Ipv6Addr::LOCALHOST])),
             names: None,
             zones: None,
@@ -137,7 +137,7 @@ fn cluster() -> Cluster {
     }
     let names = |list: [&str; 2]| Some(list.map(|name| Some(name.as_bytes().into())).into());
     let db = EndpointSlice {
-        ports: Box::new([port("sql", "tcp", 5432)]),
+        ports: Arc::new([port("sql", "tcp", 5432)]),
         addresses: Addresses::V4(Box::new([v4(1), v4(2)])),
         names: names(["db-0", "db-1"]),
         zones: None,
@@ -145,7 +145,7 @@ fn cluster() -> Cluster {
     cluster.service("db", ServiceKind::Headless, vec![], vec![db]);
     cluster.service("idle", ServiceKind::Headless, vec![], vec![]);
     let big = EndpointSlice {
-        ports: Box::new([port("x", "tcp", 1)]),
+        ports: Arc::new([port("x", "tcp", 1)]),
         addresses: Addresses::V4(
             (1..=200)
                 .map(|last| Ipv4Addr::new(10, 1, 0, last))

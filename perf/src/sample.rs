@@ -168,8 +168,8 @@ pub fn query(name: &str, qtype: RType, payload_size: Option<u16>) -> Vec<u8> {
     out
 }
 
-fn port() -> Box<[Port]> {
-    Box::new([Port {
+fn port() -> Arc<[Port]> {
+    Arc::new([Port {
         name: b"http".as_slice().into(),
         protocol: b"tcp".as_slice().into(),
         number: Some(80),

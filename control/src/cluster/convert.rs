@@ -34,7 +34,7 @@ pub(super) fn external_hosts(hosts: &[EndpointAddress]) -> Box<[ExternalHost]> {
 }
 
 /// The ports, names and protocols in lower case.
-pub(super) fn ports(ports: &[object::Port]) -> Box<[Port]> {
+pub(super) fn ports(ports: &[object::Port]) -> Vec<Port> {
     let folded = |text: &str| PortLabel::from(text.to_ascii_lowercase().as_bytes());
     ports
         .iter()
@@ -46,10 +46,12 @@ pub(super) fn ports(ports: &[object::Port]) -> Box<[Port]> {
         .collect()
 }
 
-/// A slice's endpoints, packed. A slice holds one family, so this gives one part; an API object
+/// A slice's endpoints, packed, with these ports. A slice holds one family, so this gives one part; an API object
 /// that mixes them gives one a family.
-pub(super) fn endpoint_slices(slice: &object::EndpointSlice) -> Arc<[Arc<EndpointSlice>]> {
-    let ports = ports(&slice.ports);
+pub(super) fn endpoint_slices(
+    slice: &object::EndpointSlice,
+    ports: Arc<[Port]>,
+) -> Arc<[Arc<EndpointSlice>]> {
     let (mut v4, mut v6, mut fqdn) = (Part::default(), Part::default(), Part::default());
     for endpoint in &slice.endpoints {
         let (name, zone) = (own_name(endpoint), endpoint.zone.as_deref());
@@ -67,7 +69,7 @@ pub(super) fn endpoint_slices(slice: &object::EndpointSlice) -> Arc<[Arc<Endpoin
     let mut add = |addresses: Addresses, (names, zones): Labels| {
         if !addresses.is_empty() {
             parts.push(Arc::new(EndpointSlice {
-                ports: ports.clone(),
+                ports: Arc::clone(&ports),
                 addresses,
                 names,
                 zones: zones.map(Box::new),

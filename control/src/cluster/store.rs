@@ -8,6 +8,7 @@
 mod export;
 mod imports;
 mod outside;
+mod packed;
 mod pods;
 mod serial;
 
@@ -21,6 +22,7 @@ use martlet_engine::index::{
     ServiceParts,
 };
 
+use self::packed::{PackedService, PortLists};
 use super::convert;
 use super::object::{self, Event, Key, Kind, Object, ServiceType};
 use crate::metrics::own::OWN;
@@ -53,9 +55,7 @@ pub struct Store {
     /// What clusters offer together.
     imports: Option<Box<Self>>,
     namespaces: HashMap<Box<str>, NamespaceEntry>,
-    services: HashMap<Key, ServiceEntry>,
-    /// To which Service a slice belongs.
-    slices: HashMap<Key, SliceEntry>,
+    ports: PortLists,
     epochs: HashMap<Kind, Epoch>,
     /// Services whose entry has to be rebuilt.
     dirty: HashSet<Key>,
@@ -78,11 +78,11 @@ struct Epoch {
     listed: bool,
 }
 
+/// A namespace and what is in it, by name.
 struct NamespaceEntry {
     namespace: Arc<Namespace>,
-    /// Services in it that the store knows.
-    services: usize,
-    /// Its pods, by name.
+    services: HashMap<Arc<str>, ServiceEntry>,
+    slices: HashMap<Arc<str>, SliceEntry>,
     pods: HashMap<Box<str>, PodEntry>,
     exists: bool,
     seen: u32,
@@ -91,23 +91,34 @@ struct NamespaceEntry {
 struct ServiceEntry {
     name: Arc<ServiceName>,
     /// Absent while only slices name the Service.
-    service: Option<object::Service>,
+    service: Option<PackedService>,
     seen: u32,
     /// By the slices' names, so that answers keep their order from change to change.
     slices: Vec<NamedSlice>,
 }
 
 /// The name of a slice, and its endpoints by family.
-type NamedSlice = (Box<str>, Arc<[Arc<EndpointSlice>]>);
+type NamedSlice = (Arc<str>, Arc<[Arc<EndpointSlice>]>);
 
 struct SliceEntry {
-    service: Box<str>,
+    /// The Service that it belongs to.
+    service: Arc<str>,
     seen: u32,
 }
 
 struct PodEntry {
     address: IpAddr,
     seen: u32,
+}
+
+impl NamespaceEntry {
+    /// Notes to which of the Services a slice belongs.
+    fn add_slice(&mut self, slice: Arc<str>, service: &str, seen: u32) {
+        if let Some((service, _)) = self.services.get_key_value(service) {
+            let service = Arc::clone(service);
+            self.slices.insert(slice, SliceEntry { service, seen });
+        }
+    }
 }
 
 impl Store {
@@ -119,8 +130,7 @@ impl Store {
             settings,
             clients: HashMap::new(),
             namespaces: HashMap::new(),
-            services: HashMap::new(),
-            slices: HashMap::new(),
+            ports: PortLists::default(),
             epochs: HashMap::new(),
             dirty: HashSet::new(),
             triggers: Vec::new(),
@@ -199,12 +209,11 @@ impl Store {
     /// Counts how long a change of endpoints took to show. As in CoreDNS only where the Service is
     /// known; what the first lists bring changed long ago and says nothing of us.
     fn observe_latency(&self, key: &Key, trigger: SystemTime) {
-        let entry = self.services.get(key);
-        let service = entry.and_then(|entry| entry.service.as_ref());
+        let service = self.service(key).and_then(|it| it.service.as_ref());
         let Some(service) = service.filter(|_| self.index.is_synced()) else {
             return;
         };
-        let kind = match service.service_type {
+        let kind = match service.unpack(key).service_type {
             ServiceType::Headless => "headless_with_selector",
             ServiceType::ClusterIp(_) | ServiceType::ExternalName(_) => "cluster_ip",
         };
@@ -236,27 +245,46 @@ impl Store {
                 gone.iter().for_each(|name| self.delete_namespace(name));
             }
             Kind::Service => {
-                let gone = self
-                    .services
-                    .iter()
-                    .filter(|(_, e)| e.service.is_some() && e.seen != number);
-                let gone = gone.map(|(key, _)| key.clone()).collect::<Vec<_>>();
+                let is_gone = |e: &ServiceEntry| e.service.is_some() && e.seen != number;
+                let gone = self.gone(|namespace| &namespace.services, is_gone);
                 gone.iter().for_each(|key| self.delete_service(key));
             }
             Kind::EndpointSlice => {
-                let gone = stale(&self.slices, |entry| entry.seen != number);
+                let gone = self.gone(|namespace| &namespace.slices, |e| e.seen != number);
                 gone.iter().for_each(|key| self.delete_slice(key));
             }
             Kind::ServiceImport => {}
             Kind::Pod => {
-                let stale = self.namespaces.iter().flat_map(|(namespace, entry)| {
-                    let stale = entry.pods.iter().filter(|(_, pod)| pod.seen != number);
-                    stale.map(|(name, _)| Key::new(namespace, name))
-                });
-                let gone = stale.collect::<Vec<_>>();
+                let gone = self.gone(|namespace| &namespace.pods, |e| e.seen != number);
                 gone.iter().for_each(|key| self.delete_pod(key));
             }
         }
+    }
+
+    /// The keys of what is gone.
+    fn gone<N: AsRef<str> + 'static, E: 'static>(
+        &self,
+        entries: impl Fn(&NamespaceEntry) -> &HashMap<N, E>,
+        is_gone: impl Fn(&E) -> bool,
+    ) -> Vec<Key> {
+        let mut gone = Vec::new();
+        for (namespace, entry) in &self.namespaces {
+            let found = entries(entry).iter().filter(|(_, entry)| is_gone(entry));
+            gone.extend(found.map(|(name, _)| Key::new(namespace, name.as_ref())));
+        }
+        gone
+    }
+
+    fn service(&self, key: &Key) -> Option<&ServiceEntry> {
+        self.namespaces
+            .get(&key.namespace)?
+            .services
+            .get(&*key.name)
+    }
+
+    fn service_mut(&mut self, key: &Key) -> Option<&mut ServiceEntry> {
+        let namespace = self.namespaces.get_mut(&key.namespace)?;
+        namespace.services.get_mut(&*key.name)
     }
 
     fn apply_namespace(&mut self, key: &Key) {
@@ -285,20 +313,10 @@ impl Store {
         self.forget_namespace(name);
     }
 
-    /// One Service of a namespace less.
-    fn release_namespace(&mut self, name: &str) {
-        if let Some(entry) = self.namespaces.get_mut(name) {
-            entry.services -= 1;
-        }
-        self.forget_namespace(name);
-    }
-
     fn forget_namespace(&mut self, name: &str) {
-        if self
-            .namespaces
-            .get(name)
-            .is_some_and(|entry| !entry.exists && entry.services == 0 && entry.pods.is_empty())
-        {
+        if self.namespaces.get(name).is_some_and(|entry| {
+            !entry.exists && entry.services.is_empty() && entry.pods.is_empty()
+        }) {
             self.namespaces.remove(name);
         }
     }
@@ -308,15 +326,17 @@ impl Store {
             service.external = Box::default();
         }
         let seen = self.epoch(Kind::Service);
-        let entry = service_entry(&mut self.services, &mut self.namespaces, &service.key);
+        let entry = service_entry(&mut self.namespaces, &service.key);
+        let packed = PackedService::new(&service);
         entry.seen = seen;
-        if entry.service.as_ref() == Some(&service) {
+        if entry.service.as_ref() == Some(&packed) {
             return;
         }
         self.changed = true;
         self.dirty.insert(service.key.clone());
         let name = Arc::clone(&entry.name);
-        let old = entry.service.replace(service.clone());
+        let old = entry.service.replace(packed);
+        let old = old.map(|old| old.unpack(&service.key));
         self.change_outside(&name, old.as_ref(), Some(&service));
         let (old, new) = (
             old.as_ref().map_or(&[][..], cluster_ips),
@@ -333,10 +353,10 @@ impl Store {
     }
 
     fn delete_service(&mut self, key: &Key) {
-        let Some(entry) = self.services.get_mut(key) else {
+        let Some(entry) = self.service_mut(key) else {
             return;
         };
-        let Some(old) = entry.service.take() else {
+        let Some(old) = entry.service.take().map(|old| old.unpack(key)) else {
             return;
         };
         let name = Arc::clone(&entry.name);
@@ -352,8 +372,10 @@ impl Store {
 
     fn apply_slice(&mut self, slice: &object::EndpointSlice) {
         let seen = self.epoch(Kind::EndpointSlice);
-        if let Some(known) = self.slices.get_mut(&slice.key) {
-            if known.service == slice.service {
+        let namespace = self.namespaces.get_mut(&slice.key.namespace);
+        let known = namespace.and_then(|entry| entry.slices.get_mut(&*slice.key.name));
+        if let Some(known) = known {
+            if *known.service == *slice.service {
                 known.seen = seen;
             } else {
                 // Relabelled: it leaves one Service and joins another.
@@ -369,26 +391,24 @@ impl Store {
             namespace: slice.key.namespace.clone(),
             name: slice.service.clone(),
         };
-        let new = convert::endpoint_slices(slice);
-        let entry = service_entry(&mut self.services, &mut self.namespaces, &service);
+        let new = convert::endpoint_slices(slice, self.ports.shared(&slice.ports));
+        let entry = service_entry(&mut self.namespaces, &service);
         let name = Arc::clone(&entry.name);
         let old = match entry
             .slices
-            .binary_search_by(|(known, _)| known.cmp(&slice.key.name))
+            .binary_search_by(|(known, _)| (**known).cmp(&slice.key.name))
         {
             Ok(place) if entry.slices[place].1 == new => return,
             Ok(place) => std::mem::replace(&mut entry.slices[place].1, Arc::clone(&new)),
             Err(place) => {
+                let own: Arc<str> = slice.key.name.clone().into();
+                // Nearly every Service has one.
+                entry.slices.reserve_exact(1);
                 entry
                     .slices
-                    .insert(place, (slice.key.name.clone(), Arc::clone(&new)));
-                self.slices.insert(
-                    slice.key.clone(),
-                    SliceEntry {
-                        service: slice.service.clone(),
-                        seen,
-                    },
-                );
+                    .insert(place, (Arc::clone(&own), Arc::clone(&new)));
+                let namespace = namespace_entry(&mut self.namespaces, &service.namespace);
+                namespace.add_slice(own, &service.name, seen);
                 Arc::default()
             }
         };
@@ -401,26 +421,25 @@ impl Store {
     }
 
     fn delete_slice(&mut self, key: &Key) {
-        let Some(SliceEntry { service, .. }) = self.slices.remove(key) else {
+        let Some(namespace) = self.namespaces.get_mut(&key.namespace) else {
             return;
         };
-        let service = Key {
-            namespace: key.namespace.clone(),
-            name: service,
+        let Some(SliceEntry { service, .. }) = namespace.slices.remove(&*key.name) else {
+            return;
         };
-        let Some(entry) = self.services.get_mut(&service) else {
+        let Some(entry) = namespace.services.get_mut(&service) else {
             return;
         };
         let Ok(place) = entry
             .slices
-            .binary_search_by(|(known, _)| known.cmp(&key.name))
+            .binary_search_by(|(known, _)| (**known).cmp(&key.name))
         else {
             return;
         };
         let (_, old) = entry.slices.remove(place);
         let name = Arc::clone(&entry.name);
         self.changed = true;
-        self.dirty.insert(service);
+        self.dirty.insert(Key::new(&key.namespace, &service));
         self.change_endpoints(&name, &old, &[]);
     }
 
@@ -476,17 +495,21 @@ impl Store {
     }
 
     fn publish_service(&mut self, key: &Key) {
-        let Some(entry) = self.services.get(key) else {
+        let Some(namespace) = self.namespaces.get_mut(&key.namespace) else {
+            return;
+        };
+        let Some(entry) = namespace.services.get(&*key.name) else {
             return;
         };
         let Some(service) = &entry.service else {
             self.index.remove_service(&entry.name);
             if entry.slices.is_empty() {
-                self.services.remove(key);
-                self.release_namespace(&key.namespace);
+                namespace.services.remove(&*key.name);
+                self.forget_namespace(&key.namespace);
             }
             return;
         };
+        let service = service.unpack(key);
         let slices = entry
             .slices
             .iter()
@@ -494,21 +517,13 @@ impl Store {
             .collect();
         let node = ServiceNode::build(ServiceParts {
             kind: convert::service_kind(&service.service_type),
-            ports: convert::ports(&service.ports),
+            ports: self.ports.shared(&service.ports),
             slices,
             ttl: self.settings.ttl,
             ignore_empty: self.settings.ignore_empty,
         });
         self.index.put_service(Arc::clone(&entry.name), node);
     }
-}
-
-fn stale<E>(entries: &HashMap<Key, E>, is_stale: impl Fn(&E) -> bool) -> Vec<Key> {
-    entries
-        .iter()
-        .filter(|(_, entry)| is_stale(entry))
-        .map(|(key, _)| key.clone())
-        .collect()
 }
 
 fn cluster_ips(service: &object::Service) -> &[IpAddr] {
@@ -526,7 +541,8 @@ fn namespace_entry<'a>(
         .entry(name.into())
         .or_insert_with(|| NamespaceEntry {
             namespace: Arc::new(Namespace::new(name)),
-            services: 0,
+            services: HashMap::new(),
+            slices: HashMap::new(),
             pods: HashMap::new(),
             exists: false,
             seen: 0,
@@ -534,29 +550,25 @@ fn namespace_entry<'a>(
 }
 
 fn service_entry<'a>(
-    services: &'a mut HashMap<Key, ServiceEntry>,
-    namespaces: &mut HashMap<Box<str>, NamespaceEntry>,
+    namespaces: &'a mut HashMap<Box<str>, NamespaceEntry>,
     key: &Key,
 ) -> &'a mut ServiceEntry {
-    if !services.contains_key(key) {
-        let namespace = namespace_entry(namespaces, &key.namespace);
-        namespace.services += 1;
-        let name = Arc::new(ServiceName::new(
-            Arc::clone(&namespace.namespace),
-            &key.name,
-        ));
-        services.insert(
-            key.clone(),
-            ServiceEntry {
-                name,
-                service: None,
-                seen: 0,
-                slices: Vec::new(),
-            },
-        );
+    let NamespaceEntry {
+        namespace,
+        services,
+        ..
+    } = namespace_entry(namespaces, &key.namespace);
+    if !services.contains_key(&*key.name) {
+        let entry = ServiceEntry {
+            name: Arc::new(ServiceName::new(Arc::clone(namespace), &key.name)),
+            service: None,
+            seen: 0,
+            slices: Vec::new(),
+        };
+        services.insert(key.name.clone().into(), entry);
     }
     services
-        .get_mut(key)
+        .get_mut(&*key.name)
         .expect("inserted above if it was not there")
 }
 

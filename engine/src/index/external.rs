@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::by_address::ByAddress;
 use super::node::Item;
 use super::slice::{Host, Port, PortSelector};
-use super::table::{ByAddress, ServiceKey, ServiceName, ServiceRef};
+use super::table::{ServiceKey, ServiceName, ServiceRef};
 use super::{Map, map};
 
 /// Where a Service is to be had from outside.

@@ -31,7 +31,7 @@ pub struct ServiceParts {
     /// Where its addresses come from.
     pub kind: ServiceKind,
     /// Its ports.
-    pub ports: Box<[Port]>,
+    pub ports: Arc<[Port]>,
     /// Its slices, shared with control's store.
     pub slices: Box<[Arc<EndpointSlice>]>,
     /// The TTL of its records in seconds.
@@ -86,7 +86,8 @@ pub struct ServiceNode {
     /// Encoded A, then AAAA records of the bare name, without repetitions. One of each stands in the
     /// entry itself, which is what nearly every Service has.
     addresses: SmallVec<[u8; A_RECORD_LEN + AAAA_RECORD_LEN]>,
-    ports: Box<[Port]>,
+    /// Shared by all with the same ports, which are few.
+    ports: Arc<[Port]>,
     /// One slice a family is what nearly every Service has.
     slices: SmallVec<[Arc<EndpointSlice>; 2]>,
     rare: Rare,
@@ -247,7 +248,7 @@ impl ServiceNode {
     }
 
     /// Its ports.
-    pub const fn ports(&self) -> &[Port] {
+    pub fn ports(&self) -> &[Port] {
         &self.ports
     }
 

@@ -179,7 +179,7 @@ mod tests {
         let address = std::net::IpAddr::from([192, 0, 2, 1]);
         ServiceNode::build(ServiceParts {
             kind: ServiceKind::ClusterIp([address].into()),
-            ports: Box::default(),
+            ports: Arc::default(),
             slices: Box::default(),
             ttl,
             ignore_empty: false,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -14,7 +15,7 @@ use crate::wire::name::is_same;
 pub type PortLabel = SmallVec<[u8; 16]>;
 
 /// A named or unnamed port. Name and protocol are in lower case, as names are matched.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Port {
     /// The port's name; empty when it has none.
     pub name: PortLabel,
@@ -124,7 +125,7 @@ pub type EndpointNames = Box<[Option<Box<[u8]>>]>;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EndpointSlice {
     /// The slice's ports; none means the addresses alone are answered.
-    pub ports: Box<[Port]>,
+    pub ports: Arc<[Port]>,
     /// The ready addresses.
     pub addresses: Addresses,
     /// Names of the endpoints (`hostname`, or the pod's name), where they have one; absent when
@@ -368,7 +369,7 @@ mod tests {
         let mut names = vec![None; 40];
         names[3] = Some(b"own".as_slice().into());
         let slice = EndpointSlice {
-            ports: Box::default(),
+            ports: Arc::default(),
             addresses: Addresses::V4((0..40).map(address).collect()),
             names: Some(names.into()),
             zones: None,

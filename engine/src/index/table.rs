@@ -4,13 +4,11 @@
 //! maps' hasher passes it through: nothing is hashed twice.
 
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use papaya::Equivalent;
 
-use super::{Map, map};
 use crate::limits::LABEL_LEN_MAX;
 use crate::sys::prefetch::LINE;
 use crate::wire::name::{combine, is_same, label_hash, span_hash};
@@ -149,7 +147,7 @@ pub enum AddressNode {
     /// One ready endpoint.
     Endpoint(EndpointName),
     /// Several of them: Services first, as they go before endpoints in PTR answers.
-    Many(Box<Owners>),
+    Many(Arc<Owners>),
 }
 
 impl AddressNode {
@@ -171,7 +169,7 @@ impl AddressNode {
             (0, 0) => None,
             (1, 0) => services.pop().map(Self::Service),
             (0, 1) => endpoints.pop().map(Self::Endpoint),
-            _ => Some(Self::Many(Box::new(Owners {
+            _ => Some(Self::Many(Arc::new(Owners {
                 services: services.into(),
                 endpoints: endpoints.into(),
             }))),
@@ -185,7 +183,7 @@ pub struct EndpointName {
     /// The Service it belongs to.
     pub service: Arc<ServiceName>,
     /// Behind two pointers, so that the many without one are small.
-    name: Option<Box<Box<[u8]>>>,
+    name: Option<Arc<Box<[u8]>>>,
 }
 
 impl EndpointName {
@@ -193,7 +191,7 @@ impl EndpointName {
     pub fn new(service: Arc<ServiceName>, name: Option<Box<[u8]>>) -> Self {
         Self {
             service,
-            name: name.map(Box::new),
+            name: name.map(Arc::new),
         }
     }
 
@@ -203,7 +201,7 @@ impl EndpointName {
     }
 }
 
-// With an IPv4 address this fills the allocator's class of 32 octets.
+// A large cluster has a hundred thousand.
 const _: () = assert!(size_of::<AddressNode>() <= 24);
 
 impl PartialEq for EndpointName {
@@ -319,120 +317,6 @@ impl Equivalent<LabelKey> for LabelRef<'_> {
         *self.octets == *key.0.label.octets()
     }
 }
-
-/// Addresses are dense numbers chosen by the cluster; one multiplication spreads them.
-fn address_hash(address: IpAddr) -> u64 {
-    match address {
-        IpAddr::V4(v4) => combine(u32::from(v4), 4),
-        IpAddr::V6(v6) => {
-            let bits = u128::from(v6);
-            let word = (bits >> 64) as u64 ^ (bits as u64).rotate_left(29);
-            combine((word >> 32) as u32, word as u32)
-        }
-    }
-}
-
-#[derive(Eq, PartialEq)]
-struct AddressKey<A>(A);
-
-impl<A: Copy + Into<IpAddr>> Hash for AddressKey<A> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(address_hash(self.0.into()));
-    }
-}
-
-/// Entries by address. Each family has its own table, as IPv4 addresses are a quarter of what either
-/// may be, and a large cluster has a hundred thousand.
-pub(super) struct ByAddress<V> {
-    v4: Map<AddressKey<Ipv4Addr>, V>,
-    v6: Map<AddressKey<Ipv6Addr>, V>,
-}
-
-impl<V> Default for ByAddress<V> {
-    fn default() -> Self {
-        Self {
-            v4: map(),
-            v6: map(),
-        }
-    }
-}
-
-impl<V> ByAddress<V> {
-    pub(super) fn read<R>(&self, address: IpAddr, read: impl FnOnce(&V) -> R) -> Option<R> {
-        match address {
-            IpAddr::V4(v4) => self.v4.pin().get(&AddressKey(v4)).map(read),
-            IpAddr::V6(v6) => self.v6.pin().get(&AddressKey(v6)).map(read),
-        }
-    }
-
-    /// Publishes an entry; `None` withdraws it.
-    pub(super) fn put(&self, address: IpAddr, value: Option<V>) {
-        match (address, value) {
-            (IpAddr::V4(v4), Some(value)) => drop(self.v4.pin().insert(AddressKey(v4), value)),
-            (IpAddr::V6(v6), Some(value)) => drop(self.v6.pin().insert(AddressKey(v6), value)),
-            (IpAddr::V4(v4), None) => drop(self.v4.pin().remove(&AddressKey(v4))),
-            (IpAddr::V6(v6), None) => drop(self.v6.pin().remove(&AddressKey(v6))),
-        }
-    }
-
-    pub(super) fn each(&self, mut visit: impl FnMut(IpAddr, &V)) {
-        for (key, value) in &self.v4.pin() {
-            visit(key.0.into(), value);
-        }
-        for (key, value) in &self.v6.pin() {
-            visit(key.0.into(), value);
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.v4.len() + self.v6.len()
-    }
-}
-
-pub(super) struct PodKey {
-    pub(super) namespace: Arc<Namespace>,
-    pub(super) address: IpAddr,
-}
-
-pub(super) struct PodRef<'a> {
-    pub(super) namespace: LabelRef<'a>,
-    pub(super) address: IpAddr,
-}
-
-impl PodKey {
-    fn key(&self) -> PodRef<'_> {
-        PodRef {
-            namespace: self.namespace.label(),
-            address: self.address,
-        }
-    }
-}
-
-impl Hash for PodRef<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(address_hash(self.address) ^ combine(self.namespace.hash, 1));
-    }
-}
-
-impl Hash for PodKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
-    }
-}
-
-impl Equivalent<PodKey> for PodRef<'_> {
-    fn equivalent(&self, key: &PodKey) -> bool {
-        self.address == key.address && *self.namespace.octets == *key.namespace.label.octets()
-    }
-}
-
-impl PartialEq for PodKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.key().equivalent(other)
-    }
-}
-
-impl Eq for PodKey {}
 
 /// Hands the keys' own hashes to the maps.
 #[derive(Clone, Copy, Default)]

@@ -21,7 +21,7 @@ fn stages(zone: &str, namespace: &str, net: u8) -> Arc<[Stage]> {
         let address = IpAddr::from(Ipv4Addr::new(net, 0, high, low));
         let node = ServiceNode::build(ServiceParts {
             kind: ServiceKind::ClusterIp([address].into()),
-            ports: Box::default(),
+            ports: Arc::default(),
             slices: Box::default(),
             ttl: 5,
             ignore_empty: false,

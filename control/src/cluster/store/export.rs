@@ -27,15 +27,14 @@ impl Store {
     fn own_objects(&self) -> impl Iterator<Item = Object> {
         let namespaces = self.namespaces.iter().filter(|(_, entry)| entry.exists);
         let namespaces = namespaces.map(|(name, _)| Object::Namespace(Key::new("", name)));
-        let services = self.services.values();
-        let services = services.filter_map(|entry| entry.service.clone().map(Object::Service));
-        let slices = self.services.iter().flat_map(|(service, entry)| {
-            entry.slices.iter().map(|(name, parts)| {
+        let services = self.namespaces.iter().flat_map(|(namespace, entry)| {
+            let services = entry.services.iter();
+            services.map(move |(name, service)| (Key::new(namespace, name), service))
+        });
+        let slices = services.clone().flat_map(|(service, entry)| {
+            entry.slices.iter().map(move |(name, parts)| {
                 Object::EndpointSlice(EndpointSlice {
-                    key: Key {
-                        namespace: service.namespace.clone(),
-                        name: name.clone(),
-                    },
+                    key: Key::new(&service.namespace, name),
                     service: service.name.clone(),
                     import: None,
                     endpoints: parts.iter().flat_map(|part| endpoints(part)).collect(),
@@ -44,6 +43,9 @@ impl Store {
                 })
             })
         });
+        let services =
+            services.filter_map(|(key, entry)| Some(entry.service.as_ref()?.unpack(&key)));
+        let services = services.map(Object::Service);
         let pods = self.namespaces.iter().flat_map(|(namespace, entry)| {
             entry.pods.iter().map(|(name, pod)| {
                 Object::Pod(Pod {

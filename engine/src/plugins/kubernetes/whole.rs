@@ -319,7 +319,7 @@ impl WholeZone {
             Host::Name(_) => b"\0".to_vec(),
         };
         let share = weight(slice.addresses.len());
-        for port in &slice.ports {
+        for port in slice.ports.iter() {
             let data = srv(share, port.number, &target);
             self.add_port(service, (&port.name, &port.protocol), data);
         }

@@ -20,7 +20,7 @@ pub(super) fn stages(headless: bool, fallthrough: &[&str]) -> [Stage; 2] {
     let namespace = Arc::new(Namespace::new("prod"));
     namespace.set_exposed(true);
     index.put_namespace(Arc::clone(&namespace));
-    let service = |label: &str, kind, ports: Box<[Port]>, slices: Box<[Arc<EndpointSlice>]>| {
+    let service = |label: &str, kind, ports: Arc<[Port]>, slices: Box<[Arc<EndpointSlice>]>| {
         let name = Arc::new(ServiceName::new(Arc::clone(&namespace), label));
         let node = ServiceNode::build(ServiceParts {
             kind,
@@ -55,7 +55,7 @@ pub(super) fn stages(headless: bool, fallthrough: &[&str]) -> [Stage; 2] {
     service(
         "db",
         ServiceKind::Headless,
-        Box::default(),
+        Arc::default(),
         [Arc::new(slice)].into(),
     );
     service(

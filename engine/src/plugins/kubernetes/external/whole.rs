@@ -96,7 +96,7 @@ impl K8sExternal {
         } else {
             self.add_items(&items, &owner, whole);
         }
-        let of_slices = node.slices().iter().flat_map(|slice| &slice.ports);
+        let of_slices = node.slices().iter().flat_map(|slice| slice.ports.iter());
         let ports: Vec<_> = match items.hosts {
             Some(_) => node.ports().iter().collect(),
             None => of_slices.collect(),
