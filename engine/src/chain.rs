@@ -13,9 +13,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use self::listener::Lead;
 pub use self::listener::{Listener, Protocol};
 pub use self::random::Random;
-use crate::direct::Direct;
+use crate::direct::{Direct, Kept};
 use crate::gathered::{Gathered, Need};
 use crate::log::LogSink;
 use crate::metrics::{Metrics, Observation, Plugin, Scope};
@@ -287,16 +288,20 @@ pub struct Block {
     pub stages: Arc<[Stage]>,
     /// Where its queries are counted.
     pub scope: Scope,
-    /// What the stages come to for most queries, if they do.
+    /// What the stages come to for most queries in the cluster's zones, if they do.
     pub(crate) direct: Option<Direct>,
+    /// What they come to for most others.
+    pub(crate) kept: Option<Kept>,
 }
 
 impl Block {
     /// A block for `zone`, a lower-case wire name.
     pub fn new(zone: Box<[u8]>, stages: Arc<[Stage]>, scope: Scope) -> Self {
+        let direct = Direct::new(&zone, &stages);
         Self {
             labels: count_labels(&zone),
-            direct: Direct::new(&zone, &stages),
+            kept: Kept::new(&zone, &stages, direct.is_some()),
+            direct,
             zone,
             stages,
             scope,

@@ -7,15 +7,20 @@
 //! in any way unusual, and all queries of a block with stages that might have their say, are read from
 //! the front and walk the chain. Both ways give the same octets; a test holds them against each other.
 
+mod kept;
+
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::chain::{Listener, Random, Stage};
+pub(crate) use self::kept::Kept;
+use crate::chain::{Lead, Listener, Random, Stage};
 use crate::index::{
     ClusterIndex, Encoded, Entry, Host, Pinned, PortSelector, ServiceNode, ServiceRef, Services,
     a_record, aaaa_record,
 };
 use crate::metrics::Scope;
+use crate::plugins::cache::Slot;
 use crate::plugins::kubernetes::{
     Grammar, Kubernetes, Zone, soa_record, weight, without_underscore,
 };
@@ -136,6 +141,8 @@ pub(crate) struct Ground<'l, 'p, 's> {
     pub(crate) listener: &'l Listener,
     /// Those in which look-ups are begun.
     pub(crate) services: Option<&'s Services<'p>>,
+    /// What look-ups are kept by. Without it none is begun, and the cache is left to the chain.
+    pub(crate) pinned: Option<&'p Pinned>,
 }
 
 /// A query that the short way is for, where it leads, and how far the look-up is of the Service that
@@ -145,8 +152,10 @@ pub(crate) struct Aim<'l, 'p> {
     pub(crate) query: PlainQuery,
     /// Where it is counted.
     pub(crate) scope: Scope,
-    /// `None` if the chain has to answer.
+    /// What answers it from the index.
     direct: Option<&'l Direct>,
+    /// What answers it from the cache. If there is neither, the chain has to answer.
+    kept: Option<&'l Kept>,
     /// Labels left of the zone.
     above: u8,
     /// Where the Service's labels stand in the name, if it has any: the first octet, the one behind.
@@ -154,15 +163,19 @@ pub(crate) struct Aim<'l, 'p> {
     look_up: LookUp<'p>,
 }
 
-/// How far the look-up of a Service is.
+/// How far the look-up is of a Service, or of a reply in the cache.
 #[derive(Clone, Copy)]
 enum LookUp<'p> {
     /// Not begun yet.
     NotBegun,
     /// What has this hash: the slot where it would be is on its way from memory.
     Begun(u64),
+    /// The same of the cache.
+    BegunKept(u64),
     /// Most likely this one, which is on its way.
     Likely(&'p Entry),
+    /// The same of the cache.
+    LikelyKept(&'p Slot),
     /// There is none.
     Nothing,
 }
@@ -171,6 +184,7 @@ impl<'l, 'p> Aim<'l, 'p> {
     /// The chain has to answer.
     pub(crate) const NONE: Self = Self {
         direct: None,
+        kept: None,
         query: PlainQuery::NONE,
         scope: Scope::NONE,
         above: 0,
@@ -190,7 +204,10 @@ impl<'l, 'p> Aim<'l, 'p> {
         ground: &Ground<'l, 'p, '_>,
         name: &mut FoldedName,
     ) {
-        self.direct = self.try_read(message, ground, name);
+        match self.try_read(message, ground, name) {
+            Some(direct) => self.direct = Some(direct),
+            None => self.begin_kept(ground, name),
+        }
     }
 
     #[inline(always)]
@@ -203,15 +220,22 @@ impl<'l, 'p> Aim<'l, 'p> {
         const SVC: u32 = u32::from_ne_bytes(*b"\x03svc");
         const POD: u32 = u32::from_ne_bytes(*b"\x03pod");
         let query = PlainQuery::from_end(message)?;
+        self.query = query;
+        let folded = name.fold(message, HEADER_LEN, query.name_len)?;
+        let (direct, zone, scope) = match ground.listener.lead(&folded) {
+            Lead::Index(direct, zone, scope) => (direct, zone, scope),
+            Lead::Kept(kept, scope) => {
+                (self.scope, self.kept) = (scope, Some(kept));
+                return None;
+            }
+            Lead::Chain => return None,
+        };
         if !matches!(query.qtype, RType::A | RType::AAAA | RType::SRV) {
             return None;
         }
-        self.query = query;
-        let folded = name.fold(message, HEADER_LEN, query.name_len)?;
-        let (direct, zone, scope) = ground.listener.direct(&folded)?;
         let above = folded.cut(&zone.apex)?;
         let rules = direct.rewrite.as_ref();
-        if rules.is_some_and(|rules| rules.is_about((query.qtype, Class::IN), name)) {
+        if rules.is_some_and(|rules| rules.is_about((query.qtype, Class::IN), name.wire())) {
             return None;
         }
         // What begins like the name of a zone's server may be one.
@@ -245,12 +269,35 @@ impl<'l, 'p> Aim<'l, 'p> {
         Some(direct)
     }
 
+    /// Begins the look-up of a query that the cache may answer.
+    #[inline(never)]
+    fn begin_kept(&mut self, ground: &Ground<'l, 'p, '_>, name: &FoldedName) {
+        if let (Some(kept), Some(pinned)) = (self.kept, ground.pinned)
+            && let Some(hash) = kept.begin(&self.query, name, pinned)
+        {
+            self.look_up = LookUp::BegunKept(hash);
+        }
+    }
+
     /// Goes on with a look-up that was begun, once the slot may have arrived.
     #[inline]
-    pub(crate) fn go_on(&mut self, services: &Services<'p>) {
-        if let LookUp::Begun(hash) = self.look_up {
-            let likely = services.likely(hash, self.is_deep());
-            self.look_up = likely.map_or(LookUp::Nothing, LookUp::Likely);
+    pub(crate) fn go_on(&mut self, services: Option<&Services<'p>>, pinned: &'p Pinned) {
+        match (self.look_up, services) {
+            (LookUp::Begun(hash), Some(services)) => {
+                let likely = services.likely(hash, self.is_deep());
+                self.look_up = likely.map_or(LookUp::Nothing, LookUp::Likely);
+            }
+            (LookUp::BegunKept(hash), _) => self.go_on_kept(hash, pinned),
+            _ => {}
+        }
+    }
+
+    // Apart, so that it does not crowd the way of the cluster's names.
+    #[inline(never)]
+    fn go_on_kept(&mut self, hash: u64, pinned: &'p Pinned) {
+        if let Some(kept) = self.kept {
+            let likely = kept.likely(hash, pinned);
+            self.look_up = likely.map_or(LookUp::Nothing, LookUp::LikelyKept);
         }
     }
 
@@ -263,10 +310,10 @@ impl<'l, 'p> Aim<'l, 'p> {
     /// Has fetched what the answer reads besides, once the entry may have arrived.
     #[inline]
     pub(crate) fn prefetch(&self) {
-        if let LookUp::Likely(entry) = self.look_up
-            && self.is_deep()
-        {
-            entry.node.prefetch_parts();
+        match self.look_up {
+            LookUp::Likely(entry) if self.is_deep() => entry.node.prefetch_parts(),
+            LookUp::LikelyKept(slot) => slot.prefetch(),
+            _ => {}
         }
     }
 
@@ -287,6 +334,24 @@ impl<'l, 'p> Aim<'l, 'p> {
             _ => return self.look_up_and_answer(direct, asked, name, random, buf),
         };
         self.answer_with((direct, service), asked, name, random, buf)
+    }
+
+    /// Answers from the cache, at this time: the length of the reply, its code, and the events to count.
+    /// `None` if the chain has to.
+    #[inline]
+    pub(crate) fn answer_kept(
+        &self,
+        asked: &Asked<'_>,
+        (name, now): (&FoldedName, impl FnOnce() -> Instant),
+        random: &mut Random,
+        buf: &mut [u8],
+    ) -> Option<(u16, Rcode, u16)> {
+        match (self.kept, self.look_up) {
+            (Some(kept), LookUp::LikelyKept(slot)) => {
+                kept.answer(slot, asked, (name, now()), random, buf)
+            }
+            _ => None,
+        }
     }
 
     /// Label and namespace of the Service, with the length octet between them.

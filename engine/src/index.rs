@@ -8,7 +8,7 @@
 //!
 //! Readers never wait and never see a half-made entry; control is the only writer and replaces one
 //! entry at a time, so that a change costs what it touches. The Services, which nearly every query is
-//! about, have a table made for look-ups ahead ([`services`]); the others are [`papaya`] maps. The
+//! about, have a table made for look-ups ahead ([`OpenTable`]); the others are [`papaya`] maps. The
 //! bench `lookup` measures the table against the alternatives.
 
 mod by_address;
@@ -16,7 +16,6 @@ mod external;
 mod lookahead;
 mod node;
 mod records;
-mod services;
 mod slice;
 mod table;
 
@@ -30,11 +29,9 @@ use smallvec::SmallVec;
 
 use by_address::ByAddress;
 pub use external::{ExternalHost, ExternalIndex, external_items};
-pub(crate) use lookahead::{Pinned, Services};
+pub(crate) use lookahead::{Entry, Pinned, Services};
 pub use node::{Encoded, Item, Kind, ServiceKind, ServiceNode, ServiceParts};
 pub(crate) use records::{a_record, aaaa_record};
-pub(crate) use services::Entry;
-use services::ServiceTable;
 pub use slice::{
     Addresses, EndpointNames, EndpointSlice, Host, LabelBuf, Port, PortLabel, PortSelector,
     ZoneSelector,
@@ -42,6 +39,8 @@ pub use slice::{
 pub(crate) use table::Passthrough;
 pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName, ServiceRef};
 use table::{LabelKey, ServiceKey};
+
+use crate::open_table::OpenTable;
 
 type Map<K, V> = papaya::HashMap<K, V, Passthrough>;
 
@@ -51,7 +50,7 @@ fn map<K, V>() -> Map<K, V> {
 
 /// The published names of one `kubernetes` plugin.
 pub struct ClusterIndex {
-    services: ServiceTable,
+    services: OpenTable<Entry>,
     namespaces: Map<LabelKey, Arc<Namespace>>,
     addresses: ByAddress<AddressNode>,
     /// How many pods share an address. One namespace has them nearly always.
@@ -94,7 +93,7 @@ pub const PARTS: usize = 5;
 impl Default for ClusterIndex {
     fn default() -> Self {
         Self {
-            services: ServiceTable::default(),
+            services: OpenTable::default(),
             namespaces: map(),
             addresses: ByAddress::default(),
             pods: ByAddress::default(),
@@ -119,7 +118,7 @@ impl ClusterIndex {
         read: impl FnOnce(&ServiceName, &ServiceNode, bool) -> R,
     ) -> Option<R> {
         let guard = &pin();
-        let Entry { key, node } = self.services.get(service, guard)?;
+        let Entry { key, node } = self.find(service, guard)?;
         Some(read(&key.name, node, key.is_exposed()))
     }
 
@@ -239,12 +238,16 @@ impl ClusterIndex {
 impl ClusterIndex {
     /// Publishes a Service, replacing what stood under its name.
     pub fn put_service(&self, name: Arc<ServiceName>, node: ServiceNode) {
-        self.services.put(ServiceKey::new(name), node);
+        let ServiceRef { octets, hash } = name.key();
+        let key = ServiceKey::new(Arc::clone(&name));
+        let made = |_: Option<&Entry>| Entry { key, node };
+        self.services.put(hash, |entry| entry.is_of(octets), made);
     }
 
     /// Withdraws a Service.
     pub fn remove_service(&self, name: &ServiceName) {
-        self.services.remove(name.key());
+        let ServiceRef { octets, hash } = name.key();
+        self.services.remove(hash, |entry| entry.is_of(octets));
     }
 
     /// Publishes a namespace. Whether it is exposed is its own state and may change later.

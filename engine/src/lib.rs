@@ -18,6 +18,7 @@ pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod net;
+mod open_table;
 pub mod pattern;
 pub mod plugins;
 pub mod respond;

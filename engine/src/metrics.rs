@@ -50,7 +50,7 @@ impl Default for Scope {
 }
 
 /// What is to be counted about one query.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Observation {
     pub(crate) scope: Scope,
     /// There is a reply, or there never will be one.

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::chain::{Context, Listener, Outcome, Peer, Protocol, Random};
 use crate::direct::{Aim, Ground};
 use crate::gathered::{Gathered, Need};
 use crate::index::Pinned;
 use crate::log::LogSink;
-use crate::metrics::{Observation, Plugin};
+use crate::metrics::{Observation, Plugin, Scope};
 use crate::plugins::transfer::Outgoing;
 use crate::wire::query::QueryError;
 use crate::wire::reply::{Asked, write_error};
@@ -143,6 +143,7 @@ pub fn respond(
     let ground = Ground {
         listener,
         services: None,
+        pinned: None,
     };
     let mut aim = Aim::NONE;
     aim.read(message, &ground, scratch.open(0));
@@ -151,7 +152,8 @@ pub fn respond(
         ipv6: peer.remote.is_ipv6(),
     };
     answer(
-        (0, message, carrier, || Some(peer)),
+        (0, message, carrier),
+        (|| Some(peer), || peer.received),
         &aim,
         (listener, log),
         scratch,
@@ -166,6 +168,9 @@ pub trait Datagrams<'m> {
 
     /// Whether it came over IPv6. `None` if nobody can answer it.
     fn is_ipv6(&self, slot: usize) -> Option<bool>;
+
+    /// When they came.
+    fn received(&self) -> Instant;
 
     /// How it came, which few answers depend on. `None` if nobody can answer it.
     fn peer(&self, slot: usize) -> Option<Peer>;
@@ -208,19 +213,21 @@ fn respond_to_group<'m>(
     let pinned = Pinned::new();
     let services = listener.index().map(|index| index.services(&pinned));
     let services = services.as_ref();
-    let ground = &Ground { listener, services };
+    let ground = &Ground {
+        listener,
+        services,
+        pinned: Some(&pinned),
+    };
     let mut aims = [Aim::NONE; Scratch::AHEAD];
     let names = replies.scratch().names.iter_mut();
     for ((slot, aim), name) in group.clone().zip(&mut aims).zip(names) {
         *at = slot;
         aim.read(datagrams.message(slot), ground, name);
     }
-    if let Some(services) = services {
-        for aim in &mut aims {
-            aim.go_on(services);
-        }
-        aims[..Scratch::LEAD].iter().for_each(Aim::prefetch);
+    for aim in &mut aims {
+        aim.go_on(services, &pinned);
     }
+    aims[..Scratch::LEAD].iter().for_each(Aim::prefetch);
     for (place, slot) in group.clone().enumerate() {
         *at = slot;
         if let Some(ahead) = aims.get(place + Scratch::LEAD) {
@@ -229,14 +236,15 @@ fn respond_to_group<'m>(
         let Some(ipv6) = datagrams.is_ipv6(slot) else {
             continue;
         };
-        let (message, peer) = (datagrams.message(slot), || datagrams.peer(slot));
+        let came = (|| datagrams.peer(slot), || datagrams.received());
         let carrier = Carrier {
             stream: false,
             ipv6,
         };
         let (scratch, buf) = replies.parts();
         let response = answer(
-            (place, message, carrier, peer),
+            (place, datagrams.message(slot), carrier),
+            came,
             &aims[place],
             (listener, log),
             scratch,
@@ -250,7 +258,8 @@ fn respond_to_group<'m>(
 /// otherwise.
 #[inline]
 fn answer(
-    (place, message, carrier, peer): (usize, &[u8], Carrier, impl FnOnce() -> Option<Peer>),
+    (place, message, carrier): (usize, &[u8], Carrier),
+    (peer, received): (impl FnOnce() -> Option<Peer>, impl FnOnce() -> Instant),
     aim: &Aim<'_, '_>,
     (listener, log): (&Listener, &LogSink),
     scratch: &mut Scratch,
@@ -263,29 +272,45 @@ fn answer(
         query: &aim.query,
         stream: carrier.stream,
     };
-    if let Some((len, rcode)) = aim.answer(&asked, &scratch.names[place], &mut scratch.random, buf)
-    {
-        scratch.tally.replies[usize::from(rcode.0)] += 1;
-        scratch.seen = Observation {
-            scope: aim.scope,
-            done: true,
-            stream: carrier.stream,
-            ipv6: carrier.ipv6,
-            dnssec_ok: aim.query.dnssec_ok(),
-            qtype: aim.query.qtype,
-            rcode,
-            plugin: Plugin::Kubernetes,
-            request_len: message.len() as u16,
-            reply_len: len,
-            events: 0,
-        };
-        return Response::Reply(len.into());
+    let (name, random) = (&scratch.names[place], &mut scratch.random);
+    if let Some((len, rcode)) = aim.answer(&asked, name, random, buf) {
+        let by = (Plugin::Kubernetes, 0);
+        return at_once((len, rcode, by), &asked, (aim.scope, carrier.ipv6), scratch);
+    }
+    if let Some((len, rcode, events)) = aim.answer_kept(&asked, (name, received), random, buf) {
+        let by = (Plugin::Cache, events);
+        return at_once((len, rcode, by), &asked, (aim.scope, carrier.ipv6), scratch);
     }
     let Some(peer) = peer() else {
         scratch.seen = Observation::NOTHING;
         return Response::None;
     };
     walk((message, &peer), (listener, log), scratch, buf)
+}
+
+/// Counts a reply of the short way: its length and code, the plugin it is from and what else happened.
+#[inline(always)]
+fn at_once(
+    (len, rcode, (plugin, events)): (u16, Rcode, (Plugin, u16)),
+    asked: &Asked<'_>,
+    (scope, ipv6): (Scope, bool),
+    scratch: &mut Scratch,
+) -> Response {
+    scratch.tally.replies[usize::from(rcode.0)] += 1;
+    scratch.seen = Observation {
+        scope,
+        done: true,
+        stream: asked.stream,
+        ipv6,
+        dnssec_ok: asked.query.dnssec_ok(),
+        qtype: asked.query.qtype,
+        rcode,
+        plugin,
+        request_len: asked.message.len() as u16,
+        reply_len: len,
+        events,
+    };
+    Response::Reply(len.into())
 }
 
 /// Answers what the short way is not for.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Block, Peer};
-use crate::direct::{Direct, DirectZone};
+use crate::direct::{Direct, DirectZone, Kept};
 use crate::index::ClusterIndex;
 use crate::metrics::{HttpsStatuses, Scope};
 use crate::plugins::timeouts::Timeouts;
@@ -39,6 +39,16 @@ pub struct Listener {
     pub scope: Scope,
 }
 
+/// Where a query is to be answered.
+pub(crate) enum Lead<'l> {
+    /// By the chain.
+    Chain,
+    /// From the index: the name seems to be in this zone.
+    Index(&'l Direct, &'l DirectZone, Scope),
+    /// From the cache, if that has a reply.
+    Kept(&'l Kept, Scope),
+}
+
 impl Listener {
     /// The cluster that queries are answered about, if there is any; the first, if there are several.
     pub(crate) fn index(&self) -> Option<&ClusterIndex> {
@@ -46,26 +56,29 @@ impl Listener {
         directs.next().map(Direct::index)
     }
 
-    /// The short way for a name that seems to be in one of its zones, and where its queries are counted.
-    /// `None` if the chain has to answer.
+    /// The short way for a name, and where its queries are counted.
     ///
     /// A name that does not end in the octets of a zone is not in it. For one that does, the zone is
     /// right if it begins with a label of the name, which is left to the caller.
     #[inline]
-    pub(crate) fn direct(&self, name: &Folded<'_>) -> Option<(&Direct, &DirectZone, Scope)> {
+    pub(crate) fn lead(&self, name: &Folded<'_>) -> Lead<'_> {
         for block in &self.blocks {
             #[cfg(test)]
             block.panic_early(name);
             if let Some(direct) = &block.direct
                 && let Some(zone) = direct.zone(name)
             {
-                return zone.is_short.then_some((direct, zone, block.scope));
+                return match zone.is_short {
+                    true => Lead::Index(direct, zone, block.scope),
+                    false => Lead::Chain,
+                };
             }
             if name.ends_with(&block.zone) {
-                return None;
+                let kept = block.kept.as_ref();
+                return kept.map_or(Lead::Chain, |kept| Lead::Kept(kept, block.scope));
             }
         }
-        None
+        Lead::Chain
     }
 
     /// The block for a name: the longest zone that it is in. DS records belong to the parent, so

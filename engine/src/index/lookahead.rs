@@ -4,10 +4,25 @@
 
 use crossbeam::epoch::{Guard, pin};
 
-use super::services::{Entry, Slots};
-use super::table::ServiceRef;
+use super::table::{ServiceKey, ServiceRef};
 use super::{ClusterIndex, ServiceNode};
-use crate::sys::prefetch::prefetch;
+use crate::open_table::{Hashed, Slots};
+use crate::sys::prefetch::{LINE, prefetch};
+
+/// What the table holds of a Service.
+#[repr(C)]
+pub(crate) struct Entry {
+    pub(super) key: ServiceKey,
+    pub(crate) node: ServiceNode,
+}
+
+const _: () = assert!(size_of::<Entry>() == 3 * LINE);
+
+impl Hashed for Entry {
+    fn hash(&self) -> u64 {
+        self.key.name.key().hash
+    }
+}
 
 /// Keeps what a thread reads of the index, and has been withdrawn, until it is dropped.
 pub(crate) struct Pinned(Guard);
@@ -17,12 +32,18 @@ impl Pinned {
     pub(crate) fn new() -> Self {
         Self(pin())
     }
+
+    /// What look-ups are made under.
+    #[inline]
+    pub(crate) const fn guard(&self) -> &Guard {
+        &self.0
+    }
 }
 
 /// The Services as one thread reads them.
 pub(crate) struct Services<'p> {
     index: &'p ClusterIndex,
-    slots: Slots<'p>,
+    slots: Slots<'p, Entry>,
     guard: &'p Guard,
 }
 
@@ -35,6 +56,12 @@ impl ClusterIndex {
             slots: self.services.slots(&pinned.0),
             guard: &pinned.0,
         }
+    }
+
+    /// The entry of a Service.
+    pub(super) fn find<'g>(&self, service: ServiceRef<'_>, guard: &'g Guard) -> Option<&'g Entry> {
+        let is = |entry: &Entry| entry.is_of(service.octets);
+        self.services.get(service.hash, is, guard)
     }
 }
 
@@ -66,7 +93,7 @@ impl<'p> Services<'p> {
 
     /// The entry of a Service.
     pub(crate) fn get(&self, service: ServiceRef<'_>) -> Option<&'p Entry> {
-        self.index.services.get(service, self.guard)
+        self.index.find(service, self.guard)
     }
 }
 

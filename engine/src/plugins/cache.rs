@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use entry::Kind;
 use entry::{Class2308, Entry};
+pub(crate) use table::Slot;
 pub use table::{Question, Table};
 
 use crate::chain::{Context, Step};
@@ -56,6 +57,14 @@ pub struct Prefetch {
     pub pause: Duration,
     /// …once no more than this share of their TTL is left, in percent.
     pub percentage: u8,
+}
+
+impl Prefetch {
+    /// Whether so little of an entry's TTL is left.
+    fn is_time(&self, entry: &Entry, left: i64) -> bool {
+        let threshold = (u64::from(entry.ttl) * u64::from(self.percentage)).div_ceil(100);
+        left <= threshold as i64
+    }
 }
 
 /// What is served after it expired.
@@ -124,7 +133,9 @@ impl Cache {
             let question = question(context);
             let found = self
                 .table
-                .get(&question, |entry| self.answer(entry, context, reply))
+                .get(&question, context.name.hash_all(), |entry| {
+                    self.answer(entry, context, reply)
+                })
                 .flatten();
             // Whoever walks the chain again has been counted.
             if context.gathered.is_none() {
@@ -160,9 +171,10 @@ impl Cache {
             };
             if let Some(prefetch) = &self.prefetch {
                 let hits = entry.hit(now, prefetch.pause);
-                let threshold =
-                    (u64::from(entry.ttl) * u64::from(prefetch.percentage)).div_ceil(100);
-                if hits >= prefetch.hits && left as u64 <= threshold && entry.begin_refresh(now) {
+                if hits >= prefetch.hits
+                    && prefetch.is_time(entry, left)
+                    && entry.begin_refresh(now)
+                {
                     context.wants_refresh = true;
                     context.seen.events |= Event::CachePrefetch.bit();
                 }
@@ -196,6 +208,37 @@ impl Cache {
         Some(Found::Hit)
     }
 
+    /// The reply in `slot` and its TTL, if it answers the question and there is nothing to do but to copy
+    /// it: it is fresh, and not about to be asked for again.
+    #[inline]
+    pub(crate) fn fresh<'s>(
+        &self,
+        slot: &'s Slot,
+        question: &Question<'_>,
+        now: Instant,
+    ) -> Option<(&'s Entry, u32)> {
+        let entry = slot.of(question)?;
+        let left = entry.ttl_left(now);
+        if left <= 0 {
+            return None;
+        }
+        if let Some(prefetch) = &self.prefetch {
+            if prefetch.is_time(entry, left) {
+                return None;
+            }
+            entry.hit(now, prefetch.pause);
+        }
+        slot.visit();
+        Some((
+            entry,
+            if self.keep_ttl {
+                entry.ttl
+            } else {
+                left as u32
+            },
+        ))
+    }
+
     /// Keeps what an upstream replied, and serves what is stale instead of a failure.
     pub(crate) fn response(&self, context: &mut Context<'_>, step: Step, reply: &mut Reply<'_>) {
         if context.from_cache || !self.applies(context) {
@@ -216,7 +259,7 @@ impl Cache {
         }
         let pause = self.stale.map_or(Duration::ZERO, |stale| stale.recheck);
         let question = question(context);
-        self.table.get(&question, |entry| {
+        self.table.get(&question, context.name.hash_all(), |entry| {
             entry.end_refresh(Instant::now(), pause);
             if let Some(stale) = self.stale.filter(|_| context.verifies) {
                 let ttl = match entry.ttl_left(now) {
@@ -267,11 +310,11 @@ impl Cache {
             return true;
         }
         let now = context.peer.received;
-        let question = question(context);
+        let (question, hash) = (question(context), context.name.hash_all());
         let fails = verdict.class == Class2308::Failure;
         let prefers = self.stale.is_some_and(|stale| stale.prefer_positive);
         let stale = self.stale.map_or(0, |stale| stale.up_to);
-        let inherited = self.table.get(&question, |old| {
+        let inherited = self.table.get(&question, hash, |old| {
             let guarded = fails || (prefers && !verdict.answers);
             // A failure is no reason to forget what is known.
             let keeps = guarded
@@ -291,7 +334,7 @@ impl Cache {
             Instant::now(),
         );
         entry.inherit_hits(inherited.flatten().unwrap_or(0));
-        self.table.put(&question, entry);
+        self.table.put(&question, hash, entry);
         true
     }
 
@@ -331,10 +374,7 @@ impl Cache {
 /// Counts a hit, unless the chain is walked again and it has been.
 fn hit(entry: &Entry, context: &mut Context<'_>) {
     if context.gathered.is_none() {
-        context.seen.events |= match entry.kind {
-            Kind::Success => Event::CacheHitSuccess.bit(),
-            Kind::Denial => Event::CacheHitDenial.bit(),
-        };
+        context.seen.events |= entry.hit_event().bit();
     }
 }
 
@@ -342,13 +382,10 @@ fn hit(entry: &Entry, context: &mut Context<'_>) {
 fn write(entry: &Entry, ttl: u32, context: &mut Context<'_>, reply: &mut Reply<'_>) {
     let query = &context.query;
     let dnssec_ok = query.edns.as_ref().is_some_and(Edns::dnssec_ok);
-    // Some stub resolvers drop answers without AA, so CoreDNS sets it, and so do we.
-    let mut kept = Flags::RA;
-    if dnssec_ok || query.flags.has(Flags::AD) {
-        kept |= Flags::AD;
-    }
+    let flags = entry.flags_kept(dnssec_ok || query.flags.has(Flags::AD));
     let echoed = query.flags.0 & (Flags::RD | Flags::CD);
-    reply.set_flags(Flags((entry.flags.0 & kept) | echoed | Flags::AA));
+    // Some stub resolvers drop answers without AA, so CoreDNS sets it, and so do we.
+    reply.set_flags(Flags(flags | echoed | Flags::AA));
     reply.set_rcode(entry.rcode);
     reply.append(entry.records(), entry.counts);
     reply.set_ttls_at(entry.ttls_at(), ttl);
@@ -369,7 +406,7 @@ impl Context<'_> {
 
 fn question<'a>(context: &Context<'a>) -> Question<'a> {
     Question {
-        name: context.name,
+        name: context.name.wire(),
         qtype: context.query.qtype,
         qclass: context.query.qclass,
         dnssec_ok: context.query.edns.as_ref().is_some_and(Edns::dnssec_ok),

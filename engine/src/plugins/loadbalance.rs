@@ -44,11 +44,17 @@ pub(crate) fn response(context: &mut Context<'_>, step: Step, reply: &mut Reply<
     if !std::mem::take(&mut context.rotates) || !is_for_us(context, step, reply) {
         return;
     }
-    let (message, mut at, counts) = reply.message_mut();
+    let (message, at, counts) = reply.message_mut();
+    rotate(message, at, counts, context.random);
+}
+
+/// Rotates the addresses in the sections of so many records that begin at octet `at`.
+#[inline]
+pub(crate) fn rotate(message: &mut [u8], mut at: usize, counts: [u16; 3], random: &mut Random) {
     if counts.iter().all(|count| *count < 2) {
         return; // Each record has its place already.
     }
-    let rotation = context.random.next();
+    let rotation = random.next();
     for count in counts {
         at = for_each_run(message, at, count, |message, run| {
             run.rotate(message, rotation);

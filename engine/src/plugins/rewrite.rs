@@ -14,7 +14,7 @@ use super::metadata::Metadata;
 use crate::chain::{Context, Stage, Step};
 use crate::wire::message::compose;
 use crate::wire::name::{NameText, wire_from_presentation};
-use crate::wire::{Class, FoldedName, RType, Rcode, Reply};
+use crate::wire::{Class, RType, Rcode, Reply};
 
 pub use self::answer::{Respell, ResponseRule};
 pub use self::edns::{EdnsAction, EdnsOption, EdnsRule, Variable};
@@ -97,17 +97,17 @@ impl Rewrite {
 
     pub(crate) fn query(&self, context: &Context<'_>) -> Step {
         let asked = (context.query.qtype, context.query.qclass);
-        if self.is_about(asked, context.name) {
+        if self.is_about(asked, context.name.wire()) {
             Step::Wraps
         } else {
             Step::Next
         }
     }
 
-    /// Whether a rule is about a query of this type and class. If none is, this stage does nothing.
+    /// Whether a rule is about a query of this type and class, and of this lower-case wire name. If none
+    /// is, this stage does nothing.
     #[inline]
-    pub(crate) fn is_about(&self, asked: (RType, Class), name: &FoldedName) -> bool {
-        let wire = name.wire();
+    pub(crate) fn is_about(&self, asked: (RType, Class), wire: &[u8]) -> bool {
         let ends = Ends::of(wire);
         self.sieve.passes(&ends) && self.is_about_any(asked, wire, &ends)
     }

@@ -5,6 +5,7 @@ use super::*;
 use crate::chain::{Block, Stage};
 use crate::index::{ClusterIndex, Namespace, ServiceKind, ServiceName, ServiceNode, ServiceParts};
 use crate::metrics::Scope;
+use crate::plugins::cache::{Cache, Prefetch, Table, TtlRange};
 use crate::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
 use crate::plugins::testing::{name, peer, query};
 use crate::wire::RType;
@@ -57,6 +58,10 @@ impl<'m> Datagrams<'m> for Messages<'m> {
 
     fn is_ipv6(&self, slot: usize) -> Option<bool> {
         self.peer(slot).map(|peer| peer.remote.is_ipv6())
+    }
+
+    fn received(&self) -> Instant {
+        Instant::now()
     }
 
     fn peer(&self, slot: usize) -> Option<Peer> {
@@ -164,6 +169,226 @@ fn messages_that_are_read_ahead_get_what_each_gets_alone() {
     let alone: Vec<_> = alone.collect();
     assert!(addresses > 400, "{addresses} answers");
     assert_eq!(together.replies, alone);
+}
+
+/// What an upstream replies: records by the name's first label.
+fn upstream() -> Stage {
+    Stage::Fixed(|context, reply| {
+        let record = |rtype: u8, rdata: &[u8]| {
+            let fixed = [0xc0, 12, 0, rtype, 0, 1, 0, 0, 0, 60, 0, rdata.len() as u8];
+            [&fixed, rdata].concat()
+        };
+        let address = |last| record(1, &[192, 0, 2, last]);
+        let soa = record(6, &[&[0, 0][..], &[0; 20]].concat());
+        let (rcode, counts, records) = match context.name.label(0) {
+            b"one" => (0, [1, 0, 0], address(1)),
+            b"three" => (0, [3, 0, 0], [address(1), address(2), address(3)].concat()),
+            b"many" => (0, [40, 0, 0], (0..40).flat_map(address).collect()),
+            b"alias" => (0, [1, 0, 0], record(5, &[0xc0, 12])),
+            b"nodata" => (0, [0, 1, 0], soa),
+            b"missing" => (3, [0, 1, 0], soa),
+            b"failing" => (2, [0, 0, 0], Vec::new()),
+            _ => return crate::chain::Step::Failed(Rcode::SERVFAIL, "not asked for"),
+        };
+        let request = context.query.packet;
+        let question = crate::wire::message::question_of(request);
+        let mut octets = [
+            &request[..2],
+            &[0x81, 0xa0 | rcode, 0, 1],
+            &[0; 6],
+            question,
+        ]
+        .concat();
+        for (place, count) in counts.into_iter().enumerate() {
+            octets[7 + 2 * place] = count;
+        }
+        octets.extend(records);
+        let message = crate::wire::Message::parse(&octets, &octets).unwrap();
+        reply.adopt(&message, None);
+        context.upstream = Some(Arc::new(message));
+        crate::chain::Step::Answered
+    })
+}
+
+/// A cluster, a cache and an upstream, behind these stages, and another block.
+fn keeping(cache: Cache, before: &[Stage]) -> Listener {
+    let cache = Arc::new(cache);
+    let cluster = stages("cluster.local", "default", 10);
+    let stages = before
+        .iter()
+        .cloned()
+        .chain([Stage::Clamp(Arc::clone(&cache))])
+        .chain(cluster.iter().cloned())
+        .chain([Stage::Store(cache), upstream()]);
+    let other = Block::new(
+        name("k8s.test").into(),
+        Arc::new([Stage::Whoami]),
+        Scope::NONE,
+    );
+    Listener {
+        addresses: Vec::new(),
+        protocol: Protocol::Dns,
+        blocks: vec![other, Block::new([0].into(), stages.collect(), Scope::NONE)],
+        timeouts: Default::default(),
+        other_classes: false,
+        scope: Scope::NONE,
+    }
+}
+
+/// What the short way has for a message, and nothing of the chain.
+fn ask_nameless(
+    message: &[u8],
+    listener: &Listener,
+    log: &LogSink,
+) -> (Option<Vec<u8>>, Observation) {
+    let mut kept = Kept {
+        buf: vec![0; 65_535],
+        ..Kept::default()
+    };
+    let arrived = Nameless(message);
+    respond_to_all(0..1, (&arrived, &mut kept), (listener, log), &mut 0);
+    let (_, reply) = kept.replies.remove(0);
+    (reply, kept.scratch.seen)
+}
+
+fn cache(prefetch: Option<Prefetch>) -> Cache {
+    let ttls = TtlRange { min: 5, max: 3600 };
+    Cache {
+        zones: vec![([0].into(), 0)],
+        success: ttls,
+        denial: ttls,
+        success_disabled: Vec::new(),
+        denial_disabled: Vec::new(),
+        servfail: 5,
+        prefetch,
+        stale: None,
+        keep_ttl: false,
+        table: Table::new(1_024, 1_024),
+    }
+}
+
+/// A message whose sender the chain is not told, so that it cannot answer.
+struct Nameless<'m>(&'m [u8]);
+
+impl<'m> Datagrams<'m> for Nameless<'m> {
+    fn message(&self, _: usize) -> &'m [u8] {
+        self.0
+    }
+
+    fn is_ipv6(&self, _: usize) -> Option<bool> {
+        Some(false)
+    }
+
+    fn received(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn peer(&self, _: usize) -> Option<Peer> {
+        None
+    }
+}
+
+#[test]
+fn what_is_kept_is_answered_at_once_as_the_chain_would() {
+    let opt = |size: u16, flags: u8| {
+        let [s1, s2] = size.to_be_bytes();
+        [0, 0, 41, s1, s2, 0, 0, flags, 0, 0, 0]
+    };
+    let plain = |text| query(text, RType::A, &[]);
+    let with = |text, opt: [u8; 11]| query(text, RType::A, &opt);
+    let flagged = |text, octet: usize, bits: u8| {
+        let mut message = query(text, RType::A, &[]);
+        message[octet] |= bits;
+        message
+    };
+    let cases = [
+        (plain("one.test"), true),
+        (plain("One.TEST"), true),
+        (with("one.test", opt(1232, 0)), true),
+        (with("one.test", opt(100, 0)), true),
+        (with("one.test", opt(1232, 0x80)), true),
+        (flagged("one.test", 3, 0x10), true),
+        (flagged("one.test", 3, 0x20), true),
+        (plain("three.test"), true),
+        (plain("nodata.test"), true),
+        (plain("missing.test"), true),
+        (plain("failing.test"), true),
+        (query("alias.test", RType::CNAME, &[]), true),
+        (with("many.test", opt(1232, 0)), true),
+        // It would have to be cut.
+        (plain("many.test"), false),
+        // Not the chain's only business.
+        (query("one.test", RType::ANY, &[]), false),
+        (query("one.test", RType::DS, &[]), false),
+        (
+            query(
+                "one.test",
+                RType::A,
+                &[opt(1232, 0).as_slice(), &[0; 9]].concat(),
+            ),
+            false,
+        ),
+        // Of the cluster, where the cache is not asked.
+        (plain("1-2-3-4.default.pod.cluster.local"), false),
+        // Of another block.
+        (plain("one.k8s.test"), false),
+    ];
+    let eager = Prefetch {
+        hits: 1,
+        pause: Duration::from_secs(60),
+        percentage: 100,
+    };
+    let patient = Prefetch {
+        percentage: 10,
+        ..eager
+    };
+    for (prefetch, may) in [(None, true), (Some(patient), true), (Some(eager), false)] {
+        let listener = keeping(cache(prefetch), &[]);
+        let (log, _lines) = LogSink::new();
+        for (message, is_kept) in &cases {
+            let ask = || {
+                let (mut scratch, mut buf) = (Scratch::default(), vec![0; 65_535]);
+                let peer = peer("192.0.2.1");
+                let reply = respond(message, peer, &listener, &log, &mut scratch, &mut buf);
+                let (Response::Reply(len) | Response::ReplyAndRefresh(len)) = reply else {
+                    panic!("{reply:?}")
+                };
+                (buf[..len].to_vec(), scratch.seen)
+            };
+            // The first one fills the cache.
+            ask();
+            let (reply, seen) = ask();
+            let (at_once, at_once_seen) = ask_nameless(message, &listener, &log);
+            let expected = (*is_kept && may).then_some(reply);
+            assert_eq!(at_once, expected, "{message:?}");
+            if expected.is_some() {
+                assert_eq!(at_once_seen, seen, "{message:?}");
+                assert_eq!(seen.plugin, Plugin::Cache);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_is_rotated() {
+    let listener = keeping(cache(None), &[Stage::LoadBalance]);
+    let (log, _lines) = LogSink::new();
+    let message = query("three.test", RType::A, &[]);
+    let (mut scratch, mut buf) = (Scratch::default(), vec![0; 65_535]);
+    let peer = peer("192.0.2.1");
+    respond(&message, peer, &listener, &log, &mut scratch, &mut buf);
+    let mut first = [0; 3];
+    for _ in 0..100 {
+        let reply = ask_nameless(&message, &listener, &log).0.unwrap();
+        let last_octets = [1, 2, 3].map(|nth| reply[message.len() + 16 * nth - 1]);
+        let place = usize::from(last_octets[0] - 1);
+        assert_eq!(
+            last_octets,
+            [0, 1, 2].map(|nth| ((place + nth) % 3) as u8 + 1)
+        );
+        first[place] += 1;
+    }
+    assert!(first.iter().all(|times| *times > 10), "{first:?}");
 }
 
 /// The low four bits of BADCOOKIE are those of YXRRSET.

@@ -20,7 +20,7 @@ mod whole;
 pub use error::write_error;
 pub use opt::echoes;
 use opt::opt_len;
-pub use whole::{Asked, Target, Whole, write_target, write_whole};
+pub use whole::{Asked, Copied, Target, Whole, write_copied, write_target, write_whole};
 
 use super::codes::{Class, Flags, Opcode, RType, Rcode};
 use super::message::Message;

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use martlet_engine::chain::{Listener, Peer};
 use martlet_engine::limits::BATCH_MAX;
@@ -116,6 +117,10 @@ impl<'q> Datagrams<'q> for Arrived<'q> {
 
     fn is_ipv6(&self, _: usize) -> Option<bool> {
         Some(self.peer.remote.is_ipv6())
+    }
+
+    fn received(&self) -> Instant {
+        self.peer.received
     }
 
     fn peer(&self, _: usize) -> Option<Peer> {

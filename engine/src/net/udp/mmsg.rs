@@ -154,6 +154,11 @@ impl<'b> Datagrams<'b> for Arrived<'b> {
     }
 
     #[inline]
+    fn received(&self) -> Instant {
+        self.now
+    }
+
+    #[inline]
     fn peer(&self, slot: usize) -> Option<Peer> {
         Some(peer(self.socket, self.received.datagram(slot)?, self.now))
     }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::limits::NAME_LEN_MAX;
+use crate::metrics::Event;
+use crate::sys::prefetch::prefetch;
 use crate::wire::message::Message;
 use crate::wire::query::HEADER_LEN;
 use crate::wire::walk::{RecordAt, expand_name, records};
@@ -37,9 +39,9 @@ pub(super) enum Class2308 {
 /// A cached reply: octets to copy behind a client's question, and where their TTLs are.
 pub struct Entry {
     pub(super) kind: Kind,
-    pub(super) rcode: Rcode,
+    pub(crate) rcode: Rcode,
     pub(super) flags: Flags,
-    pub(super) counts: [u16; 3],
+    pub(crate) counts: [u16; 3],
     /// The name in lower case, the offsets of the TTLs in the records, the records: in one piece,
     /// so that a hit touches memory in one place.
     octets: Box<[u8]>,
@@ -93,13 +95,33 @@ impl Entry {
         }
     }
 
+    /// Has fetched what a usual reply is copied from.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        prefetch::<_, 3>(&*self.octets);
+    }
+
+    /// The flags that its reply still has, for clients that care for AD (RFC 6840 §5.8) and others.
+    pub(crate) const fn flags_kept(&self, wants_authentic: bool) -> u16 {
+        let ad = if wants_authentic { Flags::AD } else { 0 };
+        self.flags.0 & (Flags::RA | ad)
+    }
+
+    /// What is counted when it is served.
+    pub(crate) const fn hit_event(&self) -> Event {
+        match self.kind {
+            Kind::Success => Event::CacheHitSuccess,
+            Kind::Denial => Event::CacheHitDenial,
+        }
+    }
+
     /// The name that it is about, in lower case.
     pub(super) fn name(&self) -> &[u8] {
         &self.octets[..usize::from(self.name_len)]
     }
 
     /// Offsets of the TTLs in the records.
-    pub(super) fn ttls_at(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn ttls_at(&self) -> impl Iterator<Item = usize> {
         let offsets = &self.octets[usize::from(self.name_len)..usize::from(self.records_at)];
         let (offsets, _) = offsets.as_chunks::<2>();
         offsets
@@ -108,7 +130,7 @@ impl Entry {
     }
 
     /// The records, as they stood behind the question.
-    pub(super) fn records(&self) -> &[u8] {
+    pub(crate) fn records(&self) -> &[u8] {
         &self.octets[usize::from(self.records_at)..]
     }
 

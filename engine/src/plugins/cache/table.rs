@@ -6,13 +6,16 @@
 //! costs the reader a store at most, and none once the entry is known to be wanted.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crossbeam::epoch::{Guard, pin};
 
 use super::entry::{Entry, Kind};
-use crate::index::Passthrough;
-use crate::wire::name::combine;
-use crate::wire::{Class, FoldedName, RType};
+use crate::open_table::{Hashed, OpenTable};
+use crate::sys::prefetch::{LINE, prefetch};
+use crate::wire::name::{combine, is_same};
+use crate::wire::{Class, RType};
 
 /// The share of a queue's capacity in which newcomers wait.
 const NEWCOMERS: usize = 10;
@@ -22,8 +25,8 @@ const VISITS_MAX: u8 = 3;
 /// What a cached reply answers. DO and CD change what an upstream sends, so they belong to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The owner name.
-    pub name: &'a FoldedName,
+    /// The owner name, in wire form and lower case.
+    pub name: &'a [u8],
     /// The type.
     pub qtype: RType,
     /// The class.
@@ -40,88 +43,134 @@ impl Question<'_> {
         [self.qtype.0, self.qclass.0, bits]
     }
 
-    /// Made of the hashes that the parser left behind.
-    fn hash64(&self) -> u64 {
+    /// Made of the [`crate::wire::FoldedName::hash_of`] its whole name.
+    #[inline]
+    fn hash64(&self, name_hash: u64) -> u64 {
         let [qtype, qclass, bits] = self.codes();
         let codes = combine(u32::from(qtype) << 16 | u32::from(qclass), u32::from(bits));
-        codes ^ self.name.hash_all()
+        codes ^ name_hash
     }
 }
 
 /// An entry with the question that it answers and what eviction knows of it.
-pub(super) struct Slot {
+#[repr(C, align(64))]
+pub(crate) struct Slot {
     hash: u64,
     codes: [u16; 3],
-    pub(super) entry: Entry,
     visits: AtomicU8,
-    /// It left the table and only waits to leave its queue.
-    gone: AtomicBool,
     /// It stands in the main queue.
     settled: AtomicBool,
+    /// Tells it from others that had its question.
+    stamp: u32,
+    pub(super) entry: Entry,
+}
+
+const _: () = assert!(size_of::<Slot>() <= 2 * LINE);
+
+impl Hashed for Slot {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+impl Slot {
+    /// The entry, if it answers the question.
+    #[inline]
+    pub(super) fn of(&self, question: &Question<'_>) -> Option<&Entry> {
+        let is = self.codes == question.codes() && is_same(question.name, self.entry.name());
+        is.then_some(&self.entry)
+    }
+
+    /// Says that somebody asked for it.
+    #[inline]
+    pub(super) fn visit(&self) {
+        let visits = self.visits.load(Ordering::Relaxed);
+        if visits < VISITS_MAX {
+            self.visits.store(visits + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Has the octets fetched, of which there are more than the entry itself.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        self.entry.prefetch();
+    }
 }
 
 /// Cached replies by the hash of their question. Of two questions with one hash only the later one
 /// is kept; the name is compared when a reply is read.
 pub struct Table {
-    slots: papaya::HashMap<u64, Arc<Slot>, Passthrough>,
+    slots: OpenTable<Slot>,
     queues: [Mutex<Queue>; 2],
     lens: [AtomicUsize; 2],
     evictions: [AtomicUsize; 2],
+    stamps: AtomicU32,
 }
 
 impl Table {
     /// An empty table for so many answers, and so many denials and failures.
     pub fn new(success: usize, denial: usize) -> Self {
         Self {
-            slots: papaya::HashMap::builder().hasher(Passthrough).build(),
+            slots: OpenTable::default(),
             queues: [success, denial].map(|capacity| Mutex::new(Queue::new(capacity))),
             lens: Default::default(),
             evictions: Default::default(),
+            stamps: AtomicU32::new(0),
         }
     }
 
-    /// Reads the entry for a question. Takes no lock and allocates nothing.
-    pub fn get<R>(&self, question: &Question<'_>, read: impl FnOnce(&Entry) -> R) -> Option<R> {
-        let slots = self.slots.pin();
-        let slot = slots.get(&question.hash64())?;
-        if slot.codes != question.codes() || *slot.entry.name() != *question.name.wire() {
-            return None;
-        }
-        let visits = slot.visits.load(Ordering::Relaxed);
-        if visits < VISITS_MAX {
-            slot.visits.store(visits + 1, Ordering::Relaxed);
-        }
-        Some(read(&slot.entry))
+    /// Reads the entry for a question about this name. Takes no lock and allocates nothing.
+    pub fn get<R>(
+        &self,
+        question: &Question<'_>,
+        name_hash: u64,
+        read: impl FnOnce(&Entry) -> R,
+    ) -> Option<R> {
+        let hash = question.hash64(name_hash);
+        let guard = &pin();
+        let slot = self.slots.get(hash, |slot| slot.hash == hash, guard)?;
+        let entry = slot.of(question)?;
+        slot.visit();
+        Some(read(entry))
     }
 
     /// Stores an entry in place of what stood there.
-    pub fn put(&self, question: &Question<'_>, entry: Entry) {
-        let hash = question.hash64();
+    pub fn put(&self, question: &Question<'_>, name_hash: u64, entry: Entry) {
+        let hash = question.hash64(name_hash);
         let kind = entry.kind;
-        let slot = Arc::new(Slot {
-            hash,
-            codes: question.codes(),
-            entry,
-            visits: AtomicU8::new(0),
-            gone: AtomicBool::new(false),
-            settled: AtomicBool::new(false),
-        });
-        let slots = self.slots.pin();
-        if let Some(old) = slots.get(&hash) {
+        let stamp = self.stamps.fetch_add(1, Ordering::Relaxed);
+        let mut settled = false;
+        let made = |old: Option<&Slot>| {
+            if let Some(old) = old {
+                settled = old.settled.load(Ordering::Relaxed);
+                self.lens[old.entry.kind as usize].fetch_sub(1, Ordering::Relaxed);
+            }
             // A name that is refreshed keeps the standing it had earned.
-            let standing = old.visits.load(Ordering::Relaxed);
-            slot.visits.store(standing, Ordering::Relaxed);
-            let settled = old.settled.load(Ordering::Relaxed);
-            slot.settled.store(settled, Ordering::Relaxed);
-        }
-        if let Some(old) = slots.insert(hash, Arc::clone(&slot)) {
-            self.mark_gone(old);
-        }
+            let visits = old.map_or(0, |old| old.visits.load(Ordering::Relaxed));
+            Slot {
+                hash,
+                codes: question.codes(),
+                visits: AtomicU8::new(visits),
+                settled: AtomicBool::new(settled),
+                stamp,
+                entry,
+            }
+        };
+        self.slots.put(hash, |slot| slot.hash == hash, made);
         self.lens[kind as usize].fetch_add(1, Ordering::Relaxed);
         let mut queue = self.queue(kind);
-        queue.push(slot);
+        self.enqueue(&mut queue, Place { hash, stamp }, settled);
         let capacity = queue.capacity;
         self.evict(kind, &mut queue, capacity);
+    }
+
+    fn enqueue(&self, queue: &mut Queue, place: Place, settled: bool) {
+        if settled || queue.left_set.contains(&place.hash) {
+            self.find(place, |slot| slot.settled.store(true, Ordering::Relaxed));
+            queue.main.push_back(place);
+        } else {
+            queue.newcomers.push_back(place);
+        }
     }
 
     /// Gives up entries of each kind until this share of them is left, in percent. Returns how many
@@ -136,32 +185,61 @@ impl Table {
 
     /// Gives up entries of a kind until there are no more than `most`; returns how many went.
     fn evict(&self, kind: Kind, queue: &mut Queue, most: usize) -> usize {
-        let slots = self.slots.pin();
         let mut count = 0;
         while self.len(kind) > most {
-            let Some(victim) = queue.pop_victim() else {
+            let Some(victim) = self.pop_victim(queue) else {
                 break;
             };
-            if !self.mark_gone(&victim) {
-                continue; // It had left the table before.
+            // Only this very entry: another thread may have put a newer one there.
+            if !self.slots.remove(victim.hash, |slot| victim.is_of(slot)) {
+                continue;
             }
+            self.lens[kind as usize].fetch_sub(1, Ordering::Relaxed);
             queue.remember(victim.hash);
             count += 1;
-            // Only this very entry: another thread may have put a newer one there.
-            let _ = slots.remove_if(&victim.hash, |_, slot| Arc::ptr_eq(slot, &victim));
         }
         self.evictions[kind as usize].fetch_add(count, Ordering::Relaxed);
-        queue.compact(self.len(kind));
+        queue.compact(self.len(kind), |place| self.find(place, |_| ()).is_some());
         count
     }
 
-    /// Says that a slot is out of the table; `false` if that was known.
-    fn mark_gone(&self, slot: &Slot) -> bool {
-        let first = !slot.gone.swap(true, Ordering::Relaxed);
-        if first {
-            self.lens[slot.entry.kind as usize].fetch_sub(1, Ordering::Relaxed);
+    /// Takes out the entry to give up next, which may have left the table already.
+    fn pop_victim(&self, queue: &mut Queue) -> Option<Place> {
+        loop {
+            let many = queue.newcomers.len() * NEWCOMERS >= queue.capacity;
+            if (many || queue.main.is_empty())
+                && let Some(place) = queue.newcomers.pop_front()
+            {
+                let stays = self.find(place, |slot| {
+                    let wanted = slot.visits.swap(0, Ordering::Relaxed) > 0;
+                    slot.settled.fetch_or(wanted, Ordering::Relaxed);
+                    wanted
+                });
+                if stays != Some(true) {
+                    return Some(place);
+                }
+                queue.main.push_back(place);
+                continue;
+            }
+            let place = queue.main.pop_front()?;
+            let stays = self.find(place, |slot| {
+                let visits = slot.visits.load(Ordering::Relaxed);
+                slot.visits
+                    .store(visits.saturating_sub(1), Ordering::Relaxed);
+                visits > 0
+            });
+            if stays != Some(true) {
+                return Some(place);
+            }
+            queue.main.push_back(place);
         }
-        first
+    }
+
+    /// Reads the entry that was put in its place, if it is still there.
+    fn find<R>(&self, place: Place, read: impl FnOnce(&Slot) -> R) -> Option<R> {
+        let guard = &pin();
+        let slot = self.slots.get(place.hash, |slot| place.is_of(slot), guard);
+        slot.map(read)
     }
 
     fn queue(&self, kind: Kind) -> std::sync::MutexGuard<'_, Queue> {
@@ -187,11 +265,43 @@ impl Table {
     }
 }
 
+/// The table's entries for look-ups in steps.
+impl Table {
+    /// Begins the look-up of a question: has fetched what [`Self::likely`] reads for this hash.
+    #[inline]
+    pub(crate) fn begin(&self, question: &Question<'_>, name_hash: u64, guard: &Guard) -> u64 {
+        let hash = question.hash64(name_hash);
+        self.slots.slots(guard).prefetch(hash);
+        hash
+    }
+
+    /// The entry that has this hash most likely, unread but fetched; `None` if there is none.
+    #[inline]
+    pub(crate) fn likely<'g>(&self, hash: u64, guard: &'g Guard) -> Option<&'g Slot> {
+        let slot = self.slots.slots(guard).first(hash)?;
+        prefetch::<_, 2>(slot);
+        Some(slot)
+    }
+}
+
+/// Where an entry was put.
+#[derive(Clone, Copy)]
+struct Place {
+    hash: u64,
+    stamp: u32,
+}
+
+impl Place {
+    const fn is_of(self, slot: &Slot) -> bool {
+        slot.hash == self.hash && slot.stamp == self.stamp
+    }
+}
+
 /// The order in which entries of one kind make room.
 struct Queue {
     capacity: usize,
-    newcomers: VecDeque<Arc<Slot>>,
-    main: VecDeque<Arc<Slot>>,
+    newcomers: VecDeque<Place>,
+    main: VecDeque<Place>,
     /// Hashes of newcomers that left unvisited: who comes back was wanted after all.
     left: VecDeque<u64>,
     left_set: HashSet<u64>,
@@ -208,40 +318,6 @@ impl Queue {
         }
     }
 
-    fn push(&mut self, slot: Arc<Slot>) {
-        if slot.settled.load(Ordering::Relaxed) || self.left_set.contains(&slot.hash) {
-            slot.settled.store(true, Ordering::Relaxed);
-            self.main.push_back(slot);
-        } else {
-            self.newcomers.push_back(slot);
-        }
-    }
-
-    /// Takes out the entry to give up next, which may have left the table already.
-    fn pop_victim(&mut self) -> Option<Arc<Slot>> {
-        loop {
-            let many = self.newcomers.len() * NEWCOMERS >= self.capacity;
-            if (many || self.main.is_empty())
-                && let Some(slot) = self.newcomers.pop_front()
-            {
-                if slot.gone.load(Ordering::Relaxed) || slot.visits.load(Ordering::Relaxed) == 0 {
-                    return Some(slot);
-                }
-                slot.visits.store(0, Ordering::Relaxed);
-                slot.settled.store(true, Ordering::Relaxed);
-                self.main.push_back(slot);
-                continue;
-            }
-            let slot = self.main.pop_front()?;
-            let visits = slot.visits.load(Ordering::Relaxed);
-            if visits == 0 || slot.gone.load(Ordering::Relaxed) {
-                return Some(slot);
-            }
-            slot.visits.store(visits - 1, Ordering::Relaxed);
-            self.main.push_back(slot);
-        }
-    }
-
     fn remember(&mut self, hash: u64) {
         if self.left_set.insert(hash) {
             self.left.push_back(hash);
@@ -253,12 +329,11 @@ impl Queue {
         }
     }
 
-    /// Drops entries that have left the table, once they are the larger part.
-    fn compact(&mut self, live: usize) {
+    /// Drops places whose entries have left the table, once they are the larger part.
+    fn compact(&mut self, live: usize, is_here: impl Fn(Place) -> bool) {
         if self.newcomers.len() + self.main.len() > 2 * live + 64 {
-            let is_here = |slot: &Arc<Slot>| !slot.gone.load(Ordering::Relaxed);
-            self.newcomers.retain(is_here);
-            self.main.retain(is_here);
+            self.newcomers.retain(|place| is_here(*place));
+            self.main.retain(|place| is_here(*place));
         }
     }
 }
@@ -266,6 +341,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::FoldedName;
     use crate::wire::name::wire_from_text;
 
     fn folded(text: &str) -> FoldedName {
@@ -274,9 +350,9 @@ mod tests {
         name
     }
 
-    const fn question(name: &FoldedName) -> Question<'_> {
+    fn question(name: &FoldedName) -> Question<'_> {
         Question {
-            name,
+            name: name.wire(),
             qtype: RType::A,
             qclass: Class::IN,
             dnssec_ok: false,
@@ -284,11 +360,21 @@ mod tests {
         }
     }
 
+    fn put(table: &Table, name: &FoldedName, entry: Entry) {
+        table.put(&question(name), name.hash_all(), entry);
+    }
+
+    fn is_there(table: &Table, name: &FoldedName) -> bool {
+        table
+            .get(&question(name), name.hash_all(), |_| ())
+            .is_some()
+    }
+
     #[test]
     fn questions_that_differ_are_kept_apart() {
         let table = Table::new(100, 100);
         let (a, b) = (folded("a.test"), folded("b.test"));
-        table.put(&question(&a), Entry::for_test(&a, Kind::Success));
+        put(&table, &a, Entry::for_test(&a, Kind::Success));
         let others = [
             question(&b),
             Question {
@@ -309,9 +395,10 @@ mod tests {
             },
         ];
         for other in others {
-            assert!(table.get(&other, |_| ()).is_none(), "{other:?}");
+            let hash = if other.name == b.wire() { &b } else { &a }.hash_all();
+            assert!(table.get(&other, hash, |_| ()).is_none(), "{other:?}");
         }
-        assert!(table.get(&question(&folded("A.Test")), |_| ()).is_some());
+        assert!(is_there(&table, &folded("A.Test")));
     }
 
     #[test]
@@ -321,20 +408,17 @@ mod tests {
             .map(|n| folded(&format!("wanted{n}.test")))
             .collect::<Vec<_>>();
         for name in &wanted {
-            table.put(&question(name), Entry::for_test(name, Kind::Success));
-            assert!(table.get(&question(name), |_| ()).is_some());
+            put(&table, name, Entry::for_test(name, Kind::Success));
+            assert!(is_there(&table, name));
         }
         for n in 0..10_000 {
             let name = folded(&format!("flood{n}.test"));
-            table.put(&question(&name), Entry::for_test(&name, Kind::Success));
+            put(&table, &name, Entry::for_test(&name, Kind::Success));
             assert!(table.len(Kind::Success) <= 100);
             let name = &wanted[n % 50];
-            let _ = table.get(&question(name), |_| ());
+            is_there(&table, name);
         }
-        let kept = wanted
-            .iter()
-            .filter(|name| table.get(&question(name), |_| ()).is_some())
-            .count();
+        let kept = wanted.iter().filter(|name| is_there(&table, name)).count();
         assert_eq!(kept, 50);
         assert_eq!(table.evictions(Kind::Success), 10_050 - 100);
     }
@@ -349,7 +433,7 @@ mod tests {
             } else {
                 Kind::Denial
             };
-            table.put(&question(&name), Entry::for_test(&name, kind));
+            put(&table, &name, Entry::for_test(&name, kind));
         }
         assert_eq!((table.len(Kind::Success), table.len(Kind::Denial)), (0, 1));
         for kind in [Kind::Success, Kind::Denial] {

@@ -8,6 +8,7 @@ use super::super::zones::Zones;
 use super::*;
 use crate::chain::Stage;
 use crate::pattern::Pattern;
+use crate::wire::FoldedName;
 use crate::wire::reply::Owner;
 use crate::wire::{Query, Section};
 

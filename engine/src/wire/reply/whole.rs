@@ -31,7 +31,7 @@ pub struct Asked<'m> {
 impl<'m> Asked<'m> {
     /// Where the question ends.
     #[inline(always)]
-    fn question_end(&self) -> usize {
+    pub(crate) fn question_end(&self) -> usize {
         HEADER_LEN + usize::from(self.query.name_len) + QUESTION_EXTRA
     }
 
@@ -141,6 +141,50 @@ pub fn write_target(asked: &Asked<'_>, reply: &Target<'_>, buf: &mut [u8]) -> Op
         glue += 1;
     }
     close(asked, (Rcode::NOERROR.0, [1, 0, glue]), at, buf)
+}
+
+/// A reply that stood behind a question of the same length.
+pub struct Copied<'r, T> {
+    /// Its code, without an extended part.
+    pub rcode: Rcode,
+    /// Flags besides QR, AA and what is echoed.
+    pub flags: u16,
+    /// Records by section.
+    pub counts: [u16; 3],
+    /// The records.
+    pub records: &'r [u8],
+    /// Where in them their TTLs are.
+    pub ttls_at: T,
+    /// The TTL of all of them, in seconds.
+    pub ttl: u32,
+}
+
+/// As [`write_target`].
+#[inline]
+pub fn write_copied(
+    asked: &Asked<'_>,
+    reply: Copied<'_, impl Iterator<Item = usize>>,
+    buf: &mut [u8],
+) -> Option<usize> {
+    let Copied {
+        rcode,
+        flags,
+        counts,
+        records,
+        ttls_at,
+        ttl,
+    } = reply;
+    if records.len() > asked.room(buf)? || rcode.0 & Flags::RCODE != rcode.0 {
+        return None;
+    }
+    let records_at = asked.question_end();
+    let end = records_at + records.len();
+    let place = &mut buf[records_at..end];
+    place.copy_from_slice(records);
+    for at in ttls_at {
+        *place.get_mut(at..)?.first_chunk_mut()? = ttl.to_be_bytes();
+    }
+    close(asked, (flags | rcode.0, counts), end, buf)
 }
 
 /// Writes header, question and OPT around the records, which end at `opt_at`; returns the message's

@@ -1,0 +1,133 @@
+//! The short way to what upstreams replied before: names outside of the cluster's zones, with a reply
+//! in the cache that is fresh and fits.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::chain::{Random, Stage};
+use crate::index::Pinned;
+use crate::metrics::Event;
+use crate::plugins::cache::{Cache, Question, Slot};
+use crate::plugins::loadbalance;
+use crate::plugins::rewrite::Rewrite;
+use crate::wire::reply::{Asked, Copied, write_copied};
+use crate::wire::{Class, Flags, FoldedName, PlainQuery, RType, Rcode};
+
+/// What a block's chain comes to for names that none of its plugins before the cache has a say about.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    cache: Arc<Cache>,
+    /// Queries that a rule of it is about are not answered here.
+    rewrite: Option<Arc<Rewrite>>,
+    /// `loadbalance` is there.
+    rotates: bool,
+}
+
+impl Kept {
+    /// `None` if a stage before the cache may do more with such a query than is done here, but for a
+    /// `kubernetes` whose zones have a short way of their own. `zone` is the block's.
+    pub(crate) fn new(zone: &[u8], stages: &[Stage], mut has_short_zones: bool) -> Option<Self> {
+        // Which of several blocks takes a name is asked of its octets alone.
+        if *zone != [0] {
+            return None;
+        }
+        let mut rotates = false;
+        let mut rewrite = None;
+        for stage in stages {
+            match stage {
+                // They care for failures, for types that are not answered here, and for what does not
+                // come from the cache.
+                Stage::Errors(_)
+                | Stage::Any
+                | Stage::Transfer(_)
+                | Stage::Cancel(_)
+                | Stage::Clamp(_) => {}
+                Stage::LoadBalance => rotates = true,
+                Stage::Rewrite(rules) => rewrite = Some(Arc::clone(rules)),
+                // Of the first one only.
+                Stage::Kubernetes(_) if std::mem::take(&mut has_short_zones) => {}
+                Stage::Store(cache) => {
+                    let mut zones = cache.zones.iter();
+                    return zones.any(|(zone, _)| **zone == [0]).then(|| Self {
+                        cache: Arc::clone(cache),
+                        rewrite,
+                        rotates,
+                    });
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    fn question<'n>(query: &PlainQuery, name: &'n FoldedName) -> Question<'n> {
+        Question {
+            name: name.part(0..query.name_len),
+            qtype: query.qtype,
+            qclass: Class::IN,
+            dnssec_ok: query.dnssec_ok(),
+            checking_disabled: query.flags.has(Flags::CD),
+        }
+    }
+
+    /// Begins the look-up of a query that was folded into `name`: what finds its entry. `None` if the
+    /// chain has to answer.
+    #[inline]
+    pub(super) fn begin(
+        &self,
+        query: &PlainQuery,
+        name: &FoldedName,
+        pinned: &Pinned,
+    ) -> Option<u64> {
+        // `any`, `transfer` and the choice of a block look at these.
+        if matches!(
+            query.qtype,
+            RType::ANY | RType::AXFR | RType::IXFR | RType::DS
+        ) {
+            return None;
+        }
+        let question = Self::question(query, name);
+        let rules = self.rewrite.as_ref();
+        if rules.is_some_and(|rules| rules.is_about((query.qtype, Class::IN), question.name)) {
+            return None;
+        }
+        let hash = name.hash_of(0..query.name_len);
+        Some(self.cache.table.begin(&question, hash, pinned.guard()))
+    }
+
+    /// Goes on with it, once the place may have arrived.
+    #[inline]
+    pub(super) fn likely<'p>(&self, hash: u64, pinned: &'p Pinned) -> Option<&'p Slot> {
+        self.cache.table.likely(hash, pinned.guard())
+    }
+
+    /// Answers from an entry: the length of the reply, its code, and what is counted. `None` if the
+    /// chain has to.
+    #[inline(never)]
+    pub(super) fn answer(
+        &self,
+        slot: &Slot,
+        asked: &Asked<'_>,
+        (name, now): (&FoldedName, Instant),
+        random: &mut Random,
+        buf: &mut [u8],
+    ) -> Option<(u16, Rcode, u16)> {
+        let query = asked.query;
+        let (entry, ttl) = self.cache.fresh(slot, &Self::question(query, name), now)?;
+        let wants_authentic = query.dnssec_ok() || query.flags.has(Flags::AD);
+        let reply = Copied {
+            rcode: entry.rcode,
+            flags: entry.flags_kept(wants_authentic),
+            counts: entry.counts,
+            records: entry.records(),
+            ttls_at: entry.ttls_at(),
+            ttl,
+        };
+        let len = write_copied(asked, reply, buf)?;
+        if self.rotates && entry.rcode == Rcode::NOERROR {
+            loadbalance::rotate(&mut buf[..len], asked.question_end(), entry.counts, random);
+        }
+        let events = Event::CacheRequest.bit() | entry.hit_event().bit();
+        Some((len as u16, entry.rcode, events))
+    }
+}
