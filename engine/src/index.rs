@@ -25,7 +25,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam::epoch::pin;
-use smallvec::SmallVec;
 
 use by_address::ByAddress;
 pub use external::{ExternalHost, ExternalIndex, external_items};
@@ -37,7 +36,7 @@ pub use slice::{
     ZoneSelector,
 };
 pub(crate) use table::Passthrough;
-pub use table::{AddressNode, EndpointName, LabelRef, Namespace, ServiceName, ServiceRef};
+pub use table::{AddressNode, EndpointName, Few, LabelRef, Namespace, ServiceName, ServiceRef};
 use table::{LabelKey, ServiceKey};
 
 use crate::open_table::OpenTable;
@@ -54,7 +53,7 @@ pub struct ClusterIndex {
     namespaces: Map<LabelKey, Arc<Namespace>>,
     addresses: ByAddress<AddressNode>,
     /// How many pods share an address. One namespace has them nearly always.
-    pods: ByAddress<SmallVec<[PodCount; 1]>>,
+    pods: ByAddress<Few<PodCount>>,
     /// Pods by their addresses, as far as somebody asks for their names query by query.
     clients: ByAddress<Arc<PodName>>,
     external: ExternalIndex,

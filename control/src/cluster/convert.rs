@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use martlet_engine::index::{
-    Addresses, EndpointName, EndpointNames, EndpointSlice, ExternalHost, Host, LabelBuf, Port,
-    PortLabel, ServiceKind, ServiceName,
+    Addresses, EndpointNames, EndpointSlice, ExternalHost, Host, LabelBuf, Port, PortLabel,
+    ServiceKind,
 };
 use martlet_engine::limits::{LABEL_LEN_MAX, NAME_LEN_MAX};
 
@@ -178,20 +178,20 @@ impl<A> Part<A> {
     }
 }
 
-/// The address and name of each endpoint that has an IP address: what PTR answers are made of.
+/// The address, and the own name if there is one, of each endpoint that has an IP address: what PTR
+/// answers are made of.
 pub(super) fn endpoint_names(
-    service: &Arc<ServiceName>,
     slices: &[Arc<EndpointSlice>],
-) -> Vec<(IpAddr, EndpointName)> {
-    let mut out = Vec::new();
-    for slice in slices {
-        for (index, host) in slice.hosts().enumerate() {
-            let Host::Ip(address) = host else { continue };
-            let name = slice.names.as_ref().and_then(|names| names[index].clone());
-            out.push((address, EndpointName::new(Arc::clone(service), name)));
-        }
-    }
-    out
+) -> impl Iterator<Item = (IpAddr, Option<&[u8]>)> {
+    slices.iter().flat_map(|slice| {
+        slice.hosts().enumerate().filter_map(|(index, host)| {
+            let Host::Ip(address) = host else {
+                return None;
+            };
+            let names = slice.names.as_ref();
+            Some((address, names.and_then(|names| names[index].as_deref())))
+        })
+    })
 }
 
 /// A host name as an uncompressed wire name in its own spelling; `None` if it is none.

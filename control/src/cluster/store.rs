@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use martlet_engine::index::{
-    AddressNode, ClusterIndex, EndpointName, EndpointSlice, Namespace, ServiceName, ServiceNode,
-    ServiceParts,
+    AddressNode, ClusterIndex, EndpointName, EndpointSlice, Few, Namespace, ServiceName,
+    ServiceNode, ServiceParts,
 };
 
 use self::packed::{PackedService, PortLists};
@@ -450,18 +450,22 @@ impl Store {
         old: &[Arc<EndpointSlice>],
         new: &[Arc<EndpointSlice>],
     ) {
-        let (old, new) = (
-            convert::endpoint_names(name, old),
-            convert::endpoint_names(name, new),
-        );
+        if old.is_empty() {
+            // As in a first list, most of which is this.
+            for (address, label) in convert::endpoint_names(new) {
+                let endpoint = EndpointName::new(Arc::clone(name), label.map(Into::into));
+                self.change_address(address, |_, endpoints| endpoints.push(endpoint));
+            }
+            return;
+        }
         let mut left = HashMap::<(IpAddr, Option<&[u8]>), isize>::new();
-        for (address, endpoint) in &old {
-            *left.entry((*address, endpoint.name())).or_default() -= 1;
+        for endpoint in convert::endpoint_names(old) {
+            *left.entry(endpoint).or_default() -= 1;
         }
-        for (address, endpoint) in &new {
-            *left.entry((*address, endpoint.name())).or_default() += 1;
+        for endpoint in convert::endpoint_names(new) {
+            *left.entry(endpoint).or_default() += 1;
         }
-        for ((address, label), count) in left {
+        for ((address, label), count) in left.into_iter().filter(|(_, count)| *count != 0) {
             let endpoint = EndpointName::new(Arc::clone(name), label.map(Into::into));
             self.change_address(address, |_, endpoints| {
                 for _ in count..0 {
@@ -478,11 +482,11 @@ impl Store {
     fn change_address(
         &self,
         address: IpAddr,
-        change: impl FnOnce(&mut Vec<Arc<ServiceName>>, &mut Vec<EndpointName>),
+        change: impl FnOnce(&mut Few<Arc<ServiceName>>, &mut Few<EndpointName>),
     ) {
         let known = self.index.address(address, |node| {
             let (services, endpoints) = node.parts();
-            (services.to_vec(), endpoints.to_vec())
+            (Few::from(services), Few::from(endpoints))
         });
         let existed = known.is_some();
         let (mut services, mut endpoints) = known.unwrap_or_default();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use papaya::Equivalent;
+use smallvec::SmallVec;
 
 use crate::limits::LABEL_LEN_MAX;
 use crate::sys::prefetch::LINE;
@@ -139,6 +140,9 @@ pub struct Owners {
     endpoints: Box<[EndpointName]>,
 }
 
+/// A list of one, nearly always.
+pub type Few<T> = SmallVec<[T; 1]>;
+
 /// Whose address an IP address is: what PTR and NS questions ask.
 #[derive(Clone, Debug)]
 pub enum AddressNode {
@@ -162,16 +166,16 @@ impl AddressNode {
 
     /// The smallest form that holds these; `None` if there is nothing to hold.
     pub fn from_parts(
-        mut services: Vec<Arc<ServiceName>>,
-        mut endpoints: Vec<EndpointName>,
+        mut services: Few<Arc<ServiceName>>,
+        mut endpoints: Few<EndpointName>,
     ) -> Option<Self> {
         match (services.len(), endpoints.len()) {
             (0, 0) => None,
             (1, 0) => services.pop().map(Self::Service),
             (0, 1) => endpoints.pop().map(Self::Endpoint),
             _ => Some(Self::Many(Arc::new(Owners {
-                services: services.into(),
-                endpoints: endpoints.into(),
+                services: services.into_vec().into(),
+                endpoints: endpoints.into_vec().into(),
             }))),
         }
     }
