@@ -1,8 +1,9 @@
 //! The short way: addresses of Services and endpoints, ports of Services, and the names that resolvers
-//! make up from search lists, which together are most of what a cluster asks.
+//! make up from search lists, which together are most of what a cluster asks; and what the cache has
+//! ([`kept`]).
 //!
 //! Such a query is known by its end: an OPT without options, if any, its type and class, and before
-//! them the name of one of a few zones. So it is read from there ([`Aim::read`]). What the chain comes to
+//! them the name of one of a few zones, or of none. So it is read from there ([`Aim::read`]). What the chain comes to
 //! for it is the same each time and worked out when the plan is made ([`Direct::new`]). A query that is
 //! in any way unusual, and all queries of a block with stages that might have their say, are read from
 //! the front and walk the chain. Both ways give the same octets; a test holds them against each other.
@@ -141,12 +142,11 @@ pub(crate) struct Ground<'l, 'p, 's> {
     pub(crate) listener: &'l Listener,
     /// Those in which look-ups are begun.
     pub(crate) services: Option<&'s Services<'p>>,
-    /// What look-ups are kept by. Without it none is begun, and the cache is left to the chain.
-    pub(crate) pinned: Option<&'p Pinned>,
+    /// What look-ups are kept by.
+    pub(crate) pinned: &'p Pinned,
 }
 
-/// A query that the short way is for, where it leads, and how far the look-up is of the Service that
-/// it is about.
+/// A query that the short way is for, where it leads, and how far the look-up is of what it is about.
 #[derive(Clone, Copy)]
 pub(crate) struct Aim<'l, 'p> {
     pub(crate) query: PlainQuery,
@@ -192,8 +192,8 @@ impl<'l, 'p> Aim<'l, 'p> {
         look_up: LookUp::NotBegun,
     };
 
-    /// Reads A, AAAA and SRV in a zone of the cluster, and begins the look-up, if that is of the
-    /// ground's Services. If the chain has to answer, `name` holds unspecified octets after it, and
+    /// Reads a query and begins its look-up, in the cache, or in the index if that is the ground's: of A,
+    /// AAAA and SRV in a zone of the cluster. If the chain has to answer, `name` holds unspecified octets after it, and
     /// [`Self::answer`] says so.
     // In its place, and one of three functions that are called for each query and not made a part of
     // their callers: so each has the processor's registers for itself.
@@ -272,8 +272,8 @@ impl<'l, 'p> Aim<'l, 'p> {
     /// Begins the look-up of a query that the cache may answer.
     #[inline(never)]
     fn begin_kept(&mut self, ground: &Ground<'l, 'p, '_>, name: &FoldedName) {
-        if let (Some(kept), Some(pinned)) = (self.kept, ground.pinned)
-            && let Some(hash) = kept.begin(&self.query, name, pinned)
+        if let Some(kept) = self.kept
+            && let Some(hash) = kept.begin(&self.query, name, ground.pinned)
         {
             self.look_up = LookUp::BegunKept(hash);
         }
@@ -317,8 +317,8 @@ impl<'l, 'p> Aim<'l, 'p> {
         }
     }
 
-    /// Answers the query that it was made of: the length of the reply and its code. `None` if the
-    /// chain has to.
+    /// Answers the query that it was made of from the index: the length of the reply and its code.
+    /// `None` if it cannot; then [`Self::answer_kept`] may, and otherwise the chain has to.
     #[inline(never)]
     pub(crate) fn answer(
         &self,

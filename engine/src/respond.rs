@@ -37,9 +37,14 @@ impl Scratch {
     /// that answer reads besides to arrive.
     const LEAD: usize = 6;
 
-    /// The name of the message that was answered last.
+    /// The name of the message that came last, if the chain has seen it.
     pub fn name(&self) -> &FoldedName {
         &self.names[self.last]
+    }
+
+    /// The name of the message that came last, in lower case.
+    pub(crate) fn octets(&self) -> &[u8] {
+        self.names[self.last].octets()
     }
 
     /// Where to read the name of a message to.
@@ -140,13 +145,15 @@ pub fn respond(
     scratch: &mut Scratch,
     buf: &mut [u8],
 ) -> Response {
+    let pinned = Pinned::new();
     let ground = Ground {
         listener,
         services: None,
-        pinned: None,
+        pinned: &pinned,
     };
     let mut aim = Aim::NONE;
     aim.read(message, &ground, scratch.open(0));
+    aim.go_on(None, &pinned);
     let carrier = Carrier {
         stream: peer.stream,
         ipv6: peer.remote.is_ipv6(),
@@ -189,7 +196,7 @@ pub trait Replies {
 }
 
 /// Answers messages as [`respond`] does, in their order, but reads some of them ahead: what the index
-/// has for each is then on its way from memory while others are read. `at` is always the message that
+/// or the cache has for each is then on its way from memory while others are read. `at` is always the message that
 /// is worked on, should that panic.
 pub fn respond_to_all<'m>(
     slots: Range<usize>,
@@ -216,7 +223,7 @@ fn respond_to_group<'m>(
     let ground = &Ground {
         listener,
         services,
-        pinned: Some(&pinned),
+        pinned: &pinned,
     };
     let mut aims = [Aim::NONE; Scratch::AHEAD];
     let names = replies.scratch().names.iter_mut();

@@ -7,6 +7,7 @@ mod views;
 mod web;
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::thread;
 use std::time::Duration;
 
 use martlet_tests::dns::{Edns, Query};
@@ -31,6 +32,21 @@ fn scrape_until(port: u16, enough: impl Fn(&Scrape) -> bool) -> Scrape {
     found.unwrap_or_else(|| panic!("{:#?}", last.expect("it scraped at least once").samples))
 }
 
+/// The counts once the queries are in them by which the server was found to be up.
+fn settled(martlet: &Martlet) -> Scrape {
+    let port = martlet.nth_port(2);
+    let found = wait_until(Duration::from_secs(5), || {
+        let [one, other] = [0, 100].map(|pause| {
+            thread::sleep(Duration::from_millis(pause));
+            Scrape::of(port)
+        });
+        let [now, then] = [&one, &other].map(|scrape| scrape.sum(RECEIVED, &[]));
+        (then > 0.0 && now == then).then_some(other)
+    });
+    found.expect("counts that come to rest")
+}
+
+const RECEIVED: &str = "martlet_messages_received_total";
 const REQUESTS: &str = "coredns_dns_requests_total";
 const RESPONSES: &str = "coredns_dns_responses_total";
 const DURATIONS: &str = "coredns_dns_request_duration_seconds_count";
@@ -84,7 +100,7 @@ fn the_status_page_knows_the_metrics() {
 fn queries_are_counted_by_all_their_labels() {
     let martlet = start();
     let server = format!("dns://:{}", martlet.port());
-    let before = Scrape::of(martlet.nth_port(2));
+    let before = settled(&martlet);
     let mut clients = vec![("1", martlet.client())];
     if UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
         let six = SocketAddr::from((Ipv6Addr::LOCALHOST, martlet.port()));
@@ -186,7 +202,7 @@ fn queries_are_counted_by_all_their_labels() {
 #[test]
 fn blocks_without_prometheus_are_not_counted() {
     let martlet = start();
-    let before = Scrape::of(martlet.nth_port(2));
+    let before = settled(&martlet);
     for name in ["a.silent.test.", "a.monitored.test."] {
         martlet.client().ask(name, "A");
         martlet.client().ask_tcp(name, "A");
@@ -214,7 +230,7 @@ fn blocks_without_prometheus_are_not_counted() {
 fn what_cannot_be_read_is_not_a_request() {
     let martlet = start();
     let client = martlet.client();
-    let before = Scrape::of(martlet.nth_port(2));
+    let before = settled(&martlet);
     let query = Query::new("web.shop.svc.cluster.local.", "A");
     let mut truncated = query.wire(7);
     truncated.truncate(20);
@@ -240,8 +256,7 @@ fn what_cannot_be_read_is_not_a_request() {
     };
     assert_eq!(client.send(&chaos).expect("a reply").rcode, "REFUSED");
     let after = scrape_until(martlet.nth_port(2), |now| {
-        now.more(&before, RESPONSES, &[]) >= 2.0
-            && now.more(&before, "martlet_messages_received_total", &[]) >= 4.0
+        now.more(&before, RESPONSES, &[]) >= 2.0 && now.more(&before, RECEIVED, &[]) >= 4.0
     });
     assert_eq!(after.more(&before, RESPONSES, &[]), 2.0);
     for (rtype, rcode) in [("other", "SERVFAIL"), ("TXT", "REFUSED")] {
@@ -252,7 +267,7 @@ fn what_cannot_be_read_is_not_a_request() {
             1.0
         );
     }
-    let received = after.more(&before, "martlet_messages_received_total", &[]);
+    let received = after.more(&before, RECEIVED, &[]);
     assert_eq!(received, 4.0);
 }
 
@@ -262,7 +277,7 @@ fn histograms_have_the_buckets_of_coredns() {
     const TIMES: &str = "0.00025 0.0005 0.001 0.002 0.004 0.008 0.016 0.032 0.064 0.128 0.256 0.512 \
                          1.024 2.048 4.096 8.192 +Inf";
     let martlet = start();
-    let before = Scrape::of(martlet.nth_port(2));
+    let before = settled(&martlet);
     let dnssec = Edns {
         flags: 0x8000,
         ..Edns::default()
@@ -332,7 +347,7 @@ fn several_addresses_tell_the_same() {
     };
     let corefile = block("a.test", "{PORT2}") + &block("b.test", "{PORT3}");
     let martlet = Setup::new(&corefile).start();
-    let before = Scrape::of(martlet.nth_port(2));
+    let before = settled(&martlet);
     for name in ["x.a.test.", "x.b.test."] {
         martlet.client().ask(name, "A");
     }
@@ -361,7 +376,7 @@ fn workers_and_the_index_tell_of_themselves() {
         let samples = told.samples.iter();
         samples.filter(|sample| sample.family == family).count()
     };
-    let cores = std::thread::available_parallelism()
+    let cores = thread::available_parallelism()
         .expect("Linux tells")
         .get();
     assert_eq!(workers(messages), cores);

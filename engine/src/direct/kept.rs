@@ -124,6 +124,7 @@ impl Kept {
             ttl,
         };
         let len = write_copied(asked, reply, buf)?;
+        self.cache.count_visit(slot, now);
         if self.rotates && entry.rcode == Rcode::NOERROR {
             loadbalance::rotate(&mut buf[..len], asked.question_end(), entry.counts, random);
         }

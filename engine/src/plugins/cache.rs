@@ -222,21 +222,25 @@ impl Cache {
         if left <= 0 {
             return None;
         }
+        let is_due = |prefetch: &Prefetch| prefetch.is_time(entry, left);
+        if self.prefetch.as_ref().is_some_and(is_due) {
+            return None;
+        }
+        let ttl = if self.keep_ttl {
+            entry.ttl
+        } else {
+            left as u32
+        };
+        Some((entry, ttl))
+    }
+
+    /// Says that such a reply was used.
+    #[inline]
+    pub(crate) fn count_visit(&self, slot: &Slot, now: Instant) {
         if let Some(prefetch) = &self.prefetch {
-            if prefetch.is_time(entry, left) {
-                return None;
-            }
-            entry.hit(now, prefetch.pause);
+            slot.entry.hit(now, prefetch.pause);
         }
         slot.visit();
-        Some((
-            entry,
-            if self.keep_ttl {
-                entry.ttl
-            } else {
-                left as u32
-            },
-        ))
     }
 
     /// Keeps what an upstream replied, and serves what is stale instead of a failure.

@@ -240,7 +240,7 @@ fn ask_nameless(
     message: &[u8],
     listener: &Listener,
     log: &LogSink,
-) -> (Option<Vec<u8>>, Observation) {
+) -> (Option<Vec<u8>>, Observation, Vec<u8>) {
     let mut kept = Kept {
         buf: vec![0; 65_535],
         ..Kept::default()
@@ -248,7 +248,8 @@ fn ask_nameless(
     let arrived = Nameless(message);
     respond_to_all(0..1, (&arrived, &mut kept), (listener, log), &mut 0);
     let (_, reply) = kept.replies.remove(0);
-    (reply, kept.scratch.seen)
+    let octets = kept.scratch.octets().to_vec();
+    (reply, kept.scratch.seen, octets)
 }
 
 fn cache(prefetch: Option<Prefetch>) -> Cache {
@@ -349,20 +350,21 @@ fn what_is_kept_is_answered_at_once_as_the_chain_would() {
             let ask = || {
                 let (mut scratch, mut buf) = (Scratch::default(), vec![0; 65_535]);
                 let peer = peer("192.0.2.1");
-                let reply = respond(message, peer, &listener, &log, &mut scratch, &mut buf);
+                let plan = (&listener, &log);
+                let reply = walk((message, &peer), plan, &mut scratch, &mut buf);
                 let (Response::Reply(len) | Response::ReplyAndRefresh(len)) = reply else {
                     panic!("{reply:?}")
                 };
-                (buf[..len].to_vec(), scratch.seen)
+                (buf[..len].to_vec(), scratch.seen, scratch.octets().to_vec())
             };
             // The first one fills the cache.
             ask();
-            let (reply, seen) = ask();
-            let (at_once, at_once_seen) = ask_nameless(message, &listener, &log);
+            let (reply, seen, octets) = ask();
+            let at_once = ask_nameless(message, &listener, &log);
             let expected = (*is_kept && may).then_some(reply);
-            assert_eq!(at_once, expected, "{message:?}");
+            assert_eq!(at_once.0, expected, "{message:?}");
             if expected.is_some() {
-                assert_eq!(at_once_seen, seen, "{message:?}");
+                assert_eq!((at_once.1, at_once.2), (seen, octets), "{message:?}");
                 assert_eq!(seen.plugin, Plugin::Cache);
             }
         }

@@ -3,7 +3,7 @@
 //!
 //! A place of the array is one word: where the entry is, and a tag in the low bits of the pointer, which
 //! are free as far as entries are aligned. So a reader can ask the processor for a place, and for an
-//! entry, before it reads either. Entries are never changed; what is taken out, and an array that a
+//! entry, before it reads either. Entries are never changed, but for atomics in them; what is taken out, and an array that a
 //! larger one has followed, is kept until nobody reads it any more.
 
 use std::sync::atomic::Ordering;
@@ -49,7 +49,7 @@ impl<'g, T> Held<'g, T> {
     fn of(shared: Shared<'g, T>) -> Self {
         Self {
             // SAFETY: what is not null leads to an entry that `Writer::replace` had whole before it stored
-            // it with release ordering, and that nobody changes. It is retired by whoever takes it out of
+            // it with release ordering, and that nobody has mutably. It is retired by whoever takes it out of
             // the newest array, and so not freed before all guards that were there by then are dropped;
             // the one that `shared` was loaded under is one of these, if an older array, or a load before
             // that, has led here.

@@ -12,7 +12,6 @@ use super::Sketch;
 use super::sampler::Sampler;
 use crate::chain::Peer;
 use crate::respond::Scratch;
-use crate::wire::FoldedName;
 use crate::wire::name::span_hash;
 
 /// After so long a query counts half.
@@ -80,13 +79,13 @@ impl Window {
         let seen = &scratch.seen;
         if seen.is_query() {
             let client = peer.remote.ip();
-            self.count(client, scratch.name(), seen.is_missed(), peer.received);
+            self.count(client, scratch.octets(), seen.is_missed(), peer.received);
         }
     }
 
     /// Counts a query that was picked. One that comes while the counts are read is left out: nobody
     /// waits here.
-    fn count(&self, client: IpAddr, name: &FoldedName, is_missed: bool, now: Instant) {
+    fn count(&self, client: IpAddr, name: &[u8], is_missed: bool, now: Instant) {
         let Ok(mut sketches) = self.sketches.try_lock() else {
             return;
         };
@@ -95,10 +94,10 @@ impl Window {
             IpAddr::V4(address) => sketches.clients.count_octets(&address.octets()),
             IpAddr::V6(address) => sketches.clients.count_octets(&address.octets()),
         }
-        let hash = name.hash_all();
-        sketches.names.count(name.wire(), hash);
+        let hash = span_hash(name);
+        sketches.names.count(name, hash);
         if is_missed {
-            sketches.missed.count(name.wire(), hash);
+            sketches.missed.count(name, hash);
         }
     }
 
@@ -182,11 +181,9 @@ mod tests {
     fn threads_are_added_up_and_the_past_fades() {
         let windows = [Window::default(), Window::default()];
         let start = Instant::now();
-        let mut name = FoldedName::default();
-        let mut ask = |window: &Window, client: [u8; 4], text: &str, is_missed| {
+        let ask = |window: &Window, client: [u8; 4], text: &str, is_missed| {
             let wire = wire_from_text(text).unwrap();
-            name.parse(&wire, 0).unwrap();
-            window.count(client.into(), &name, is_missed, start);
+            window.count(client.into(), &wire, is_missed, start);
         };
         for _ in 0..4 {
             ask(

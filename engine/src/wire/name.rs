@@ -134,6 +134,16 @@ impl FoldedName {
         &self.buffer[FRONT..=FRONT + self.offset(self.label_count())]
     }
 
+    /// The same, of a name that may only have been [`Self::fold`]ed.
+    pub fn octets(&self) -> &[u8] {
+        let name = &self.buffer[FRONT..];
+        let mut end = 0;
+        while let Some(&len @ 1..) = name.get(end) {
+            end += 1 + usize::from(len);
+        }
+        name.get(..=end).unwrap_or(&[0])
+    }
+
     /// The number of labels, the root not counted.
     pub const fn label_count(&self) -> usize {
         self.count as usize

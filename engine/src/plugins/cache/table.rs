@@ -145,6 +145,7 @@ impl Table {
                 settled = old.settled.load(Ordering::Relaxed);
                 self.lens[old.entry.kind as usize].fetch_sub(1, Ordering::Relaxed);
             }
+            self.lens[kind as usize].fetch_add(1, Ordering::Relaxed);
             // A name that is refreshed keeps the standing it had earned.
             let visits = old.map_or(0, |old| old.visits.load(Ordering::Relaxed));
             Slot {
@@ -157,7 +158,6 @@ impl Table {
             }
         };
         self.slots.put(hash, |slot| slot.hash == hash, made);
-        self.lens[kind as usize].fetch_add(1, Ordering::Relaxed);
         let mut queue = self.queue(kind);
         self.enqueue(&mut queue, Place { hash, stamp }, settled);
         let capacity = queue.capacity;
