@@ -280,22 +280,23 @@ impl<'l, 'p> Aim<'l, 'p> {
     }
 
     /// Goes on with a look-up that was begun, once the slot may have arrived.
-    #[inline]
-    pub(crate) fn go_on(&mut self, services: Option<&Services<'p>>, pinned: &'p Pinned) {
-        match (self.look_up, services) {
-            (LookUp::Begun(hash), Some(services)) => {
+    #[inline(always)]
+    pub(crate) fn go_on(&mut self, services: &Services<'p>, pinned: &'p Pinned) {
+        match self.look_up {
+            LookUp::Begun(hash) => {
                 let likely = services.likely(hash, self.is_deep());
                 self.look_up = likely.map_or(LookUp::Nothing, LookUp::Likely);
             }
-            (LookUp::BegunKept(hash), _) => self.go_on_kept(hash, pinned),
+            LookUp::BegunKept(_) => self.go_on_kept(pinned),
             _ => {}
         }
     }
 
+    /// The same of one in the cache.
     // Apart, so that it does not crowd the way of the cluster's names.
     #[inline(never)]
-    fn go_on_kept(&mut self, hash: u64, pinned: &'p Pinned) {
-        if let Some(kept) = self.kept {
+    pub(crate) fn go_on_kept(&mut self, pinned: &'p Pinned) {
+        if let (Some(kept), LookUp::BegunKept(hash)) = (self.kept, self.look_up) {
             let likely = kept.likely(hash, pinned);
             self.look_up = likely.map_or(LookUp::Nothing, LookUp::LikelyKept);
         }

@@ -153,7 +153,7 @@ pub fn respond(
     };
     let mut aim = Aim::NONE;
     aim.read(message, &ground, scratch.open(0));
-    aim.go_on(None, &pinned);
+    aim.go_on_kept(&pinned);
     let carrier = Carrier {
         stream: peer.stream,
         ipv6: peer.remote.is_ipv6(),
@@ -231,8 +231,9 @@ fn respond_to_group<'m>(
         *at = slot;
         aim.read(datagrams.message(slot), ground, name);
     }
-    for aim in &mut aims {
-        aim.go_on(services, &pinned);
+    match services {
+        Some(services) => aims.iter_mut().for_each(|aim| aim.go_on(services, &pinned)),
+        None => aims.iter_mut().for_each(|aim| aim.go_on_kept(&pinned)),
     }
     aims[..Scratch::LEAD].iter().for_each(Aim::prefetch);
     for (place, slot) in group.clone().enumerate() {

@@ -376,9 +376,7 @@ fn workers_and_the_index_tell_of_themselves() {
         let samples = told.samples.iter();
         samples.filter(|sample| sample.family == family).count()
     };
-    let cores = thread::available_parallelism()
-        .expect("Linux tells")
-        .get();
+    let cores = thread::available_parallelism().expect("Linux tells").get();
     assert_eq!(workers(messages), cores);
     assert_eq!(workers("martlet_worker_socket_drops_total"), cores);
     assert!(told.sum("martlet_kubernetes_generation", &[]) > 0.0);
