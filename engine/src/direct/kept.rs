@@ -101,19 +101,22 @@ impl Kept {
         self.cache.table.likely(hash, pinned.guard())
     }
 
-    /// Answers from an entry: the length of the reply, its code, and what is counted. `None` if the
-    /// chain has to.
+    /// Answers, most likely from this entry: the length of the reply, its code, and the events to count.
+    /// `None` if the chain has to.
     #[inline(never)]
     pub(super) fn answer(
         &self,
-        slot: &Slot,
+        likely: &Slot,
         asked: &Asked<'_>,
         (name, now): (&FoldedName, Instant),
         random: &mut Random,
         buf: &mut [u8],
     ) -> Option<(u16, Rcode, u16)> {
         let query = asked.query;
-        let (entry, ttl) = self.cache.fresh(slot, &Self::question(query, name), now)?;
+        if !likely.answers(&Self::question(query, name)) {
+            return self.search_and_answer(asked, (name, now), random, buf);
+        }
+        let (entry, ttl) = self.cache.fresh(likely, now)?;
         let wants_authentic = query.dnssec_ok() || query.flags.has(Flags::AD);
         let reply = Copied {
             rcode: entry.rcode,
@@ -124,11 +127,26 @@ impl Kept {
             ttl,
         };
         let len = write_copied(asked, reply, buf)?;
-        self.cache.count_visit(slot, now);
+        self.cache.count_visit(likely, now);
         if self.rotates && entry.rcode == Rcode::NOERROR {
             loadbalance::rotate(&mut buf[..len], asked.question_end(), entry.counts, random);
         }
         let events = Event::CacheRequest.bit() | entry.hit_event().bit();
         Some((len as u16, entry.rcode, events))
+    }
+
+    /// The same, if what looked like the entry is another one.
+    #[cold]
+    fn search_and_answer(
+        &self,
+        asked: &Asked<'_>,
+        (name, now): (&FoldedName, Instant),
+        random: &mut Random,
+        buf: &mut [u8],
+    ) -> Option<(u16, Rcode, u16)> {
+        let (pinned, hash) = (Pinned::new(), name.hash_of(0..asked.query.name_len));
+        let question = Self::question(asked.query, name);
+        let found = self.cache.table.slot(&question, hash, pinned.guard())?;
+        self.answer(found, asked, (name, now), random, buf)
     }
 }

@@ -208,16 +208,11 @@ impl Cache {
         Some(Found::Hit)
     }
 
-    /// The reply in `slot` and its TTL, if it answers the question and there is nothing to do but to copy
-    /// it: it is fresh, and not about to be asked for again.
+    /// The reply in `slot` and its TTL, if there is nothing to do but to copy it: it is fresh, and not
+    /// about to be asked for again.
     #[inline]
-    pub(crate) fn fresh<'s>(
-        &self,
-        slot: &'s Slot,
-        question: &Question<'_>,
-        now: Instant,
-    ) -> Option<(&'s Entry, u32)> {
-        let entry = slot.of(question)?;
+    pub(crate) fn fresh<'s>(&self, slot: &'s Slot, now: Instant) -> Option<(&'s Entry, u32)> {
+        let entry = &slot.entry;
         let left = entry.ttl_left(now);
         if left <= 0 {
             return None;

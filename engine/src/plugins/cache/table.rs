@@ -74,11 +74,10 @@ impl Hashed for Slot {
 }
 
 impl Slot {
-    /// The entry, if it answers the question.
+    /// Whether the entry answers the question.
     #[inline]
-    pub(super) fn of(&self, question: &Question<'_>) -> Option<&Entry> {
-        let is = self.codes == question.codes() && is_same(question.name, self.entry.name());
-        is.then_some(&self.entry)
+    pub(crate) fn answers(&self, question: &Question<'_>) -> bool {
+        self.codes == question.codes() && is_same(question.name, self.entry.name())
     }
 
     /// Says that somebody asked for it.
@@ -126,12 +125,22 @@ impl Table {
         name_hash: u64,
         read: impl FnOnce(&Entry) -> R,
     ) -> Option<R> {
-        let hash = question.hash64(name_hash);
         let guard = &pin();
-        let slot = self.slots.get(hash, |slot| slot.hash == hash, guard)?;
-        let entry = slot.of(question)?;
+        let slot = self.slot(question, name_hash, guard)?;
         slot.visit();
-        Some(read(entry))
+        Some(read(&slot.entry))
+    }
+
+    /// The entry for a question about this name.
+    pub(crate) fn slot<'g>(
+        &self,
+        question: &Question<'_>,
+        name_hash: u64,
+        guard: &'g Guard,
+    ) -> Option<&'g Slot> {
+        let hash = question.hash64(name_hash);
+        let slot = self.slots.get(hash, |slot| slot.hash == hash, guard)?;
+        slot.answers(question).then_some(slot)
     }
 
     /// Stores an entry in place of what stood there.
