@@ -3,10 +3,11 @@
 //! ([`kept`]).
 //!
 //! Such a query is known by its end: an OPT without options, if any, its type and class, and before
-//! them the name of one of a few zones, or of none. So it is read from there ([`Aim::read`]). What the chain comes to
-//! for it is the same each time and worked out when the plan is made ([`Direct::new`]). A query that is
-//! in any way unusual, and all queries of a block with stages that might have their say, are read from
-//! the front and walk the chain. Both ways give the same octets; a test holds them against each other.
+//! them the name of one of a few zones, or of none. So it is read from there ([`Aim::read`]). What the
+//! chain comes to for it is the same each time and worked out when the plan is made ([`Direct::new`]).
+//! A query that is in any way unusual, and all queries of a block with stages that might have their
+//! say, are read from the front and walk the chain. Both ways give the same octets; a test holds them
+//! against each other.
 
 mod kept;
 
@@ -192,9 +193,9 @@ impl<'l, 'p> Aim<'l, 'p> {
         look_up: LookUp::NotBegun,
     };
 
-    /// Reads a query and begins its look-up, in the cache, or in the index if that is the ground's: of A,
-    /// AAAA and SRV in a zone of the cluster. If the chain has to answer, `name` holds unspecified octets after it, and
-    /// [`Self::answer`] says so.
+    /// Reads a query and begins its look-up, in the cache, or in the index if that is the ground's: of
+    /// A, AAAA and SRV in a zone of the cluster. If the chain has to answer, `name` holds unspecified
+    /// octets after it, and [`Self::answer`] says so.
     // In its place, and one of three functions that are called for each query and not made a part of
     // their callers: so each has the processor's registers for itself.
     #[inline(never)]

@@ -46,8 +46,8 @@ pub(super) fn ports(ports: &[object::Port]) -> Vec<Port> {
         .collect()
 }
 
-/// A slice's endpoints, packed, with these ports. A slice holds one family, so this gives one part; an API object
-/// that mixes them gives one a family.
+/// A slice's endpoints, packed, with these ports. A slice holds one family, so this gives one part; an
+/// API object that mixes them gives one a family.
 pub(super) fn endpoint_slices(
     slice: &object::EndpointSlice,
     ports: Arc<[Port]>,
