@@ -147,10 +147,11 @@ pub(crate) struct Ground<'l, 'p, 's> {
     pub(crate) pinned: &'p Pinned,
 }
 
-/// A query that the short way is for, where it leads, and how far the look-up is of what it is about.
+/// A message, where its query leads if the short way is for it, and how far the look-up is of what it is
+/// about.
 #[derive(Clone, Copy)]
-pub(crate) struct Aim<'l, 'p> {
-    pub(crate) query: PlainQuery,
+pub(crate) struct Aim<'m, 'l, 'p> {
+    pub(crate) asked: Asked<'m>,
     /// Where it is counted.
     pub(crate) scope: Scope,
     /// What answers it from the index.
@@ -181,12 +182,12 @@ enum LookUp<'p> {
     Nothing,
 }
 
-impl<'l, 'p> Aim<'l, 'p> {
+impl<'m, 'l, 'p> Aim<'m, 'l, 'p> {
     /// The chain has to answer.
     pub(crate) const NONE: Self = Self {
         direct: None,
         kept: None,
-        query: PlainQuery::NONE,
+        asked: Asked::NOTHING,
         scope: Scope::NONE,
         above: 0,
         labels: (0, 0),
@@ -201,10 +202,11 @@ impl<'l, 'p> Aim<'l, 'p> {
     #[inline(never)]
     pub(crate) fn read(
         &mut self,
-        message: &[u8],
+        message: &'m [u8],
         ground: &Ground<'l, 'p, '_>,
         name: &mut FoldedName,
     ) {
+        self.asked.message = message;
         match self.try_read(message, ground, name) {
             Some(direct) => self.direct = Some(direct),
             None => self.begin_kept(ground, name),
@@ -221,7 +223,7 @@ impl<'l, 'p> Aim<'l, 'p> {
         const SVC: u32 = u32::from_ne_bytes(*b"\x03svc");
         const POD: u32 = u32::from_ne_bytes(*b"\x03pod");
         let query = PlainQuery::from_end(message)?;
-        self.query = query;
+        self.asked.query = query;
         let folded = name.fold(message, HEADER_LEN, query.name_len)?;
         let (direct, zone, scope) = match ground.listener.lead(&folded) {
             Lead::Index(direct, zone, scope) => (direct, zone, scope),
@@ -274,7 +276,7 @@ impl<'l, 'p> Aim<'l, 'p> {
     #[inline(never)]
     fn begin_kept(&mut self, ground: &Ground<'l, 'p, '_>, name: &FoldedName) {
         if let Some(kept) = self.kept
-            && let Some(hash) = kept.begin(&self.query, name, ground.pinned)
+            && let Some(hash) = kept.begin(&self.asked.query, name, ground.pinned)
         {
             self.look_up = LookUp::BegunKept(hash);
         }
@@ -324,7 +326,6 @@ impl<'l, 'p> Aim<'l, 'p> {
     #[inline(never)]
     pub(crate) fn answer(
         &self,
-        asked: &Asked<'_>,
         name: &FoldedName,
         random: &mut Random,
         buf: &mut [u8],
@@ -333,9 +334,9 @@ impl<'l, 'p> Aim<'l, 'p> {
         let service = match self.look_up {
             LookUp::Likely(entry) if entry.is_of(self.labels(name)) => Some(entry),
             LookUp::Nothing => None,
-            _ => return self.look_up_and_answer(direct, asked, name, random, buf),
+            _ => return self.look_up_and_answer(direct, name, random, buf),
         };
-        self.answer_with((direct, service), asked, name, random, buf)
+        self.answer_with((direct, service), name, random, buf)
     }
 
     /// Answers from the cache, at this time: the length of the reply, its code, and the events to count.
@@ -343,14 +344,13 @@ impl<'l, 'p> Aim<'l, 'p> {
     #[inline]
     pub(crate) fn answer_kept(
         &self,
-        asked: &Asked<'_>,
         (name, now): (&FoldedName, impl FnOnce() -> Instant),
         random: &mut Random,
         buf: &mut [u8],
     ) -> Option<(u16, Rcode, u16)> {
         match (self.kept, self.look_up) {
             (Some(kept), LookUp::LikelyKept(slot)) => {
-                kept.answer(slot, asked, (name, now()), random, buf)
+                kept.answer(slot, &self.asked, (name, now()), random, buf)
             }
             _ => None,
         }
@@ -367,7 +367,6 @@ impl<'l, 'p> Aim<'l, 'p> {
     fn look_up_and_answer(
         &self,
         direct: &Direct,
-        asked: &Asked<'_>,
         name: &FoldedName,
         random: &mut Random,
         buf: &mut [u8],
@@ -379,18 +378,18 @@ impl<'l, 'p> Aim<'l, 'p> {
             .index()
             .services(&pinned)
             .get(ServiceRef { octets, hash });
-        self.answer_with((direct, service), asked, name, random, buf)
+        self.answer_with((direct, service), name, random, buf)
     }
 
     #[inline(always)]
     fn answer_with(
         &self,
         (direct, service): (&Direct, Option<&Entry>),
-        asked: &Asked<'_>,
         name: &FoldedName,
         random: &mut Random,
         buf: &mut [u8],
     ) -> Option<(u16, Rcode)> {
+        let asked = &self.asked;
         let above = usize::from(self.above);
         let suffix = name.start(above);
         let Some(node) = service.and_then(Entry::shown) else {

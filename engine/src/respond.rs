@@ -9,10 +9,10 @@ use crate::direct::{Aim, Ground};
 use crate::gathered::{Gathered, Need};
 use crate::index::Pinned;
 use crate::log::LogSink;
-use crate::metrics::{Observation, Plugin, Scope};
+use crate::metrics::{Observation, Plugin};
 use crate::plugins::transfer::Outgoing;
 use crate::wire::query::QueryError;
-use crate::wire::reply::{Asked, write_error};
+use crate::wire::reply::write_error;
 use crate::wire::{Class, Edns, FoldedName, Query, Rcode, Reply};
 
 /// What a worker keeps from query to query, so that none of it is made anew.
@@ -128,13 +128,6 @@ pub enum Response {
     Slow,
 }
 
-/// What carried a message, as far as it is counted.
-#[derive(Clone, Copy)]
-struct Carrier {
-    stream: bool,
-    ipv6: bool,
-}
-
 /// Answers one message. `buf` is where the reply goes; it must hold at least 512 octets, and
 /// [`crate::limits::MESSAGE_LEN_MAX`] to leave large answers whole.
 pub fn respond(
@@ -152,14 +145,11 @@ pub fn respond(
         pinned: &pinned,
     };
     let mut aim = Aim::NONE;
+    aim.asked.stream = peer.stream;
     aim.read(message, &ground, scratch.open(0));
     aim.go_on_kept(&pinned);
-    let carrier = Carrier {
-        stream: peer.stream,
-        ipv6: peer.remote.is_ipv6(),
-    };
     answer(
-        (0, message, carrier),
+        (0, peer.remote.is_ipv6()),
         (|| Some(peer), || peer.received),
         &aim,
         (listener, log),
@@ -204,36 +194,36 @@ pub fn respond_to_all<'m>(
     (listener, log): (&Listener, &LogSink),
     at: &mut usize,
 ) {
+    let pinned = Pinned::new();
+    // Nearly always there is one cluster.
+    let services = listener.index().map(|index| index.services(&pinned));
+    let ground = &Ground {
+        listener,
+        services: services.as_ref(),
+        pinned: &pinned,
+    };
     for first in slots.clone().step_by(Scratch::AHEAD) {
         let group = first..slots.end.min(first + Scratch::AHEAD);
-        respond_to_group(group, (datagrams, replies), (listener, log), at);
+        respond_to_group(group, (datagrams, replies), (ground, log), at);
     }
 }
 
 fn respond_to_group<'m>(
     group: Range<usize>,
     (datagrams, replies): (&impl Datagrams<'m>, &mut impl Replies),
-    (listener, log): (&Listener, &LogSink),
+    (ground, log): (&Ground<'_, '_, '_>, &LogSink),
     at: &mut usize,
 ) {
-    // Nearly always there is one cluster.
-    let pinned = Pinned::new();
-    let services = listener.index().map(|index| index.services(&pinned));
-    let services = services.as_ref();
-    let ground = &Ground {
-        listener,
-        services,
-        pinned: &pinned,
-    };
     let mut aims = [Aim::NONE; Scratch::AHEAD];
     let names = replies.scratch().names.iter_mut();
     for ((slot, aim), name) in group.clone().zip(&mut aims).zip(names) {
         *at = slot;
         aim.read(datagrams.message(slot), ground, name);
     }
-    match services {
-        Some(services) => aims.iter_mut().for_each(|aim| aim.go_on(services, &pinned)),
-        None => aims.iter_mut().for_each(|aim| aim.go_on_kept(&pinned)),
+    let pinned = ground.pinned;
+    match ground.services {
+        Some(services) => aims.iter_mut().for_each(|aim| aim.go_on(services, pinned)),
+        None => aims.iter_mut().for_each(|aim| aim.go_on_kept(pinned)),
     }
     aims[..Scratch::LEAD].iter().for_each(Aim::prefetch);
     for (place, slot) in group.clone().enumerate() {
@@ -245,16 +235,12 @@ fn respond_to_group<'m>(
             continue;
         };
         let came = (|| datagrams.peer(slot), || datagrams.received());
-        let carrier = Carrier {
-            stream: false,
-            ipv6,
-        };
         let (scratch, buf) = replies.parts();
         let response = answer(
-            (place, datagrams.message(slot), carrier),
+            (place, ipv6),
             came,
             &aims[place],
-            (listener, log),
+            (ground.listener, log),
             scratch,
             buf,
         );
@@ -262,51 +248,47 @@ fn respond_to_group<'m>(
     }
 }
 
-/// Answers a message: as it was read to a place of `scratch`, if it has an aim, and by the chain
-/// otherwise.
+/// Answers a message: by its aim, with the name that was read to this place of `scratch`, or by the
+/// chain. `ipv6` says what it came over.
 #[inline]
 fn answer(
-    (place, message, carrier): (usize, &[u8], Carrier),
+    (place, ipv6): (usize, bool),
     (peer, received): (impl FnOnce() -> Option<Peer>, impl FnOnce() -> Instant),
-    aim: &Aim<'_, '_>,
+    aim: &Aim<'_, '_, '_>,
     (listener, log): (&Listener, &LogSink),
     scratch: &mut Scratch,
     buf: &mut [u8],
 ) -> Response {
     scratch.tally.received += 1;
     scratch.last = place;
-    let asked = Asked {
-        message,
-        query: &aim.query,
-        stream: carrier.stream,
-    };
     let (name, random) = (&scratch.names[place], &mut scratch.random);
-    if let Some((len, rcode)) = aim.answer(&asked, name, random, buf) {
+    if let Some((len, rcode)) = aim.answer(name, random, buf) {
         let by = (Plugin::Kubernetes, 0);
-        return at_once((len, rcode, by), &asked, (aim.scope, carrier.ipv6), scratch);
+        return at_once((len, rcode, by), aim, ipv6, scratch);
     }
-    if let Some((len, rcode, events)) = aim.answer_kept(&asked, (name, received), random, buf) {
+    if let Some((len, rcode, events)) = aim.answer_kept((name, received), random, buf) {
         let by = (Plugin::Cache, events);
-        return at_once((len, rcode, by), &asked, (aim.scope, carrier.ipv6), scratch);
+        return at_once((len, rcode, by), aim, ipv6, scratch);
     }
     let Some(peer) = peer() else {
         scratch.seen = Observation::NOTHING;
         return Response::None;
     };
-    walk((message, &peer), (listener, log), scratch, buf)
+    walk((aim.asked.message, &peer), (listener, log), scratch, buf)
 }
 
 /// Counts a reply of the short way: its length and code, the plugin it is from and what else happened.
 #[inline(always)]
 fn at_once(
     (len, rcode, (plugin, events)): (u16, Rcode, (Plugin, u16)),
-    asked: &Asked<'_>,
-    (scope, ipv6): (Scope, bool),
+    aim: &Aim<'_, '_, '_>,
+    ipv6: bool,
     scratch: &mut Scratch,
 ) -> Response {
+    let asked = &aim.asked;
     scratch.tally.replies[usize::from(rcode.0)] += 1;
     scratch.seen = Observation {
-        scope,
+        scope: aim.scope,
         done: true,
         stream: asked.stream,
         ipv6,

@@ -112,7 +112,7 @@ impl Kept {
         random: &mut Random,
         buf: &mut [u8],
     ) -> Option<(u16, Rcode, u16)> {
-        let query = asked.query;
+        let query = &asked.query;
         if !likely.answers(&Self::question(query, name)) {
             return self.search_and_answer(asked, (name, now), random, buf);
         }
@@ -145,7 +145,7 @@ impl Kept {
         buf: &mut [u8],
     ) -> Option<(u16, Rcode, u16)> {
         let (pinned, hash) = (Pinned::new(), name.hash_of(0..asked.query.name_len));
-        let question = Self::question(asked.query, name);
+        let question = Self::question(&asked.query, name);
         let found = self.cache.table.slot(&question, hash, pinned.guard())?;
         self.answer(found, asked, (name, now), random, buf)
     }

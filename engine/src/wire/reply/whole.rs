@@ -23,12 +23,19 @@ pub struct Asked<'m> {
     /// The message, which has the query's name.
     pub message: &'m [u8],
     /// What it says.
-    pub query: &'m PlainQuery,
+    pub query: PlainQuery,
     /// It came over a stream.
     pub stream: bool,
 }
 
 impl<'m> Asked<'m> {
+    /// What asks nothing.
+    pub(crate) const NOTHING: Self = Self {
+        message: &[],
+        query: PlainQuery::NONE,
+        stream: false,
+    };
+
     /// Where the question ends.
     #[inline(always)]
     pub(crate) fn question_end(&self) -> usize {
