@@ -9,12 +9,14 @@
 //! say, are read from the front and walk the chain. Both ways give the same octets; a test holds them
 //! against each other.
 
+mod before;
 mod kept;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::before::Before;
 pub(crate) use self::kept::Kept;
 use crate::chain::{Lead, Listener, Random, Stage};
 use crate::index::{
@@ -26,12 +28,11 @@ use crate::plugins::cache::Slot;
 use crate::plugins::kubernetes::{
     Grammar, Kubernetes, Zone, soa_record, weight, without_underscore,
 };
-use crate::plugins::rewrite::Rewrite;
 use crate::plugins::zones::Zones;
 use crate::wire::name::{Apex, Folded};
 use crate::wire::query::HEADER_LEN;
 use crate::wire::reply::{Asked, Target, Whole, write_target, write_whole};
-use crate::wire::{Class, FoldedName, PlainQuery, RType, Rcode, Section};
+use crate::wire::{FoldedName, PlainQuery, RType, Rcode, Section};
 
 /// A zone of the plugin.
 pub(crate) struct DirectZone {
@@ -66,12 +67,7 @@ pub(crate) struct Direct {
     kubernetes: Arc<Kubernetes>,
     /// Where its names end, the longest first.
     zones: Arc<[DirectZone]>,
-    /// Queries that a rule of it is about are not answered here.
-    rewrite: Option<Arc<Rewrite>>,
-    /// `loadbalance` is there.
-    rotates: bool,
-    /// TTLs in seconds that the `cache` directive leaves alone: smallest, largest.
-    ttls: (u32, u32),
+    before: Before,
     /// Other plugins are asked for names that do not exist.
     falls_through: bool,
 }
@@ -80,38 +76,24 @@ impl Direct {
     /// `None` if a stage before `kubernetes` may do more with such a query than is done here. `zone` is
     /// the block's.
     pub(crate) fn new(zone: &[u8], stages: &[Stage]) -> Option<Self> {
-        let mut rotates = false;
-        let mut rewrite = None;
-        let mut ttls = (0, u32::MAX);
+        let mut before = Before::NONE;
         for stage in stages {
-            match stage {
-                // They care for failures and for other types.
-                Stage::Errors(_) | Stage::Any | Stage::Transfer(_) | Stage::Cancel(_) => {}
-                Stage::LoadBalance => rotates = true,
-                Stage::Rewrite(rules) => rewrite = Some(Arc::clone(rules)),
-                Stage::Clamp(cache) => {
-                    for range in [cache.success, cache.denial] {
-                        ttls = (ttls.0.max(range.min), ttls.1.min(range.max));
-                    }
-                }
-                Stage::Kubernetes(kubernetes) => {
-                    return Some(Self {
-                        zones: DirectZone::all(&kubernetes.zones, zone)?,
-                        falls_through: falls_through(kubernetes),
-                        kubernetes: Arc::clone(kubernetes),
-                        rewrite,
-                        rotates,
-                        ttls,
-                    });
-                }
-                _ => return None,
-            }
+            let Stage::Kubernetes(kubernetes) = stage else {
+                before.pass(stage)?;
+                continue;
+            };
+            return Some(Self {
+                zones: DirectZone::all(&kubernetes.zones, zone)?,
+                falls_through: falls_through(kubernetes),
+                kubernetes: Arc::clone(kubernetes),
+                before,
+            });
         }
         None
     }
 
     fn leaves_alone(&self, ttl: u32) -> bool {
-        self.ttls.0 <= ttl && ttl <= self.ttls.1
+        self.before.ttls.0 <= ttl && ttl <= self.before.ttls.1
     }
 }
 
@@ -237,8 +219,7 @@ impl<'m, 'l, 'p> Aim<'m, 'l, 'p> {
             return None;
         }
         let above = folded.cut(&zone.apex)?;
-        let rules = direct.rewrite.as_ref();
-        if rules.is_some_and(|rules| rules.is_about((query.qtype, Class::IN), name.wire())) {
+        if direct.before.claims(&query, name.wire()) {
             return None;
         }
         // What begins like the name of a zone's server may be one.
@@ -508,7 +489,7 @@ impl Direct {
         };
         let (port, mut addresses) = node.only_port(selector).ok_or(Missing::Unknown)?;
         let total = addresses.iter().filter(|it| !it.is_empty()).count();
-        if total > 1 && self.rotates {
+        if total > 1 && self.before.rotates {
             addresses.rotate_left(random.below(total));
         }
         let zone_at = name.offset(above);
@@ -539,7 +520,7 @@ impl Direct {
             return Err(Missing::Unknown);
         }
         let rotation = match records.len() {
-            len @ 2.. if self.rotates => random.below(len),
+            len @ 2.. if self.before.rotates => random.below(len),
             _ => 0,
         };
         let reply = Whole {

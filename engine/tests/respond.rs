@@ -15,7 +15,8 @@ use martlet_engine::log::LogSink;
 use martlet_engine::metrics::Scope;
 use martlet_engine::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
 use martlet_engine::plugins::rewrite::{Action, Form, Matcher, ResponseRule};
-use martlet_engine::plugins::{cache, loop_, rewrite};
+use martlet_engine::plugins::zones::Zones;
+use martlet_engine::plugins::{cache, hosts, loop_, rewrite};
 use martlet_engine::respond::{Response, Scratch, respond};
 use martlet_engine::wire::RType;
 use martlet_engine::wire::name::wire_from_text;
@@ -276,11 +277,32 @@ fn both_ways() -> Vec<(Listener, Listener)> {
         rule(Action::Type(RType(255), RType::A)),
     ];
     let rewrite = Stage::Rewrite(Arc::new(rewrite::Rewrite::new(rules, None)));
+    // So does what ends otherwise than the names of a hosts file, if others are left to the cluster.
+    let hosts = |names: &[&str], fallthrough: &[&str]| {
+        let wire = |text: &&str| wire_from_text(text).expect("a name");
+        let mut inline = hosts::Table::default();
+        for text in names {
+            inline.add(&wire(text), v4(250).into(), true);
+        }
+        Stage::Hosts(Arc::new(hosts::Hosts {
+            zones: Zones::new([wire(&".")]),
+            path: Default::default(),
+            file: Arc::default(),
+            inline,
+            ttl: TTL,
+            fallthrough: Zones::new(fallthrough.iter().map(wire)),
+            fallthrough_unsupported: false,
+        }))
+    };
     let stages = [
         None,
         Some(clamp(range(5, TTL))),
         Some(clamp(range(5, TTL - 1))),
         Some(rewrite),
+        Some(hosts(&["node-1", "*.example.org"], &["."])),
+        Some(hosts(&["web.default.svc.cluster.local"], &["."])),
+        Some(hosts(&["node-1"], &["arpa"])),
+        Some(Stage::Nsid(b"a".as_slice().into())),
     ];
     let both = stages.into_iter().map(|stage| {
         let detector = Stage::Loop(Arc::new(loop_::Loop::new([0].into(), |_| {})));
@@ -600,7 +622,8 @@ fn endpoints_and_ports_go_both_ways() {
             ] {
                 for size in [None, Some(512), Some(1_232)] {
                     let message = query(&format!("{name}.{zone}"), qtype, size);
-                    for ((short, long), stream) in BOTH_WAYS.iter().zip([false, true, false, true])
+                    for ((short, long), stream) in
+                        BOTH_WAYS.iter().zip([false, true].into_iter().cycle())
                     {
                         let [short, long] = [short, long].map(|it| ask_raw(it, &message, stream));
                         assert_eq!(short, long, "{name}.{zone} {qtype} {size:?}");
@@ -648,7 +671,7 @@ proptest! {
             prop::sample::select(vec![1_u8, 1, 1, 1, 3, 255]),
             prop::sample::select(vec![0_u8, 0, 0, 0, 1]),
             any::<u16>(),
-            prop::sample::select(vec![&b""[..], b"", b"\0\x0a\0\x02ab"]),
+            prop::sample::select(vec![&b""[..], b"", b"\0\x0a\0\x02ab", b"\0\x03\0\0"]),
         ),
         stream in any::<bool>(),
     ) {

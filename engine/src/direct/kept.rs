@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::before::Before;
 use crate::chain::{Random, Stage};
 use crate::index::Pinned;
 use crate::metrics::Event;
 use crate::plugins::cache::{Cache, Question, Slot};
 use crate::plugins::loadbalance;
-use crate::plugins::rewrite::Rewrite;
+use crate::plugins::zones::Zones;
 use crate::wire::reply::{Asked, Copied, write_copied};
 use crate::wire::{Class, Flags, FoldedName, PlainQuery, RType, Rcode};
 
@@ -17,44 +18,33 @@ use crate::wire::{Class, Flags, FoldedName, PlainQuery, RType, Rcode};
 #[derive(Clone)]
 pub(crate) struct Kept {
     cache: Arc<Cache>,
-    /// Queries that a rule of it is about are not answered here.
-    rewrite: Option<Arc<Rewrite>>,
-    /// `loadbalance` is there.
-    rotates: bool,
+    before: Before,
+}
+
+/// Whether replies to all names of a block are kept, and none to others. Which block takes a name is
+/// asked of its octets alone; but what is in the cache of one is a name of it.
+fn keeps_block(cache: &Cache, block: &[u8]) -> bool {
+    let zones = || cache.zones.iter().map(|(zone, _)| zone.clone());
+    let within = Zones::new([block.into()]);
+    Zones::new(zones()).hold_wire(block) && zones().all(|zone| within.hold_wire(&zone))
 }
 
 impl Kept {
     /// `None` if a stage before the cache may do more with such a query than is done here, but for a
-    /// `kubernetes` whose zones have a short way of their own. `zone` is the block's.
+    /// `kubernetes` whose zones have a short way of their own (`has_short_zones`). `zone` is the block's.
     pub(crate) fn new(zone: &[u8], stages: &[Stage], mut has_short_zones: bool) -> Option<Self> {
-        // Which of several blocks takes a name is asked of its octets alone.
-        if *zone != [0] {
-            return None;
-        }
-        let mut rotates = false;
-        let mut rewrite = None;
+        let mut before = Before::NONE;
         for stage in stages {
             match stage {
-                // They care for failures, for types that are not answered here, and for what does not
-                // come from the cache.
-                Stage::Errors(_)
-                | Stage::Any
-                | Stage::Transfer(_)
-                | Stage::Cancel(_)
-                | Stage::Clamp(_) => {}
-                Stage::LoadBalance => rotates = true,
-                Stage::Rewrite(rules) => rewrite = Some(Arc::clone(rules)),
                 // Of the first one only.
                 Stage::Kubernetes(_) if std::mem::take(&mut has_short_zones) => {}
                 Stage::Store(cache) => {
-                    let mut zones = cache.zones.iter();
-                    return zones.any(|(zone, _)| **zone == [0]).then(|| Self {
+                    return keeps_block(cache, zone).then(|| Self {
                         cache: Arc::clone(cache),
-                        rewrite,
-                        rotates,
+                        before,
                     });
                 }
-                _ => return None,
+                _ => before.pass(stage)?,
             }
         }
         None
@@ -87,8 +77,7 @@ impl Kept {
             return None;
         }
         let question = Self::question(query, name);
-        let rules = self.rewrite.as_ref();
-        if rules.is_some_and(|rules| rules.is_about((query.qtype, Class::IN), question.name)) {
+        if self.before.claims(query, question.name) {
             return None;
         }
         let hash = name.hash_of(0..query.name_len);
@@ -128,7 +117,7 @@ impl Kept {
         };
         let len = write_copied(asked, reply, buf)?;
         self.cache.count_visit(likely, now);
-        if self.rotates && entry.rcode == Rcode::NOERROR {
+        if self.before.rotates && entry.rcode == Rcode::NOERROR {
             loadbalance::rotate(&mut buf[..len], asked.question_end(), entry.counts, random);
         }
         let events = Event::CacheRequest.bit() | entry.hit_event().bit();

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
+use super::ends::{WORD, back, place};
 use super::kubernetes::reverse::address_of;
 use super::zones::Zones;
 use crate::chain::{Context, Step};
@@ -38,6 +39,8 @@ pub struct Table {
     v6: HashMap<Box<[u8]>, Vec<Ipv6Addr>>,
     names: HashMap<IpAddr, Vec<Box<[u8]>>>,
     len: usize,
+    /// The places that the ends of its names fall into, as bits.
+    ends: u64,
     /// When the file was changed that it is from.
     pub changed: Option<SystemTime>,
 }
@@ -51,6 +54,11 @@ impl Table {
             IpAddr::V6(address) => self.v6.entry(name.into()).or_default().push(address),
         }
         self.len += 1;
+        self.ends |= match name.strip_prefix(WILDCARD) {
+            // Names that it stands for may have any octets there.
+            Some(rest) if rest.len() < WORD => u64::MAX,
+            rest => place(back(rest.unwrap_or(name))),
+        };
         if reverse && !name.starts_with(WILDCARD) {
             self.names.entry(address).or_default().push(name.into());
             self.len += 1;
@@ -91,6 +99,18 @@ fn under<'t, T>(table: &'t HashMap<Box<[u8]>, Vec<T>>, name: &FoldedName) -> &'t
 }
 
 impl Hosts {
+    /// Whether names that it does not know are left to the plugins behind, all of them.
+    pub(crate) fn falls_through(&self) -> bool {
+        let mut zones = self.zones.iter();
+        zones.all(|zone| self.fallthrough.hold_wire(zone))
+    }
+
+    /// `false` if it does not know the name (lower-case wire form), which most names' ends tell.
+    #[inline]
+    pub(crate) fn may_know(&self, name: &[u8]) -> bool {
+        (self.file.load().ends | self.inline.ends) & place(back(name)) != 0
+    }
+
     pub(crate) fn query(&self, context: &Context<'_>, reply: &mut Reply<'_>) -> Step {
         let (name, qtype) = (context.name, context.query.qtype);
         if qtype == RType::PTR {

@@ -10,6 +10,7 @@ mod matcher;
 
 use std::sync::Arc;
 
+use super::ends::{Ends, Screen, Sieve};
 use super::metadata::Metadata;
 use crate::chain::{Context, Stage, Step};
 use crate::wire::message::compose;
@@ -18,7 +19,6 @@ use crate::wire::{Class, RType, Rcode, Reply};
 
 pub use self::answer::{Respell, ResponseRule};
 pub use self::edns::{EdnsAction, EdnsOption, EdnsRule, Variable};
-use self::matcher::{Ends, Screen, Sieve};
 pub use self::matcher::{Form, Matcher};
 
 /// The rules of a block.

@@ -6,9 +6,12 @@ use crate::chain::{Block, Stage};
 use crate::index::{ClusterIndex, Namespace, ServiceKind, ServiceName, ServiceNode, ServiceParts};
 use crate::metrics::Scope;
 use crate::plugins::cache::{Cache, Prefetch, Table, TtlRange};
+use crate::plugins::hosts::{Hosts, Table as Names};
 use crate::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
 use crate::plugins::testing::{name, peer, query};
+use crate::plugins::zones::Zones;
 use crate::wire::RType;
+use crate::wire::name::count_labels;
 
 /// Services `s0` to `s299` of a namespace, whose addresses begin with `net`: so many that some have
 /// hashes which look alike in the table.
@@ -368,6 +371,95 @@ fn what_is_kept_is_answered_at_once_as_the_chain_would() {
                 assert_eq!(seen.plugin, Plugin::Cache);
             }
         }
+    }
+}
+
+#[test]
+fn hosts_have_a_say_about_names_that_they_may_know() {
+    let hosts = |known: &[&str], fallthrough: &str| {
+        let mut inline = Names::default();
+        for text in known {
+            inline.add(&name(text), Ipv4Addr::new(10, 9, 9, 9).into(), true);
+        }
+        Stage::Hosts(Arc::new(Hosts {
+            zones: Zones::new([[0].into()]),
+            path: Default::default(),
+            file: Arc::default(),
+            inline,
+            ttl: 60,
+            fallthrough: Zones::new([name(fallthrough).into()]),
+            fallthrough_unsupported: false,
+        }))
+    };
+    const SERVICE: &str = "s1.default.svc.cluster.local";
+    let nodes = &["node-1", "node-2"][..];
+    for (known, fallthrough, asked, qtype, expected) in [
+        (&[][..], ".", SERVICE, RType::A, true),
+        (nodes, ".", SERVICE, RType::A, true),
+        (nodes, ".", "one.test", RType::A, true),
+        (nodes, ".", "node-1", RType::A, false),
+        (nodes, ".", "nodata.in-addr.arpa", RType::A, true),
+        (nodes, ".", "nodata.in-addr.arpa", RType::PTR, false),
+        (&["one.test"], ".", "one.test", RType::A, false),
+        (&["*.test"], ".", "three.test", RType::A, false),
+        (&["x.cluster.local"], ".", SERVICE, RType::A, false),
+        (&["x.cluster.local"], ".", "one.test", RType::A, true),
+        // What it does not know is an error then.
+        (nodes, "test", SERVICE, RType::A, false),
+    ] {
+        let listener = keeping(cache(None), &[hosts(known, fallthrough)]);
+        let (log, _lines) = LogSink::new();
+        let message = query(asked, qtype, &[]);
+        let (mut scratch, mut buf) = (Scratch::default(), vec![0; 65_535]);
+        let peer = peer("192.0.2.1");
+        respond(&message, peer, &listener, &log, &mut scratch, &mut buf);
+        let at_once = ask_nameless(&message, &listener, &log).0.is_some();
+        assert_eq!(at_once, expected, "{known:?} {asked} {qtype}");
+    }
+}
+
+/// A block for a part of the names, beside one for all.
+#[test]
+fn what_a_block_keeps_is_answered_at_once() {
+    for (block, zones, is_kept) in [
+        ("test", &["test"][..], true),
+        ("test", &["test", "one.test"], true),
+        ("one.test", &["one.test"], true),
+        // Not all of its names, and names of other blocks.
+        ("test", &["one.test"], false),
+        ("test", &["test", "other"], false),
+        ("test", &["."], false),
+    ] {
+        let mut cache = cache(None);
+        let zones = zones.iter().map(|zone| name(zone));
+        cache.zones = zones
+            .map(|zone| (zone.clone().into(), count_labels(&zone)))
+            .collect();
+        let mut listener = keeping(self::cache(None), &[]);
+        let stages = [Stage::Store(Arc::new(cache)), upstream()];
+        listener.blocks[0] = Block::new(name(block).into(), Arc::new(stages), Scope::NONE);
+        let (log, _lines) = LogSink::new();
+        let message = query("one.test", RType::A, &[]);
+        let (mut scratch, mut buf) = (Scratch::default(), vec![0; 65_535]);
+        let peer = peer("192.0.2.1");
+        respond(&message, peer, &listener, &log, &mut scratch, &mut buf);
+        let at_once = ask_nameless(&message, &listener, &log).0;
+        let expected = is_kept.then(|| {
+            let reply = respond(&message, peer, &listener, &log, &mut scratch, &mut buf);
+            let Response::Reply(len) = reply else {
+                panic!("{reply:?}")
+            };
+            buf[..len].to_vec()
+        });
+        assert_eq!(at_once, expected, "{block}");
+        // Octets of a zone do not make a name of it. The other block answers this one, and keeps it;
+        // at once only where it seems to be nobody else's.
+        let mut message = query("one.x_test", RType::A, &[]);
+        let at = message.len() - 4 - b"_test\0".len();
+        message[at] = b"test".len() as u8;
+        respond(&message, peer, &listener, &log, &mut scratch, &mut buf);
+        let at_once = ask_nameless(&message, &listener, &log).0;
+        assert_eq!(at_once.is_some(), block != "test", "{block}");
     }
 }
 

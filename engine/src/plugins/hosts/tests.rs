@@ -97,3 +97,49 @@ fn types_that_hosts_do_not_have_may_fall_through() {
         assert_eq!(ask(&stages, "six.test.", qtype), expected, "{qtype}");
     }
 }
+
+#[test]
+fn ends_tell_names_that_are_not_known() {
+    let may_know = |known: &[&str], asked: &str| {
+        let lines = known.iter().map(|text| ("10.0.0.1", *text));
+        let table = table(&lines.collect::<Vec<_>>());
+        table.ends & place(back(&name(asked))) != 0
+    };
+    for (known, asked, expected) in [
+        (&[][..], "web.default.svc.cluster.local", false),
+        (&["node-1", "vault"], "web.default.svc.cluster.local", false),
+        (&["node-1", "vault"], "node-1", true),
+        (&["node-1", "vault"], "vault", true),
+        (&["node-1", "vault"], ".", false),
+        (&["vault", "*.example.org"], "a.example.org", true),
+        (&["vault", "*.example.org"], "a.example.com", false),
+        // What the wildcard is for has octets of its own among the last.
+        (&["*.lan"], "printer.lan", true),
+        (&["*.lan"], "a.lan", true),
+    ] {
+        assert_eq!(may_know(known, asked), expected, "{known:?} {asked}");
+    }
+}
+
+#[test]
+fn names_fall_through_from_zones_that_may() {
+    for (zones, fallthrough, expected) in [
+        (&["."][..], &["."][..], true),
+        (&["."], &["test"], false),
+        (&["."], &[], false),
+        (&["a.test", "b.test"], &["test"], true),
+        (&["a.test", "b.test"], &["a.test"], false),
+    ] {
+        let zones_of = |texts: &[&str]| Zones::new(texts.iter().map(|text| name(text).into()));
+        let hosts = Hosts {
+            zones: zones_of(zones),
+            path: PathBuf::new(),
+            file: Arc::default(),
+            inline: Table::default(),
+            ttl: 60,
+            fallthrough: zones_of(fallthrough),
+            fallthrough_unsupported: false,
+        };
+        assert_eq!(hosts.falls_through(), expected, "{zones:?} {fallthrough:?}");
+    }
+}
