@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
-use martlet_engine::plugins::hosts::Table;
+use martlet_engine::plugins::hosts::{Current, Table};
 use martlet_engine::plugins::zones::Zones;
 use martlet_engine::wire::name::wire_from_presentation;
 
@@ -20,7 +19,7 @@ pub struct HostsFile {
     zones: Zones,
     reverse: bool,
     reload: Duration,
-    table: Arc<ArcSwap<Table>>,
+    table: Arc<Current>,
     /// When it was changed, and its size.
     stamp: Option<(SystemTime, u64)>,
 }
@@ -44,8 +43,8 @@ impl HostsFile {
         file
     }
 
-    /// What it says: replaced as a whole when it changes.
-    pub fn table(&self) -> Arc<ArcSwap<Table>> {
+    /// What it says.
+    pub fn table(&self) -> Arc<Current> {
         Arc::clone(&self.table)
     }
 
@@ -60,7 +59,7 @@ impl HostsFile {
         let octets = fs::read(&self.path)?;
         let mut table = parse(&String::from_utf8_lossy(&octets), &self.zones, self.reverse);
         table.changed = Some(changed);
-        self.table.store(Arc::new(table));
+        self.table.replace(table);
         self.stamp = stamp;
         Ok(())
     }

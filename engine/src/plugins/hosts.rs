@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use super::ends::{WORD, back, place};
 use super::kubernetes::reverse::address_of;
@@ -20,8 +21,8 @@ pub struct Hosts {
     pub zones: Zones,
     /// The file.
     pub path: PathBuf,
-    /// What the file says: replaced as a whole when it changes.
-    pub file: Arc<ArcSwap<Table>>,
+    /// What the file says.
+    pub file: Arc<Current>,
     /// What the Corefile says.
     pub inline: Table,
     /// In seconds.
@@ -76,6 +77,28 @@ impl Table {
     }
 }
 
+/// A table that is replaced as a whole when its file changes.
+#[derive(Default)]
+pub struct Current {
+    table: ArcSwap<Table>,
+    /// The table's, so that most queries need not hold on to it.
+    ends: AtomicU64,
+}
+
+impl Current {
+    /// The table as it is now.
+    pub fn load(&self) -> Guard<Arc<Table>> {
+        self.table.load()
+    }
+
+    /// Puts another one in its place.
+    pub fn replace(&self, table: Table) {
+        let ends = table.ends;
+        self.table.store(Arc::new(table));
+        self.ends.store(ends, Ordering::Release);
+    }
+}
+
 const WILDCARD: &[u8] = b"\x01*";
 
 /// What stands under a name, or under the wildcard in its place.
@@ -108,7 +131,8 @@ impl Hosts {
     /// `false` if it does not know the name (lower-case wire form), which most names' ends tell.
     #[inline]
     pub(crate) fn may_know(&self, name: &[u8]) -> bool {
-        (self.file.load().ends | self.inline.ends) & place(back(name)) != 0
+        let ends = self.file.ends.load(Ordering::Acquire) | self.inline.ends;
+        ends & place(back(name)) != 0
     }
 
     pub(crate) fn query(&self, context: &Context<'_>, reply: &mut Reply<'_>) -> Step {

@@ -17,15 +17,11 @@ fn hosts(fallthrough: &[&str], unsupported: bool) -> Stage {
         ("10.0.0.9", "*.wild.test"),
         ("10.0.0.8", "six.other"),
     ]);
-    Stage::Hosts(Arc::new(Hosts {
-        zones: Zones::new([name("test").into()]),
-        path: PathBuf::new(),
-        file: Arc::new(ArcSwap::from_pointee(file)),
-        inline: table(&[("10.0.0.2", "one.test"), ("fd00::2", "six.test")]),
-        ttl: 60,
-        fallthrough: Zones::new(fallthrough.iter().map(|zone| name(zone).into())),
-        fallthrough_unsupported: unsupported,
-    }))
+    let inline = table(&[("10.0.0.2", "one.test"), ("fd00::2", "six.test")]);
+    let mut hosts = of(&["test"], fallthrough, inline);
+    hosts.file.replace(file);
+    hosts.fallthrough_unsupported = unsupported;
+    Stage::Hosts(Arc::new(hosts))
 }
 
 #[test]
@@ -98,13 +94,22 @@ fn types_that_hosts_do_not_have_may_fall_through() {
     }
 }
 
+/// One of all names, where what it does not know falls through from the zones that are told.
+fn of(zones: &[&str], fallthrough: &[&str], inline: Table) -> Hosts {
+    let zones_of = |texts: &[&str]| Zones::new(texts.iter().map(|text| name(text).into()));
+    Hosts {
+        zones: zones_of(zones),
+        path: PathBuf::new(),
+        file: Arc::default(),
+        inline,
+        ttl: 60,
+        fallthrough: zones_of(fallthrough),
+        fallthrough_unsupported: false,
+    }
+}
+
 #[test]
 fn ends_tell_names_that_are_not_known() {
-    let may_know = |known: &[&str], asked: &str| {
-        let lines = known.iter().map(|text| ("10.0.0.1", *text));
-        let table = table(&lines.collect::<Vec<_>>());
-        table.ends & place(back(&name(asked))) != 0
-    };
     for (known, asked, expected) in [
         (&[][..], "web.default.svc.cluster.local", false),
         (&["node-1", "vault"], "web.default.svc.cluster.local", false),
@@ -117,7 +122,14 @@ fn ends_tell_names_that_are_not_known() {
         (&["*.lan"], "printer.lan", true),
         (&["*.lan"], "a.lan", true),
     ] {
-        assert_eq!(may_know(known, asked), expected, "{known:?} {asked}");
+        let all = || table(&known.iter().map(|it| ("10.0.0.1", *it)).collect::<Vec<_>>());
+        let (inline, file) = (of(&["."], &[], all()), of(&["."], &[], Table::default()));
+        file.file.replace(all());
+        for hosts in [&inline, &file] {
+            assert_eq!(hosts.may_know(&name(asked)), expected, "{known:?} {asked}");
+        }
+        file.file.replace(Table::default());
+        assert!(!file.may_know(&name(asked)));
     }
 }
 
@@ -130,16 +142,7 @@ fn names_fall_through_from_zones_that_may() {
         (&["a.test", "b.test"], &["test"], true),
         (&["a.test", "b.test"], &["a.test"], false),
     ] {
-        let zones_of = |texts: &[&str]| Zones::new(texts.iter().map(|text| name(text).into()));
-        let hosts = Hosts {
-            zones: zones_of(zones),
-            path: PathBuf::new(),
-            file: Arc::default(),
-            inline: Table::default(),
-            ttl: 60,
-            fallthrough: zones_of(fallthrough),
-            fallthrough_unsupported: false,
-        };
+        let hosts = of(zones, fallthrough, Table::default());
         assert_eq!(hosts.falls_through(), expected, "{zones:?} {fallthrough:?}");
     }
 }
