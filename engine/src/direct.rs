@@ -219,7 +219,7 @@ impl<'m, 'l, 'p> Aim<'m, 'l, 'p> {
             return None;
         }
         let above = folded.cut(&zone.apex)?;
-        if direct.before.claims(&query, name.wire()) {
+        if direct.before.claims_query(&self.asked.query, name.wire()) {
             return None;
         }
         // What begins like the name of a zone's server may be one.

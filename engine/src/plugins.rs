@@ -9,7 +9,7 @@ pub mod cache;
 pub mod cancel;
 pub mod chaos;
 pub mod dns64;
-mod ends;
+pub(crate) mod ends;
 pub mod erratic;
 pub mod errors;
 pub mod file;

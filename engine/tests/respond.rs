@@ -16,7 +16,7 @@ use martlet_engine::metrics::Scope;
 use martlet_engine::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
 use martlet_engine::plugins::rewrite::{Action, Form, Matcher, ResponseRule};
 use martlet_engine::plugins::zones::Zones;
-use martlet_engine::plugins::{cache, hosts, loop_, rewrite};
+use martlet_engine::plugins::{cache, dns64, hosts, loop_, rewrite};
 use martlet_engine::respond::{Response, Scratch, respond};
 use martlet_engine::wire::RType;
 use martlet_engine::wire::name::wire_from_text;
@@ -278,21 +278,26 @@ fn both_ways() -> Vec<(Listener, Listener)> {
     ];
     let rewrite = Stage::Rewrite(Arc::new(rewrite::Rewrite::new(rules, None)));
     // So does what ends otherwise than the names of a hosts file, if others are left to the cluster.
+    let wire = |text: &str| wire_from_text(text).expect("a name");
     let hosts = |names: &[&str], fallthrough: &[&str]| {
-        let wire = |text: &&str| wire_from_text(text).expect("a name");
         let mut inline = hosts::Table::default();
         for text in names {
             inline.add(&wire(text), v4(250).into(), true);
         }
         Stage::Hosts(Arc::new(hosts::Hosts {
-            zones: Zones::new([wire(&".")]),
+            zones: Zones::new([wire(".")]),
             path: Default::default(),
             file: Arc::default(),
             inline,
             ttl: TTL,
-            fallthrough: Zones::new(fallthrough.iter().map(wire)),
+            fallthrough: Zones::new(fallthrough.iter().map(|text| wire(text))),
             fallthrough_unsupported: false,
         }))
+    };
+    let dns64 = dns64::Dns64 {
+        prefix: "64:ff9b::/96".parse().expect("a prefix"),
+        translate_all: false,
+        allow_ipv4: true,
     };
     let stages = [
         None,
@@ -303,6 +308,9 @@ fn both_ways() -> Vec<(Listener, Listener)> {
         Some(hosts(&["web.default.svc.cluster.local"], &["."])),
         Some(hosts(&["node-1"], &["arpa"])),
         Some(Stage::Nsid(b"a".as_slice().into())),
+        Some(Stage::Bufsize(700)),
+        Some(Stage::NoAaaa(Arc::new(Zones::new([wire("cluster.local")])))),
+        Some(Stage::Dns64(dns64)),
     ];
     let both = stages.into_iter().map(|stage| {
         let detector = Stage::Loop(Arc::new(loop_::Loop::new([0].into(), |_| {})));

@@ -77,7 +77,7 @@ impl Kept {
             return None;
         }
         let question = Self::question(query, name);
-        if self.before.claims(query, question.name) {
+        if self.before.claims_query(query, question.name) {
             return None;
         }
         let hash = name.hash_of(0..query.name_len);
@@ -106,6 +106,9 @@ impl Kept {
             return self.search_and_answer(asked, (name, now), random, buf);
         }
         let (entry, ttl) = self.cache.fresh(likely, now)?;
+        if self.before.logs_failures && !matches!(entry.rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
+            return None;
+        }
         let wants_authentic = query.dnssec_ok() || query.flags.has(Flags::AD);
         let reply = Copied {
             rcode: entry.rcode,

@@ -97,6 +97,21 @@ impl Sieve {
 
 /// One of 64 places, for which a word of equal octets is always the same.
 #[inline]
-pub(super) const fn place(word: u64) -> u64 {
+const fn place(word: u64) -> u64 {
     1 << (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
+}
+
+/// The place of a name (its wire form) by its last octets, as the bit that stands for it.
+#[inline]
+pub(crate) fn place_of(name: &[u8]) -> u64 {
+    place(back(name))
+}
+
+/// The places that names under this one may have.
+pub(crate) fn places_under(name: &[u8]) -> u64 {
+    if name.len() < WORD {
+        // Their own octets are among the last.
+        return u64::MAX;
+    }
+    place_of(name)
 }

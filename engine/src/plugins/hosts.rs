@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::ends::{WORD, back, place};
+use super::ends::{place_of, places_under};
 use super::kubernetes::reverse::address_of;
 use super::zones::Zones;
 use crate::chain::{Context, Step};
@@ -40,7 +40,7 @@ pub struct Table {
     v6: HashMap<Box<[u8]>, Vec<Ipv6Addr>>,
     names: HashMap<IpAddr, Vec<Box<[u8]>>>,
     len: usize,
-    /// The places that the ends of its names fall into, as bits.
+    /// The places of its names ([`place_of`]).
     ends: u64,
     /// When the file was changed that it is from.
     pub changed: Option<SystemTime>,
@@ -55,11 +55,8 @@ impl Table {
             IpAddr::V6(address) => self.v6.entry(name.into()).or_default().push(address),
         }
         self.len += 1;
-        self.ends |= match name.strip_prefix(WILDCARD) {
-            // Names that it stands for may have any octets there.
-            Some(rest) if rest.len() < WORD => u64::MAX,
-            rest => place(back(rest.unwrap_or(name))),
-        };
+        let wildcard = name.strip_prefix(WILDCARD);
+        self.ends |= wildcard.map_or_else(|| place_of(name), places_under);
         if reverse && !name.starts_with(WILDCARD) {
             self.names.entry(address).or_default().push(name.into());
             self.len += 1;
@@ -128,11 +125,11 @@ impl Hosts {
         zones.all(|zone| self.fallthrough.hold_wire(zone))
     }
 
-    /// `false` if it does not know the name (lower-case wire form), which most names' ends tell.
+    /// `false` if it knows no name of this place ([`place_of`]).
     #[inline]
-    pub(crate) fn may_know(&self, name: &[u8]) -> bool {
+    pub(crate) fn may_know(&self, place: u64) -> bool {
         let ends = self.file.ends.load(Ordering::Acquire) | self.inline.ends;
-        ends & place(back(name)) != 0
+        ends & place != 0
     }
 
     pub(crate) fn query(&self, context: &Context<'_>, reply: &mut Reply<'_>) -> Step {

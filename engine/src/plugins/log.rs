@@ -168,6 +168,12 @@ impl Classes {
 }
 
 impl Log {
+    /// Whether no answer and no denial is logged, whatever the name.
+    pub(crate) fn is_for_failures(&self) -> bool {
+        let mut rules = self.rules.iter();
+        rules.all(|rule| !rule.classes.success && !rule.classes.denial)
+    }
+
     pub(crate) fn response(&self, context: &Context<'_>, step: Step, reply: &Reply<'_>) {
         if matches!(step, Step::Failed(..)) {
             // What the server then says was not there when CoreDNS wrote the line.

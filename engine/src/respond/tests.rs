@@ -6,8 +6,13 @@ use crate::chain::{Block, Stage};
 use crate::index::{ClusterIndex, Namespace, ServiceKind, ServiceName, ServiceNode, ServiceParts};
 use crate::metrics::Scope;
 use crate::plugins::cache::{Cache, Prefetch, Table, TtlRange};
+use crate::plugins::dns64::Dns64;
 use crate::plugins::hosts::{Hosts, Table as Names};
-use crate::plugins::kubernetes::{Fallthrough, Kubernetes, PodMode, Zone};
+use crate::plugins::kubernetes::{
+    ExternalOptions, ExternalZone, Fallthrough, K8sExternal, Kubernetes, PodMode, Zone,
+};
+use crate::plugins::log;
+use crate::plugins::template::{Rule as TemplateRule, Templates};
 use crate::plugins::testing::{name, peer, query};
 use crate::plugins::zones::Zones;
 use crate::wire::RType;
@@ -375,46 +380,137 @@ fn what_is_kept_is_answered_at_once_as_the_chain_would() {
 }
 
 #[test]
-fn hosts_have_a_say_about_names_that_they_may_know() {
+fn stages_have_a_say_about_their_queries_and_no_others() {
+    let zones = |texts: &[&str]| Zones::new(texts.iter().map(|text| name(text).into()));
     let hosts = |known: &[&str], fallthrough: &str| {
         let mut inline = Names::default();
         for text in known {
             inline.add(&name(text), Ipv4Addr::new(10, 9, 9, 9).into(), true);
         }
         Stage::Hosts(Arc::new(Hosts {
-            zones: Zones::new([[0].into()]),
+            zones: zones(&["."]),
             path: Default::default(),
             file: Arc::default(),
             inline,
             ttl: 60,
-            fallthrough: Zones::new([name(fallthrough).into()]),
+            fallthrough: zones(&[fallthrough]),
             fallthrough_unsupported: false,
         }))
     };
+    let nodes = || hosts(&["node-1", "node-2"], ".");
+    let template = |rtype, zone| {
+        Stage::Templates(Arc::new(Templates {
+            rules: vec![TemplateRule {
+                class: Class::IN,
+                rtype,
+                zones: zones(&[zone]),
+                patterns: Vec::new(),
+                variables: Vec::new(),
+                conditions: Vec::new(),
+                sections: Default::default(),
+                rcode: Rcode::NXDOMAIN,
+                extended_error: None,
+                fallthrough: Zones::default(),
+            }],
+            labels: None,
+            counts: Arc::default(),
+        }))
+    };
+    let log = |classes| {
+        let rules = vec![log::Rule {
+            zone: ([0].into(), 0),
+            format: Vec::new(),
+            classes,
+        }];
+        Stage::Log(log::Log {
+            rules,
+            labels: None,
+        })
+    };
+    let failures = log::Classes {
+        error: true,
+        ..Default::default()
+    };
+    let denials = log::Classes {
+        denial: true,
+        ..Default::default()
+    };
+    let dns64 = Stage::Dns64(Dns64 {
+        prefix: "64:ff9b::/96".parse().unwrap(),
+        translate_all: false,
+        allow_ipv4: false,
+    });
+    let external = |zone| {
+        let [Stage::Kubernetes(cluster)] = &*stages("cluster.local", "default", 10) else {
+            panic!("one stage")
+        };
+        let options = ExternalOptions {
+            ttl: 5,
+            headless: false,
+            fallthrough: Zones::default(),
+        };
+        let zone = ExternalZone::new(name(zone).into(), b"\x03dns");
+        let external = K8sExternal::new(Arc::clone(cluster), vec![zone], options);
+        Stage::K8sExternal(Arc::new(external))
+    };
+    let no_aaaa = |zone| Stage::NoAaaa(Arc::new(zones(&[zone])));
     const SERVICE: &str = "s1.default.svc.cluster.local";
-    let nodes = &["node-1", "node-2"][..];
-    for (known, fallthrough, asked, qtype, expected) in [
-        (&[][..], ".", SERVICE, RType::A, true),
-        (nodes, ".", SERVICE, RType::A, true),
-        (nodes, ".", "one.test", RType::A, true),
-        (nodes, ".", "node-1", RType::A, false),
-        (nodes, ".", "nodata.in-addr.arpa", RType::A, true),
-        (nodes, ".", "nodata.in-addr.arpa", RType::PTR, false),
-        (&["one.test"], ".", "one.test", RType::A, false),
-        (&["*.test"], ".", "three.test", RType::A, false),
-        (&["x.cluster.local"], ".", SERVICE, RType::A, false),
-        (&["x.cluster.local"], ".", "one.test", RType::A, true),
+    let (a, aaaa, ptr) = (RType::A, RType::AAAA, RType::PTR);
+    for (place, (stage, asked, qtype, size, expected)) in [
+        (hosts(&[], "."), SERVICE, a, 0, true),
+        (nodes(), SERVICE, a, 0, true),
+        (nodes(), "one.test", a, 0, true),
+        (nodes(), "node-1", a, 0, false),
+        (nodes(), "nodata.in-addr.arpa", a, 0, true),
+        (nodes(), "nodata.in-addr.arpa", ptr, 0, false),
+        (hosts(&["one.test"], "."), "one.test", a, 0, false),
+        (hosts(&["*.test"], "."), "three.test", a, 0, false),
+        (hosts(&["x.cluster.local"], "."), SERVICE, a, 0, false),
+        (hosts(&["x.cluster.local"], "."), "one.test", a, 0, true),
         // What it does not know is an error then.
-        (nodes, "test", SERVICE, RType::A, false),
-    ] {
-        let listener = keeping(cache(None), &[hosts(known, fallthrough)]);
+        (hosts(&["node-1"], "test"), SERVICE, a, 0, false),
+        (template(RType::ANY, "cloudapp.net"), SERVICE, a, 0, true),
+        (template(RType::ANY, "cloudapp.net"), "one.test", a, 0, true),
+        (template(RType::ANY, "one.test"), "one.test", a, 0, false),
+        (template(a, "one.test"), "one.test", a, 0, false),
+        (template(aaaa, "."), "one.test", a, 0, true),
+        (template(a, "."), "one.test", a, 0, false),
+        (template(aaaa, "."), SERVICE, aaaa, 0, false),
+        // Nothing can be told from so few octets.
+        (template(a, "lan"), "one.test", a, 0, false),
+        (external("example.org"), SERVICE, a, 0, true),
+        (external("one.test"), "one.test", a, 0, false),
+        (no_aaaa("cluster.local"), SERVICE, a, 0, true),
+        (no_aaaa("cluster.local"), SERVICE, aaaa, 0, false),
+        (no_aaaa("cluster.local"), "nodata.test", aaaa, 0, true),
+        (dns64.clone(), SERVICE, a, 0, true),
+        (dns64, SERVICE, aaaa, 0, false),
+        (Stage::Bufsize(1232), SERVICE, a, 0, true),
+        (Stage::Bufsize(1232), SERVICE, a, 1232, true),
+        (Stage::Bufsize(1232), SERVICE, a, 1233, false),
+        (Stage::Bufsize(1232), "one.test", a, 4096, false),
+        (log(failures), SERVICE, a, 0, true),
+        (log(failures), SERVICE, aaaa, 0, true),
+        (log(failures), "one.test", a, 0, true),
+        (log(failures), "missing.test", a, 0, true),
+        (log(failures), "failing.test", a, 0, false),
+        (log(denials), "one.test", a, 0, false),
+        (Stage::Nsid([1].into()), "one.test", a, 0, true),
+        (Stage::Minimal, "one.test", a, 0, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let listener = keeping(cache(None), &[stage]);
         let (log, _lines) = LogSink::new();
-        let message = query(asked, qtype, &[]);
+        let [s1, s2] = u16::to_be_bytes(size);
+        let opt = [0, 0, 41, s1, s2, 0, 0, 0, 0, 0, 0];
+        let message = query(asked, qtype, if size > 0 { &opt } else { &[] });
         let (mut scratch, mut buf) = (Scratch::default(), vec![0; 65_535]);
         let peer = peer("192.0.2.1");
         respond(&message, peer, &listener, &log, &mut scratch, &mut buf);
         let at_once = ask_nameless(&message, &listener, &log).0.is_some();
-        assert_eq!(at_once, expected, "{known:?} {asked} {qtype}");
+        assert_eq!(at_once, expected, "{place}: {asked} {qtype} {size}");
     }
 }
 

@@ -271,6 +271,11 @@ impl PlainQuery {
     pub fn dnssec_ok(&self) -> bool {
         self.edns.is_some_and(|(_, flags)| flags & Edns::DO != 0)
     }
+
+    /// The payload size that its sender told; 0 if it did not.
+    pub(crate) fn payload_size(&self) -> u16 {
+        self.edns.map_or(0, |(size, _)| size)
+    }
 }
 
 /// The last OPT among the additional records. `rest` is what follows the question.

@@ -125,6 +125,11 @@ impl K8sExternal {
         &self.zones
     }
 
+    /// The apexes of its zones; other names are not its business.
+    pub(crate) fn apexes(&self) -> impl Iterator<Item = &[u8]> {
+        self.zones.iter().map(|zone| &*zone.apex)
+    }
+
     pub(crate) fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
         let name = context.name;
         let mut zones = self.zones.iter();
