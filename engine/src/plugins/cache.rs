@@ -20,7 +20,7 @@ pub use table::{Question, Table};
 use crate::chain::{Context, Step};
 use crate::metrics::Event;
 use crate::wire::query::Edns;
-use crate::wire::walk::{record_at, records};
+use crate::wire::walk::records;
 use crate::wire::{Flags, Opcode, RType, Rcode, Reply, Section};
 
 /// TTL of what has none: failures, delegations, replies without records. In seconds.
@@ -297,7 +297,7 @@ impl Cache {
         };
         reply.set_ttls(ttl);
         // What is kept has no OPT, so its first reply has none of the upstream's either.
-        reply.drop_options(query.edns.as_ref());
+        reply.take_opt();
         if !dnssec_ok && !query.flags.has(Flags::AD) {
             reply.clear_authentic();
         }
@@ -337,37 +337,48 @@ impl Cache {
         true
     }
 
-    /// Whether [`Self::clamp`] has nothing to do, whatever kind of reply this is. That is the usual
-    /// case.
+    /// Whether [`Self::clamp`] has nothing to do. That is the usual case.
     #[inline]
     pub(crate) fn within_bounds(&self, reply: &Reply<'_>) -> bool {
+        let is_answer = reply.rcode() == Rcode::NOERROR && reply.count(Section::Answer) > 0;
         let (smallest, largest) = reply.ttls();
-        smallest == largest && self.success.holds(smallest) && self.denial.holds(smallest)
+        let is_within = smallest == largest && self.success.holds(smallest);
+        is_answer && is_within && !reply.has_own_opt()
     }
 
-    /// Gives every record the smallest TTL of the message, within the bounds of its kind.
+    /// Gives every record the smallest TTL of the message, within the bounds of its kind, as if it were
+    /// kept. So the OPT is not for clients either.
     pub(crate) fn clamp(&self, context: &Context<'_>, reply: &mut Reply<'_>) {
-        if !self.applies(context) {
+        if !self.applies(context) || matches!(context.query.qtype, RType::AXFR | RType::IXFR) {
             return;
         }
-        let range = match reply.rcode() {
-            Rcode::NOERROR if reply.count(Section::Answer) > 0 => self.success,
-            Rcode::NOERROR | Rcode::NXDOMAIN if has_soa(reply) => self.denial,
-            _ => return,
+        reply.take_opt();
+        let has_answer = reply.count(Section::Answer) > 0;
+        let ttl = match reply.rcode() {
+            Rcode::NOERROR if has_answer => self.success.clamp(smallest_ttl(reply)),
+            Rcode::NOERROR | Rcode::NXDOMAIN if has(RType::SOA, reply) => {
+                self.denial.clamp(smallest_ttl(reply))
+            }
+            Rcode::NOERROR if !has(RType::NS, reply) => self.success.clamp(smallest_ttl(reply)),
+            Rcode::SERVFAIL | Rcode::NOTIMP => self.servfail,
+            // Referrals, and what is not understood.
+            _ => self.success.clamp(TTL_DEFAULT),
         };
-        let (smallest, largest) = reply.ttls();
-        if smallest == largest && range.holds(smallest) {
-            return;
+        if reply.ttls() != (ttl, ttl) {
+            reply.set_ttls(ttl);
         }
-        let (message, mut at, _) = reply.message_mut();
-        let mut smallest = u32::MAX;
-        while let Some(record) = record_at(message, at) {
-            let ttl = message[record.ttl_at..record.ttl_at + 4].try_into();
-            smallest = smallest.min(u32::from_be_bytes(ttl.expect("a slice of four")));
-            at = record.end;
-        }
-        reply.set_ttls(range.clamp(smallest));
     }
+}
+
+/// Of all records, in seconds.
+fn smallest_ttl(reply: &mut Reply<'_>) -> u32 {
+    let (message, at, counts) = reply.message_mut();
+    let all = counts.map(usize::from).iter().sum();
+    let ttls = records(message, at, all).map(|record| {
+        let ttl = message[record.ttl_at..record.ttl_at + 4].try_into();
+        u32::from_be_bytes(ttl.expect("a slice of four"))
+    });
+    ttls.min().unwrap_or(TTL_DEFAULT)
 }
 
 /// Counts a hit, unless the chain is walked again and it has been.
@@ -419,8 +430,12 @@ fn under(context: &Context<'_>, zones: &[Zone]) -> bool {
         .any(|(zone, labels)| context.name.labels_above(zone, *labels).is_some())
 }
 
-fn has_soa(reply: &mut Reply<'_>) -> bool {
+/// Whether the answer or the authority section has such a record.
+fn has(rtype: RType, reply: &mut Reply<'_>) -> bool {
     let (message, at, [answers, authorities, _]) = reply.message_mut();
-    records(message, at, usize::from(answers + authorities))
-        .any(|record| record.rtype == RType::SOA)
+    let mut found = records(message, at, usize::from(answers + authorities));
+    found.any(|record| record.rtype == rtype)
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ impl Forward {
         match exchanged {
             Ok(message) if self.passes_on(message) => Step::Next,
             Ok(message) => {
-                reply.adopt(message, context.query.edns.as_ref());
+                reply.adopt(message, context.query.edns.is_some());
                 context.upstream = Some(Arc::clone(message));
                 Step::Answered
             }

@@ -212,7 +212,7 @@ fn upstream() -> Stage {
         }
         octets.extend(records);
         let message = crate::wire::Message::parse(&octets, &octets).unwrap();
-        reply.adopt(&message, None);
+        reply.adopt(&message, false);
         context.upstream = Some(Arc::new(message));
         crate::chain::Step::Answered
     })

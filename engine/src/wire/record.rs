@@ -113,16 +113,17 @@ impl Record {
         let owner = Owner::Name(&self.owner);
         let begun = reply.begin(section, owner, self.rtype, self.class, self.ttl);
         let place = Names::of(self.rtype).place(&self.rdata);
-        let Some((before, count)) = place.filter(|_| compresses(self.rtype)) else {
-            reply.put(&self.rdata);
-            return reply.end(begun);
-        };
+        let (before, count) = place.unwrap_or_default();
         let (head, mut rest) = self.rdata.split_at(before.min(self.rdata.len()));
         reply.put(head);
         for _ in 0..count {
-            let len = name_len(rest);
-            reply.put_name(&rest[..len]);
-            rest = &rest[len..];
+            let (name, behind) = rest.split_at(name_len(rest));
+            if compresses(self.rtype) {
+                reply.put_name(name);
+            } else {
+                reply.put_name_in_full(name);
+            }
+            rest = behind;
         }
         reply.put(rest);
         reply.end(begun)

@@ -97,8 +97,12 @@ impl OwnEdns {
 pub struct Reply<'b> {
     buf: &'b mut [u8],
     len: usize,
-    /// Octets that records may reach: the payload size less the OPT.
+    /// Octets that records may reach: `size` less the OPT, and what `buf` has room for.
     limit: usize,
+    /// Octets that the message may have.
+    size: usize,
+    /// Octets of the OPT that answers the client's; 0 if it has none.
+    opt_len: usize,
     /// Whether a write ran over the end of `buf` since the last record began.
     overrun: bool,
     records_at: usize,
@@ -107,7 +111,10 @@ pub struct Reply<'b> {
     /// The flags of a reply that nobody has answered yet.
     first_flags: u16,
     rcode: Rcode,
-    truncated: bool,
+    /// Something was left out before it came here.
+    was_truncated: bool,
+    /// The section of the first record that did not fit.
+    left_out: Option<Section>,
     /// Flags and options of an upstream's OPT, which go to the client instead of its own.
     upstream_opt: Option<(u16, Box<[u8]>)>,
     /// What is answered instead of the client's own EDNS: payload size, flags and options.
@@ -140,17 +147,14 @@ impl<'b> Reply<'b> {
         } else {
             0
         };
-        let limit = match (stream, &query.edns) {
-            (true, edns) => MESSAGE_LEN_MAX - edns.as_ref().map_or(0, opt_len),
-            (false, None) => PAYLOAD_SIZE_MIN,
-            (false, Some(edns)) => {
-                usize::from(edns.payload_size).clamp(PAYLOAD_SIZE_MIN, DATAGRAM_LEN_MAX)
-                    - opt_len(edns)
-            }
-        };
+        let payload_size = query.edns.as_ref().map(|edns| edns.payload_size);
+        let size = size_of(payload_size, stream);
+        let opt_len = query.edns.as_ref().map_or(0, opt_len);
         let flags = Flags::QR | opcode | (query.flags.0 & copied);
         Self {
-            limit: limit.min(buf.len()),
+            limit: (size - opt_len).min(buf.len()),
+            size,
+            opt_len,
             buf,
             len: records_at,
             overrun: false,
@@ -162,7 +166,8 @@ impl<'b> Reply<'b> {
             edns: None,
             payload_size_max: u16::MAX,
             rcode: Rcode::NOERROR,
-            truncated: false,
+            was_truncated: false,
+            left_out: None,
             ttls: NO_TTLS,
             remembered: [0; REMEMBERED_MAX],
             remembered_len: 0,
@@ -174,16 +179,18 @@ impl<'b> Reply<'b> {
         self.len = self.records_at;
         self.counts = [0; 3];
         self.flags = self.first_flags;
-        self.upstream_opt = None;
+        if self.upstream_opt.take().is_some() {
+            self.reserve(self.opt_len);
+        }
         self.rcode = Rcode::NOERROR;
-        self.truncated = false;
+        self.clear_truncated();
         self.ttls = NO_TTLS;
         self.remembered_len = 0;
     }
 
     /// Clears TC, where what did not fit follows in another message.
     pub(crate) const fn clear_truncated(&mut self) {
-        self.truncated = false;
+        (self.was_truncated, self.left_out) = (false, None);
     }
 
     /// Sets AA.
@@ -196,7 +203,7 @@ impl<'b> Reply<'b> {
     pub fn set_flags(&mut self, flags: Flags) {
         const OURS: u16 = Flags::QR | Flags::OPCODE | Flags::TC | Flags::RCODE;
         self.flags = (self.flags & OURS) | (flags.0 & !OURS);
-        self.truncated |= flags.has(Flags::TC);
+        self.was_truncated |= flags.has(Flags::TC);
     }
 
     /// Clears AD, for a client that did not ask for DNSSEC (RFC 6840 §5.8).
@@ -216,17 +223,17 @@ impl<'b> Reply<'b> {
 
     /// Sets TC, for an answer that was already cut where it came from.
     pub const fn set_truncated(&mut self) {
-        self.truncated = true;
+        self.was_truncated = true;
     }
 
     /// Whether records had to be left out.
     pub const fn truncated(&self) -> bool {
-        self.truncated
+        self.was_truncated || self.left_out.is_some()
     }
 
     /// The flags as they would be sent now.
     pub fn flags(&self) -> Flags {
-        let tc = if self.truncated { Flags::TC } else { 0 };
+        let tc = if self.truncated() { Flags::TC } else { 0 };
         Flags(self.flags | tc | (self.rcode.0 & Flags::RCODE))
     }
 
@@ -288,7 +295,7 @@ impl<'b> Reply<'b> {
         let Some(ttl) = records.first().and_then(|record| record[6..].first_chunk()) else {
             return;
         };
-        if self.truncated {
+        if self.truncated() {
             return;
         }
         self.widen_ttls(u32::from_be_bytes(*ttl));
@@ -301,15 +308,16 @@ impl<'b> Reply<'b> {
             self.put(records[..fits - head.len()].as_flattened());
         }
         self.counts[section as usize] += fits as u16;
-        self.truncated |= fits < records.len();
+        if fits < records.len() {
+            self.left_out = Some(section);
+        }
     }
 
-    /// Answers with what an upstream replied to the same question.
-    pub fn adopt(&mut self, message: &Message, edns: Option<&Edns<'_>>) {
-        if let (Some((flags, options)), Some(edns)) = (message.opt(), edns) {
+    /// Answers with what an upstream replied to the same question. `has_edns`: the client has.
+    pub fn adopt(&mut self, message: &Message, has_edns: bool) {
+        if let Some((flags, options)) = message.opt().filter(|_| has_edns) {
             // As CoreDNS does it, the upstream's options are passed on, the client's are not echoed.
-            self.limit = (self.limit + opt_len(edns)).saturating_sub(OPT_LEN + options.len());
-            self.upstream_opt = Some((flags, options.into()));
+            self.set_opt(flags, options.into());
         }
         self.set_flags(message.flags());
         self.rcode = message.rcode();
@@ -317,40 +325,44 @@ impl<'b> Reply<'b> {
     }
 
     /// Gives the reply an OPT of its own, with these flags and options; it is sent to clients
-    /// without EDNS as well. Before any record.
+    /// without EDNS as well. Records that do not fit beside it are left out.
     pub fn set_opt(&mut self, flags: u16, options: Box<[u8]>) {
-        self.limit = self.limit.saturating_sub(OPT_LEN + options.len());
+        self.reserve(OPT_LEN + options.len());
         self.upstream_opt = Some((flags, options));
+    }
+
+    /// Whether it has an OPT of its own, from [`Self::set_opt`] or an upstream.
+    pub const fn has_own_opt(&self) -> bool {
+        self.upstream_opt.is_some()
     }
 
     /// Takes away the flags and options that an upstream or [`Self::set_opt`] gave it.
     pub fn take_opt(&mut self) -> Option<(u16, Box<[u8]>)> {
         let opt = self.upstream_opt.take();
-        self.limit += opt
-            .as_ref()
-            .map_or(0, |(_, options)| OPT_LEN + options.len());
-        self.limit = self.limit.min(self.buf.len());
+        self.reserve(self.opt_len);
         opt
     }
 
-    /// Answers this EDNS instead of the client's. Before any record.
+    /// Answers this EDNS instead of the client's.
     pub fn set_edns(&mut self, edns: OwnEdns, stream: bool) {
-        let size = if stream {
-            MESSAGE_LEN_MAX
-        } else {
-            usize::from(edns.payload_size).clamp(PAYLOAD_SIZE_MIN, DATAGRAM_LEN_MAX)
-        };
-        let opt_len = OPT_LEN + edns.options.len();
-        self.limit = size.saturating_sub(opt_len).min(self.buf.len());
+        self.size = size_of(Some(edns.payload_size), stream);
+        self.opt_len = OPT_LEN + edns.options.len();
         self.edns = Some(Box::new(edns));
+        self.reserve(self.opt_len);
     }
 
     /// Answers as if the client had announced no larger payload than this.
     pub fn lower_payload_size(&mut self, max: u16, stream: bool) {
         self.payload_size_max = self.payload_size_max.min(max);
-        if !stream {
-            let room = usize::from(max).max(PAYLOAD_SIZE_MIN) - OPT_LEN;
-            self.limit = self.limit.min(room);
+        self.size = self.size.min(size_of(Some(max), stream));
+        self.reserve(self.opt_len);
+    }
+
+    /// Keeps so much room for the OPT.
+    fn reserve(&mut self, opt_len: usize) {
+        self.limit = self.size.saturating_sub(opt_len).min(self.buf.len());
+        if self.len > self.limit {
+            self.cut(self.limit, self.counts);
         }
     }
 
@@ -369,16 +381,35 @@ impl<'b> Reply<'b> {
         }
         self.len = at;
         self.counts = [self.counts[0], 0, 0];
-        // What comes later must not point to what is gone.
-        let remembered = &self.remembered[..self.remembered_len];
-        self.remembered_len = remembered.partition_point(|start| usize::from(*start) < at);
+        self.left_out = self.left_out.filter(|section| *section == Section::Answer);
+        self.forget_behind(at);
     }
 
-    /// Leaves out the upstream's options that [`Self::adopt`] took over.
-    pub fn drop_options(&mut self, edns: Option<&Edns<'_>>) {
-        if let (Some((_, options)), Some(edns)) = (self.upstream_opt.take(), edns) {
-            self.limit = (self.limit + OPT_LEN + options.len()).saturating_sub(opt_len(edns));
+    /// What comes later must not point to what is gone.
+    fn forget_behind(&mut self, end: usize) {
+        let remembered = &self.remembered[..self.remembered_len];
+        self.remembered_len = remembered.partition_point(|start| usize::from(*start) < end);
+    }
+
+    /// Leaves out records that end behind octet `end`, the last ones first. There are so many of them by
+    /// section; the last may be cut short already.
+    fn cut(&mut self, end: usize, counts: [u16; 3]) {
+        let mut at = self.records_at;
+        self.counts = [0; 3];
+        let sections = [Section::Answer, Section::Authority, Section::Additional];
+        'sections: for (section, count) in sections.into_iter().zip(counts) {
+            for _ in 0..count {
+                let Some(record) = record_at(&self.buf[..end], at) else {
+                    let known = self.left_out.unwrap_or(section);
+                    self.left_out = Some(known.min(section));
+                    break 'sections;
+                };
+                at = record.end;
+                self.counts[section as usize] += 1;
+            }
         }
+        self.len = at;
+        self.forget_behind(at);
     }
 
     /// Appends records that stood behind a question of the same length: their pointers stay right.
@@ -387,27 +418,15 @@ impl<'b> Reply<'b> {
         debug_assert!(self.is_empty(), "pointers lead to fixed places");
         let fits = records.len().min(self.limit.saturating_sub(self.len));
         let Some(place) = self.buf.get_mut(self.len..self.len + fits) else {
-            self.truncated = true;
+            self.was_truncated = true;
             return;
         };
         place.copy_from_slice(&records[..fits]);
         self.len += fits;
-        if fits == records.len() {
-            self.counts = counts;
-            return;
+        self.counts = counts;
+        if fits < records.len() {
+            self.cut(self.len, counts);
         }
-        self.truncated = true;
-        let mut at = self.records_at;
-        'sections: for (section, count) in counts.into_iter().enumerate() {
-            for _ in 0..count {
-                let Some(record) = record_at(&self.buf[..self.len], at) else {
-                    break 'sections;
-                };
-                at = record.end;
-                self.counts[section] += 1;
-            }
-        }
-        self.len = at;
     }
 
     /// Sets TTLs that stand at these offsets from where records begin. Those of records that did
@@ -481,8 +500,8 @@ impl<'b> Reply<'b> {
 
     /// Ends a record. `false` if it did not fit and was taken back.
     pub fn end(&mut self, begun: Begun) -> bool {
-        if self.truncated || self.overrun || self.len > self.limit {
-            self.truncated = true;
+        if self.truncated() || self.overrun || self.len > self.limit {
+            self.left_out = self.left_out.or(Some(begun.section));
             self.len = begun.at;
             self.remembered_len = begun.remembered;
             return false;
@@ -530,6 +549,15 @@ impl<'b> Reply<'b> {
     }
 }
 
+/// Octets that a message may have, by the payload size that the client told.
+fn size_of(payload_size: Option<u16>, stream: bool) -> usize {
+    if stream {
+        return MESSAGE_LEN_MAX;
+    }
+    let told = payload_size.map_or(0, usize::from);
+    told.clamp(PAYLOAD_SIZE_MIN, DATAGRAM_LEN_MAX)
+}
+
 /// Octets of a question after its name: type and class.
 const QUESTION_EXTRA: usize = 4;
 
@@ -540,3 +568,6 @@ impl Query<'_> {
         [t[0], t[1], c[0], c[1]]
     }
 }
+
+#[cfg(test)]
+mod tests;

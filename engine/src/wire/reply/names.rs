@@ -49,6 +49,20 @@ impl Reply<'_> {
         self.put(&[0]);
     }
 
+    /// Appends an uncompressed wire name as it is, for data where others may not be pointed to; they may
+    /// point to this one.
+    pub fn put_name_in_full(&mut self, name: &[u8]) {
+        let mut at = 0;
+        while let Some(&len @ 1..) = name.get(at) {
+            if self.find(&name[at..]).is_some() {
+                break;
+            }
+            self.remember(self.len + at);
+            at += 1 + usize::from(len);
+        }
+        self.put(name);
+    }
+
     fn remember(&mut self, offset: usize) {
         if offset <= POINTER_MAX && self.remembered_len < REMEMBERED_MAX {
             self.remembered[self.remembered_len] = offset as u16;
