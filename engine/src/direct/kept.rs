@@ -106,6 +106,9 @@ impl Kept {
             return self.search_and_answer(asked, (name, now), random, buf);
         }
         let (entry, ttl) = self.cache.fresh(likely, now)?;
+        if self.before.rotates && !entry.is_in_order {
+            return None;
+        }
         if self.before.logs_failures && !matches!(entry.rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
             return None;
         }

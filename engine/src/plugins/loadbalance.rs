@@ -2,8 +2,8 @@
 //!
 //! CoreDNS shuffles; clients and resolvers only ask that no address always comes first. A
 //! precomputed RRset is rotated while it is copied (see `Reply::copy_rrset`), other answers are
-//! put in order afterwards: CNAMEs, the rest, addresses rotated, MX rotated. An [`Order`] puts some
-//! addresses first.
+//! put in order afterwards: CNAMEs, the rest, addresses rotated, MX. An [`Order`] puts some addresses
+//! first.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,8 +15,8 @@ use ipnet::IpNet;
 
 use crate::chain::{Context, Random, Step};
 use crate::limits::NAME_LEN_MAX;
-use crate::wire::walk::{expand_name, record_at};
-use crate::wire::{RType, Rcode, Reply};
+use crate::wire::walk::{expand_name, record_at, records};
+use crate::wire::{Answer, RType, Rcode, Reply};
 
 /// Which addresses come first.
 pub enum Order {
@@ -45,7 +45,34 @@ pub(crate) fn response(context: &mut Context<'_>, step: Step, reply: &mut Reply<
         return;
     }
     let (message, at, counts) = reply.message_mut();
+    if !is_in_order(message, at, counts) {
+        let mut answer = Answer::take(reply);
+        for section in &mut answer.sections {
+            section.sort_by_key(|record| rank(record.rtype));
+        }
+        answer.put(reply);
+    }
+    let (message, at, counts) = reply.message_mut();
     rotate(message, at, counts, context.random);
+}
+
+/// Which records of a section come first: aliases before what they lead to.
+const fn rank(rtype: RType) -> u8 {
+    match rtype {
+        RType::CNAME => 0,
+        RType::A | RType::AAAA => 2,
+        RType::MX => 3,
+        _ => 1,
+    }
+}
+
+/// Whether the sections of so many records that begin at octet `at` have no record before one that
+/// comes first.
+pub(crate) fn is_in_order(message: &[u8], mut at: usize, counts: [u16; 3]) -> bool {
+    counts.map(usize::from).into_iter().all(|count| {
+        let found = records(message, at, count).inspect(|record| at = record.end);
+        found.map(|record| rank(record.rtype)).is_sorted()
+    })
 }
 
 /// Rotates the addresses in the sections of so many records that begin at octet `at`.
@@ -238,6 +265,10 @@ fn to_front(records: &mut [u8], size: usize, is_first: &impl Fn(&[u8]) -> bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain::Stage;
+    use crate::plugins::testing::{ask_from, peer, query};
+    use crate::wire::Section;
+    use crate::wire::reply::Owner;
 
     /// Octets of the header and the question.
     const BEGIN: &[u8] = b"\x12\x34\x80\0\0\x01\0\0\0\0\0\0\x03WWW\x04test\0\0\x01\0\x01";
@@ -277,6 +308,45 @@ mod tests {
             let addresses = records[1..].iter().map(|record| address(record).unwrap());
             addresses.map(|address| address.to_string()).collect()
         })
+    }
+
+    #[test]
+    fn aliases_come_first_and_addresses_behind_the_rest() {
+        let stages = [
+            Stage::LoadBalance,
+            Stage::Fixed(|context, reply| {
+                for section in [Section::Answer, Section::Authority, Section::Additional] {
+                    for letter in context.name.label(0) {
+                        let (rtype, data): (_, &[u8]) = match letter {
+                            b'a' => (RType::A, &[10, 0, 0, 1]),
+                            b'q' => (RType::AAAA, &[0; 16]),
+                            b'c' => (RType::CNAME, b"\x01c\0"),
+                            b'd' => (RType::DNAME, b"\x01d\0"),
+                            b't' => (RType::TXT, b"\x01t"),
+                            _ => (RType::MX, b"\0\x01\x01m\0"),
+                        };
+                        reply.record(section, Owner::Question, rtype, 5, data);
+                    }
+                }
+                Step::Answered
+            }),
+        ];
+        for (asked, expected) in [
+            ("a", "A"),
+            ("dca", "CNAME DNAME A"),
+            ("caca", "CNAME CNAME A A"),
+            ("caqt", "CNAME TXT A AAAA"),
+            ("qa", "AAAA A"),
+            ("mta", "TXT A MX"),
+            ("td", "TXT DNAME"),
+        ] {
+            let message = query(&format!("{asked}.test."), RType::A, &[]);
+            let reply = ask_from(&stages, peer("192.0.2.1"), &message).unwrap();
+            for section in Answer::read(&reply).unwrap().sections {
+                let types = section.iter().map(|record| record.rtype.to_string());
+                assert_eq!(types.collect::<Vec<_>>().join(" "), expected, "{asked}");
+            }
+        }
     }
 
     #[test]

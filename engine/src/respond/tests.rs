@@ -192,6 +192,7 @@ fn upstream() -> Stage {
             b"one" => (0, [1, 0, 0], address(1)),
             b"three" => (0, [3, 0, 0], [address(1), address(2), address(3)].concat()),
             b"many" => (0, [40, 0, 0], (0..40).flat_map(address).collect()),
+            b"mixed" => (0, [2, 0, 0], [address(1), record(16, b"\x01t")].concat()),
             b"alias" => (0, [1, 0, 0], record(5, &[0xc0, 12])),
             b"nodata" => (0, [0, 1, 0], soa),
             b"missing" => (3, [0, 1, 0], soa),
@@ -495,7 +496,9 @@ fn stages_have_a_say_about_their_queries_and_no_others() {
         (log(failures), "missing.test", a, 0, true),
         (log(failures), "failing.test", a, 0, false),
         (log(denials), "one.test", a, 0, false),
-        (Stage::Nsid([1].into()), "one.test", a, 0, true),
+        (Stage::LoadBalance, "three.test", a, 0, true),
+        (Stage::LoadBalance, "mixed.test", a, 0, false),
+        (Stage::Nsid([1].into()), "mixed.test", a, 0, true),
         (Stage::Minimal, "one.test", a, 0, false),
     ]
     .into_iter()

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits::NAME_LEN_MAX;
 use crate::metrics::Event;
+use crate::plugins::loadbalance;
 use crate::sys::prefetch::prefetch;
 use crate::wire::message::Message;
 use crate::wire::query::HEADER_LEN;
@@ -52,6 +53,8 @@ pub struct Entry {
     pub(super) stored: Instant,
     /// It holds what the question asks for.
     pub(super) answers: bool,
+    /// Its records are as `loadbalance` would have them, but for rotation.
+    pub(crate) is_in_order: bool,
     hits: AtomicU32,
     /// When it was last hit, in milliseconds after `stored`.
     hit_at: AtomicU32,
@@ -89,6 +92,7 @@ impl Entry {
             ttl,
             stored: now,
             answers,
+            is_in_order: loadbalance::is_in_order(message.octets(), at, counts),
             hits: AtomicU32::new(0),
             hit_at: AtomicU32::new(0),
             refresh_at: AtomicU32::new(0),
