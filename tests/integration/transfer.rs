@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use martlet_tests::{Client, Martlet, Process, Setup, tools, wait_until};
+use martlet_tests::{Client, Martlet, Process, Setup, Upstream, tools, wait_until};
 
 use crate::fixtures::{cluster, manifest, service};
 
@@ -125,4 +125,18 @@ fn nsd_has_the_zones_and_is_told_of_changes() {
         "{}",
         martlet.log()
     );
+}
+
+/// Nobody here has the zone, so the question is the upstream's.
+#[test]
+fn what_is_not_transferred_here_is_forwarded() {
+    let upstream = Upstream::start("u1");
+    let corefile = format!(
+        ".:{{PORT}} {{\n    bind 127.0.0.1\n    transfer {{\n        to *\n    }}\n    \
+         forward . {}\n}}\n",
+        upstream.address()
+    );
+    let martlet = Setup::new(&corefile).start();
+    martlet.client().ask_tcp("a.up.test.", "AXFR");
+    assert_eq!(upstream.count("a.up.test."), 1);
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::metadata::{Label, Metadata};
 use super::surroundings::Asked;
@@ -211,6 +211,11 @@ impl Log {
     }
 }
 
+/// As CoreDNS has it: as many digits as it takes to tell it.
+fn write_seconds(elapsed: Duration, out: &mut String) -> std::fmt::Result {
+    write!(out, "{}s", elapsed.as_secs_f64())
+}
+
 /// What stands for something that is not there.
 const NONE: &str = "-";
 /// The payload size of clients that do not tell theirs, and the least that counts.
@@ -244,7 +249,7 @@ fn write_piece(
         Piece::Rsize => write!(out, "{}", reply.map_or(0, Reply::len)),
         Piece::Duration => {
             let elapsed = Instant::now().saturating_duration_since(peer.received);
-            write!(out, "{:.9}s", elapsed.as_secs_f64())
+            write_seconds(elapsed, out)
         }
         Piece::Rflags => match reply {
             None => out.write_str(NONE),

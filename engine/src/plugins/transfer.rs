@@ -98,6 +98,10 @@ impl Transfer {
         if !matches!(qtype, RType::AXFR | RType::IXFR) {
             return Step::Next;
         }
+        // On the slow path are those that were not for us.
+        if context.gathered.is_some() {
+            return Step::Next;
+        }
         if !context.may_stream {
             return Step::Failed(Rcode::REFUSED, "");
         }

@@ -6,15 +6,25 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RType(pub u16);
 
+/// What a value is called, if not as its constant.
+macro_rules! name {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident $text:literal) => {
+        $text
+    };
+}
+
 macro_rules! registry {
-    ($type:ident: $($(#[$meta:meta])* $name:ident = $value:literal),+ $(,)?) => {
+    ($type:ident: $($(#[$meta:meta])* $name:ident $($text:literal)? = $value:literal),+ $(,)?) => {
         impl $type {
             $($(#[$meta])* pub const $name: Self = Self($value);)+
 
             /// The mnemonic, if the value has one here.
             pub const fn mnemonic(self) -> Option<&'static str> {
                 match self {
-                    $(Self::$name => Some(stringify!($name)),)+
+                    $(Self::$name => Some(name!($name $($text)?)),)+
                     _ => None,
                 }
             }
@@ -22,7 +32,7 @@ macro_rules! registry {
             /// The value of a mnemonic, in upper case.
             pub fn from_mnemonic(mnemonic: &str) -> Option<Self> {
                 match mnemonic {
-                    $(stringify!($name) => Some(Self::$name),)+
+                    $(name!($name $($text)?) => Some(Self::$name),)+
                     _ => None,
                 }
             }
@@ -31,14 +41,26 @@ macro_rules! registry {
 }
 
 registry! { RType:
+    /// No type.
+    NONE "None" = 0,
     /// IPv4 address.
     A = 1,
     /// Name server.
     NS = 2,
+    /// Mail destination.
+    MD = 3,
+    /// Mail forwarder.
+    MF = 4,
     /// Alias.
     CNAME = 5,
     /// Start of a zone of authority.
     SOA = 6,
+    /// Mailbox.
+    MB = 7,
+    /// Mail group.
+    MG = 8,
+    /// Mail rename.
+    MR = 9,
     /// Anything, for experiments.
     NULL = 10,
     /// Well-known services.
@@ -57,20 +79,36 @@ registry! { RType:
     RP = 17,
     /// AFS database.
     AFSDB = 18,
+    /// X.25 address.
+    X25 = 19,
+    /// ISDN address.
+    ISDN = 20,
     /// Route through.
     RT = 21,
+    /// OSI pointer.
+    NSAP_PTR "NSAP-PTR" = 23,
     /// Old signature.
     SIG = 24,
     /// Old key.
     KEY = 25,
     /// X.400 mapping.
     PX = 26,
+    /// Geographical position.
+    GPOS = 27,
     /// IPv6 address.
     AAAA = 28,
     /// Location.
     LOC = 29,
+    /// Old authenticated denial.
+    NXT = 30,
+    /// Nimrod endpoint.
+    EID = 31,
+    /// Nimrod locator.
+    NIMLOC = 32,
     /// Service location (RFC 2782).
     SRV = 33,
+    /// ATM address.
+    ATMA = 34,
     /// Naming authority pointer.
     NAPTR = 35,
     /// Key exchanger.
@@ -107,6 +145,12 @@ registry! { RType:
     SMIMEA = 53,
     /// Host identity.
     HIP = 55,
+    /// Status of a zone.
+    NINFO = 56,
+    /// Key for records.
+    RKEY = 57,
+    /// Trust anchors, linked.
+    TALINK = 58,
     /// DS for the parent.
     CDS = 59,
     /// DNSKEY for the parent.
@@ -123,10 +167,28 @@ registry! { RType:
     HTTPS = 65,
     /// Sender policy.
     SPF = 99,
+    /// User information.
+    UINFO = 100,
+    /// User.
+    UID = 101,
+    /// Group.
+    GID = 102,
+    /// Unspecified.
+    UNSPEC = 103,
+    /// Node (RFC 6742).
+    NID = 104,
+    /// Locator of 32 bits.
+    L32 = 105,
+    /// Locator of 64 bits.
+    L64 = 106,
+    /// Pointer to locators.
+    LP = 107,
     /// Hardware address.
     EUI48 = 108,
     /// Long hardware address.
     EUI64 = 109,
+    /// No such name (RFC 9824).
+    NXNAME = 128,
     /// Transaction key.
     TKEY = 249,
     /// Transaction signature (RFC 8945).
@@ -145,8 +207,18 @@ registry! { RType:
     URI = 256,
     /// Certification authority.
     CAA = 257,
+    /// Application visibility.
+    AVC = 258,
+    /// Multicast relay (RFC 8777).
+    AMTRELAY = 260,
+    /// Resolver information (RFC 9606).
+    RESINFO = 261,
+    /// Trust anchor.
+    TA = 32768,
     /// Lookaside validation.
     DLV = 32769,
+    /// Reserved.
+    RESERVED "Reserved" = 65535,
 }
 
 impl fmt::Display for RType {
@@ -290,5 +362,29 @@ impl Flags {
     /// The operation code.
     pub const fn opcode(self) -> Opcode {
         Opcode(((self.0 & Self::OPCODE) >> 11) as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As in the DNS library under CoreDNS, whose log and templates show them.
+    #[test]
+    fn types_have_their_usual_names() {
+        for (value, expected) in [
+            (0, "None"),
+            (1, "A"),
+            (3, "MD"),
+            (23, "NSAP-PTR"),
+            (65, "HTTPS"),
+            (66, "TYPE66"),
+            (255, "ANY"),
+            (65_535, "Reserved"),
+        ] {
+            assert_eq!(RType(value).to_string(), expected);
+        }
+        assert_eq!(RType::from_mnemonic("NSAP-PTR"), Some(RType(23)));
+        assert_eq!(RType::from_mnemonic("NSAP_PTR"), None);
     }
 }

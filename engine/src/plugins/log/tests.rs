@@ -269,3 +269,18 @@ fn the_first_rule_about_a_name_counts() {
         assert_eq!(found.first().map(String::as_str), expected, "{name}");
     }
 }
+
+#[test]
+fn durations_end_where_nothing_follows() {
+    for (nanoseconds, expected) in [
+        (0, "0s"),
+        (1, "0.000000001s"),
+        (120_000, "0.00012s"),
+        (123_456_789, "0.123456789s"),
+        (2_000_000_000, "2s"),
+    ] {
+        let mut text = String::new();
+        write_seconds(Duration::from_nanos(nanoseconds), &mut text).unwrap();
+        assert_eq!(text, expected);
+    }
+}
