@@ -23,6 +23,12 @@ use martlet_engine::wire::name::wire_from_text;
 use proptest::prelude::*;
 
 const TTL: u32 = 30;
+/// An option of more octets than most payloads have.
+const PADDING: &[u8] = &{
+    let mut option = [0; 604];
+    (option[1], option[2], option[3]) = (12, 2, 88);
+    option
+};
 
 static BOTH_WAYS: LazyLock<Vec<(Listener, Listener)>> = LazyLock::new(both_ways);
 
@@ -679,7 +685,7 @@ proptest! {
             prop::sample::select(vec![1_u8, 1, 1, 1, 3, 255]),
             prop::sample::select(vec![0_u8, 0, 0, 0, 1]),
             any::<u16>(),
-            prop::sample::select(vec![&b""[..], b"", b"\0\x0a\0\x02ab", b"\0\x03\0\0"]),
+            prop::sample::select(vec![&b""[..], b"", b"\0\x0a\0\x02ab", b"\0\x03\0\0", PADDING]),
         ),
         stream in any::<bool>(),
     ) {
@@ -691,7 +697,7 @@ proptest! {
             let at = message.len() - 5;
             message[at] = version;
             message[at + 1..at + 3].copy_from_slice(&edns_flags.to_be_bytes());
-            message[at + 4] = options.len() as u8;
+            message[at + 3..at + 5].copy_from_slice(&(options.len() as u16).to_be_bytes());
             message.extend(options);
         }
         for (short, long) in &*BOTH_WAYS {

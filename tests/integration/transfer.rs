@@ -137,6 +137,7 @@ fn what_is_not_transferred_here_is_forwarded() {
         upstream.address()
     );
     let martlet = Setup::new(&corefile).start();
-    martlet.client().ask_tcp("a.up.test.", "AXFR");
+    let reply = martlet.client().ask_tcp("a.up.test.", "AXFR");
+    assert_eq!(reply.rcode, "NOERROR");
     assert_eq!(upstream.count("a.up.test."), 1);
 }

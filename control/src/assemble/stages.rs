@@ -250,10 +250,8 @@ fn probe(directive: &Loop, block: &ServerBlock, hosts: &[Option<IpAddr>], port: 
 
 fn cache_stage(directive: &Cache) -> cache::Cache {
     let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
-    let range = |store: &Store| cache::TtlRange {
-        min: seconds(store.ttl_min),
-        max: seconds(store.ttl_max),
-    };
+    let range =
+        |store: &Store| cache::TtlRange::new(seconds(store.ttl_min), seconds(store.ttl_max));
     let zones = |zones: &[ZoneName]| zones.iter().map(wire).collect::<Vec<_>>();
     // As CoreDNS's 256 shards of at least four entries.
     let capacity = |store: &Store| (store.capacity / 256 * 256).max(1_024);

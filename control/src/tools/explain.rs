@@ -206,7 +206,10 @@ impl Explainer<'_> {
         let packet = query(name, qtype);
         let mut gathered = Gathered::new(false);
         let mut elsewhere = Vec::new();
-        let mut seen = watch(&packet, self.client, plan, Some(&gathered));
+        let mut seen = watch(&packet, self.client, plan, None);
+        if (seen.as_ref()).is_some_and(|seen| seen.outcome == Outcome::Slow) {
+            seen = watch(&packet, self.client, plan, Some(&gathered));
+        }
         for _ in 0..ROUNDS_MAX {
             match seen.as_mut().and_then(|seen| seen.need.take()) {
                 None => break,

@@ -21,8 +21,9 @@ pub(crate) struct Kept {
     before: Before,
 }
 
-/// Whether replies to all names of a block are kept, and none to others. Which block takes a name is
-/// asked of its octets alone; but what is in the cache of one is a name of it.
+/// Whether replies to all names of a block are kept, and none to others. The block is chosen by the
+/// name's last octets alone, which may begin inside of a label. That does no harm, as the cache holds only
+/// names of this block.
 fn keeps_block(cache: &Cache, block: &[u8]) -> bool {
     let zones = || cache.zones.iter().map(|(zone, _)| zone.clone());
     let within = Zones::new([block.into()]);

@@ -26,6 +26,9 @@ use crate::wire::{Flags, Opcode, RType, Rcode, Reply, Section};
 /// TTL of what has none: failures, delegations, replies without records. In seconds.
 const TTL_DEFAULT: u32 = 5;
 
+/// No message's TTL counts for more, as in CoreDNS. In seconds.
+pub const TTL_MAX: u32 = 3_600;
+
 /// A zone: lower-case wire name and number of labels.
 type Zone = (Box<[u8]>, usize);
 
@@ -39,6 +42,12 @@ pub struct TtlRange {
 }
 
 impl TtlRange {
+    /// Between `min` and `max`, but for [`TTL_MAX`].
+    pub fn new(min: u32, max: u32) -> Self {
+        let max = max.min(TTL_MAX).max(min);
+        Self { min, max }
+    }
+
     fn clamp(self, ttl: u32) -> u32 {
         ttl.max(self.min).min(self.max)
     }
@@ -343,7 +352,7 @@ impl Cache {
         let is_answer = reply.rcode() == Rcode::NOERROR && reply.count(Section::Answer) > 0;
         let (smallest, largest) = reply.ttls();
         let is_within = smallest == largest && self.success.holds(smallest);
-        is_answer && is_within && !reply.has_own_opt()
+        is_answer && is_within && reply.own_opt().is_none()
     }
 
     /// Gives every record the smallest TTL of the message, within the bounds of its kind, as if it were

@@ -91,6 +91,8 @@ impl Current {
     /// Puts another one in its place.
     pub fn replace(&self, table: Table) {
         let ends = table.ends;
+        // In between names of either may be known.
+        self.ends.fetch_or(ends, Ordering::Release);
         self.table.store(Arc::new(table));
         self.ends.store(ends, Ordering::Release);
     }

@@ -45,8 +45,9 @@ pub(crate) fn response(context: &mut Context<'_>, step: Step, reply: &mut Reply<
         return;
     }
     let (message, at, counts) = reply.message_mut();
-    if !is_in_order(message, at, counts) {
-        let mut answer = Answer::take(reply);
+    if !is_in_order(message, at, counts)
+        && let Some(mut answer) = Answer::take_whole(reply)
+    {
         for section in &mut answer.sections {
             section.sort_by_key(|record| rank(record.rtype));
         }
@@ -346,6 +347,43 @@ mod tests {
                 let types = section.iter().map(|record| record.rtype.to_string());
                 assert_eq!(types.collect::<Vec<_>>().join(" "), expected, "{asked}");
             }
+        }
+    }
+
+    /// As servers may still send it, its data points to a name before it.
+    #[test]
+    fn old_types_keep_the_names_that_they_point_to() {
+        for rtype in [3, 4, 7, 8, 9, 14, 17, 18, 21, 24, 26, 30, 36] {
+            let fixed = [
+                Stage::LoadBalance,
+                Stage::Fixed(|context, reply| {
+                    let rtype = context.name.label(0)[0];
+                    let (before, names) = match rtype {
+                        14 | 17 => (0, 2),
+                        18 | 21 | 36 => (2, 1),
+                        24 => (18, 1),
+                        26 => (2, 2),
+                        _ => (0, 1),
+                    };
+                    let answer = Section::Answer;
+                    reply.record(answer, Owner::Question, RType::MX, 5, b"\0\x01\x01m\0");
+                    let at = (reply.len() - 3) as u16 | 0xc000;
+                    let pointers = at.to_be_bytes().repeat(names);
+                    let data = [&[0; 18][..before], &pointers].concat();
+                    reply.record(answer, Owner::Question, RType(rtype.into()), 5, &data);
+                    reply.record(answer, Owner::Question, RType::A, 5, &[10, 0, 0, 1]);
+                    Step::Answered
+                }),
+            ];
+            let mut message = query("x.test.", RType::A, &[]);
+            message[13] = rtype;
+            let reply = ask_from(&fixed, peer("192.0.2.1"), &message).unwrap();
+            let [answers, ..] = Answer::read(&reply).unwrap().sections;
+            let types = answers.iter().map(|record| record.rtype);
+            let expected = [RType(rtype.into()), RType::A, RType::MX];
+            assert_eq!(types.collect::<Vec<_>>(), expected);
+            assert!(answers[0].rdata.ends_with(b"\x01m\0"), "{answers:?}");
+            assert_eq!(answers[0].target(), Some(&b"\x01m\0"[..]));
         }
     }
 

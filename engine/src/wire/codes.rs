@@ -63,8 +63,6 @@ registry! { RType:
     MR = 9,
     /// Anything, for experiments.
     NULL = 10,
-    /// Well-known services.
-    WKS = 11,
     /// Host pointer.
     PTR = 12,
     /// Host information; the answer to ANY (RFC 8482).
@@ -376,6 +374,7 @@ mod tests {
             (0, "None"),
             (1, "A"),
             (3, "MD"),
+            (11, "TYPE11"),
             (23, "NSAP-PTR"),
             (65, "HTTPS"),
             (66, "TYPE66"),

@@ -33,13 +33,15 @@ enum Names {
 
 impl Names {
     const fn of(rtype: RType) -> Self {
-        // MINFO, RP, AFSDB, RT, PX, KX have no names in the registry; they are old, but may be
-        // compressed.
+        // All that may come compressed (RFC 1035 §3.3, RFC 3597 §4): old ones as well.
         match rtype {
             RType::NS | RType::CNAME | RType::PTR | RType::DNAME => Self::After(0, 1),
-            RType::SOA | RType(14 | 17) => Self::After(0, 2),
-            RType::MX | RType(18 | 21 | 36) => Self::After(2, 1),
-            RType(26) => Self::After(2, 2),
+            RType::MD | RType::MF | RType::MB | RType::MG | RType::MR => Self::After(0, 1),
+            RType::NXT => Self::After(0, 1),
+            RType::SOA | RType::MINFO | RType::RP => Self::After(0, 2),
+            RType::MX | RType::AFSDB | RType::RT | RType::KX => Self::After(2, 1),
+            RType::PX => Self::After(2, 2),
+            RType::SIG => Self::After(18, 1),
             RType::SRV => Self::After(6, 1),
             RType::NAPTR => Self::Naptr,
             _ => Self::After(0, 0),
@@ -170,9 +172,28 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Takes a reply apart, and leaves it empty.
+    /// Takes a reply apart, and leaves it empty. Records that cannot be read are lost.
     pub fn take(reply: &mut Reply<'_>) -> Self {
-        let (flags, rcode, opt) = (reply.flags(), reply.rcode(), reply.take_opt());
+        let answer = Self::copy(reply);
+        reply.clear();
+        answer
+    }
+
+    /// What [`Self::take`] gives, if no record of the reply is lost.
+    pub fn take_whole(reply: &mut Reply<'_>) -> Option<Self> {
+        let answer = Self::copy(reply);
+        let counts = [Section::Answer, Section::Authority, Section::Additional];
+        let counts = counts.map(|section| usize::from(reply.count(section)));
+        if answer.sections.each_ref().map(Vec::len) != counts {
+            return None;
+        }
+        reply.clear();
+        Some(answer)
+    }
+
+    fn copy(reply: &mut Reply<'_>) -> Self {
+        let (flags, rcode) = (reply.flags(), reply.rcode());
+        let opt = reply.own_opt().cloned();
         let (message, mut at, counts) = reply.message_mut();
         let sections = counts.map(|count| {
             let mut section = Vec::with_capacity(usize::from(count));
@@ -182,7 +203,6 @@ impl Answer {
             }
             section
         });
-        reply.clear();
         Self {
             flags,
             rcode,

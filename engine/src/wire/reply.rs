@@ -152,7 +152,7 @@ impl<'b> Reply<'b> {
         let opt_len = query.edns.as_ref().map_or(0, opt_len);
         let flags = Flags::QR | opcode | (query.flags.0 & copied);
         Self {
-            limit: (size - opt_len).min(buf.len()),
+            limit: size.saturating_sub(opt_len).min(buf.len()),
             size,
             opt_len,
             buf,
@@ -309,7 +309,7 @@ impl<'b> Reply<'b> {
         }
         self.counts[section as usize] += fits as u16;
         if fits < records.len() {
-            self.left_out = Some(section);
+            self.leave_out(section);
         }
     }
 
@@ -331,9 +331,9 @@ impl<'b> Reply<'b> {
         self.upstream_opt = Some((flags, options));
     }
 
-    /// Whether it has an OPT of its own, from [`Self::set_opt`] or an upstream.
-    pub const fn has_own_opt(&self) -> bool {
-        self.upstream_opt.is_some()
+    /// Flags and options of an OPT of its own, from [`Self::set_opt`] or an upstream.
+    pub const fn own_opt(&self) -> Option<&(u16, Box<[u8]>)> {
+        self.upstream_opt.as_ref()
     }
 
     /// Takes away the flags and options that an upstream or [`Self::set_opt`] gave it.
@@ -400,8 +400,7 @@ impl<'b> Reply<'b> {
         'sections: for (section, count) in sections.into_iter().zip(counts) {
             for _ in 0..count {
                 let Some(record) = record_at(&self.buf[..end], at) else {
-                    let known = self.left_out.unwrap_or(section);
-                    self.left_out = Some(known.min(section));
+                    self.leave_out(section);
                     break 'sections;
                 };
                 at = record.end;
@@ -418,7 +417,7 @@ impl<'b> Reply<'b> {
         debug_assert!(self.is_empty(), "pointers lead to fixed places");
         let fits = records.len().min(self.limit.saturating_sub(self.len));
         let Some(place) = self.buf.get_mut(self.len..self.len + fits) else {
-            self.was_truncated = true;
+            self.leave_out(Section::Answer);
             return;
         };
         place.copy_from_slice(&records[..fits]);
@@ -501,7 +500,7 @@ impl<'b> Reply<'b> {
     /// Ends a record. `false` if it did not fit and was taken back.
     pub fn end(&mut self, begun: Begun) -> bool {
         if self.truncated() || self.overrun || self.len > self.limit {
-            self.left_out = self.left_out.or(Some(begun.section));
+            self.leave_out(begun.section);
             self.len = begun.at;
             self.remembered_len = begun.remembered;
             return false;
@@ -510,6 +509,12 @@ impl<'b> Reply<'b> {
         self.buf[begun.rdata_at - 2..begun.rdata_at].copy_from_slice(&rdlength.to_be_bytes());
         self.counts[begun.section as usize] += 1;
         true
+    }
+
+    /// Says that a record of this section did not fit.
+    fn leave_out(&mut self, section: Section) {
+        let first = self.left_out.unwrap_or(section);
+        self.left_out = Some(first.min(section));
     }
 
     /// Takes back octets written since the message was `len` long, outside of any record.

@@ -34,6 +34,21 @@ fn referral(ttl: u32, reply: &mut Reply<'_>) {
     address(Section::Additional, ttl, reply);
 }
 
+#[test]
+fn no_ttl_is_more_than_an_hour_but_for_the_least_one() {
+    for (min, max, ttl, expected) in [
+        (5, 3_600, 86_400, 3_600),
+        (5, 86_400, 86_400, 3_600),
+        (5, 86_400, 1, 5),
+        (5, 30, 86_400, 30),
+        (7_200, 86_400, 10, 7_200),
+        (7_200, 86_400, 86_400, 7_200),
+    ] {
+        let range = TtlRange::new(min, max);
+        assert_eq!(range.clamp(ttl), expected, "{min} {max} {ttl}");
+    }
+}
+
 /// What comes from a plugin behind the cache, and would never be kept.
 #[test]
 fn replies_have_the_ttl_that_they_would_be_kept_for() {

@@ -49,8 +49,8 @@ impl Reply<'_> {
         self.put(&[0]);
     }
 
-    /// Appends an uncompressed wire name as it is, for data where others may not be pointed to; they may
-    /// point to this one.
+    /// Appends an uncompressed wire name as it is, for data that must not contain pointers; later names
+    /// may point into it.
     pub fn put_name_in_full(&mut self, name: &[u8]) {
         let mut at = 0;
         while let Some(&len @ 1..) = name.get(at) {

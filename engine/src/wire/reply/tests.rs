@@ -113,3 +113,60 @@ fn names_point_to_those_that_stand_in_full() {
         assert_eq!(found.sections[2], [address], "{owner}");
     }
 }
+
+/// The client's OPT would be echoed with more octets than the reply's own has.
+#[test]
+fn what_is_taken_apart_is_whole() {
+    let cookie = [
+        &[0, 0, 41, 2, 0, 0, 0, 0, 0, 0, 36, 0, 10, 0, 32][..],
+        &[1; 32],
+    ]
+    .concat();
+    let message = query("a.test.", RType::A, &cookie);
+    let mut buf = vec![0; 65_535];
+    let mut reply = begin(&message, &mut buf);
+    reply.set_opt(0, Box::default());
+    addresses(Section::Answer, COUNT, &mut reply);
+    assert!(reply.truncated());
+    let (count, len) = (reply.count(Section::Answer), reply.len());
+    assert!(len + cookie.len() > 512, "the cookie has no room");
+    let answer = Answer::take(&mut reply);
+    assert!(reply.is_empty() && !reply.truncated());
+    assert_eq!(answer.sections[0].len(), usize::from(count));
+    answer.put(&mut reply);
+    assert_eq!((reply.count(Section::Answer), reply.len()), (count, len));
+    let again = Answer::take_whole(&mut reply);
+    assert_eq!(again, Some(answer));
+}
+
+/// What a reply says of its OPT before it is cleared counts no more, and the limit is the client's again.
+#[test]
+fn a_reply_that_is_cleared_has_all_its_room() {
+    for size in [0, 600] {
+        let (message, mut buf) = (asked(size), vec![0; 65_535]);
+        let mut reply = begin(&message, &mut buf);
+        addresses(Section::Answer, COUNT, &mut reply);
+        let count = reply.count(Section::Answer);
+        reply.clear();
+        reply.set_opt(0, vec![0; 300].into());
+        addresses(Section::Answer, COUNT, &mut reply);
+        assert!(reply.count(Section::Answer) < count);
+        reply.clear();
+        addresses(Section::Answer, COUNT, &mut reply);
+        assert_eq!(reply.count(Section::Answer), count);
+        reply.lower_payload_size(512, false);
+        assert!(reply.count(Section::Answer) <= 30);
+    }
+}
+
+#[test]
+fn options_that_have_no_room_leave_none_for_records() {
+    let [l1, l2] = 600_u16.to_be_bytes();
+    let padding = [&[0, 12, l1, l2][..], &[0; 600]].concat();
+    let [l1, l2] = (padding.len() as u16).to_be_bytes();
+    let opt = [&[0, 0, 41, 2, 0, 0, 0, 0, 0, l1, l2][..], &padding].concat();
+    let (message, mut buf) = (query("a.test.", RType::A, &opt), vec![0; 65_535]);
+    let mut reply = begin(&message, &mut buf);
+    addresses(Section::Answer, 1, &mut reply);
+    assert_eq!((reply.count(Section::Answer), reply.truncated()), (0, true));
+}
