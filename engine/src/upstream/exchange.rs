@@ -32,6 +32,10 @@ const EXCHANGE_MAX: Duration = Duration::from_secs(5);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Attempts for one question at the same time.
 const PARALLEL_MAX: usize = 3;
+/// Times that each server is tried without a pause.
+const ROUNDS_AT_ONCE: usize = 2;
+/// The pause after each round then, for each round so far.
+const PAUSE: Duration = Duration::from_millis(20);
 /// How often unused sockets are looked for.
 const PURGE: Duration = Duration::from_secs(1);
 
@@ -209,6 +213,15 @@ impl Exchanger {
                     more = true;
                     if !may_try(tried) && running.is_empty() {
                         break;
+                    }
+                    // What fails at once would do so for ever, with nobody else having a turn.
+                    let rounds = tried / group.upstreams.len();
+                    if running.is_empty() && rounds >= ROUNDS_AT_ONCE {
+                        let pause = PAUSE * rounds as u32;
+                        sleep_until(deadline.min(Instant::now() + pause)).await;
+                        if Instant::now() >= deadline {
+                            break;
+                        }
                     }
                 }
                 () = sleep_until(look_at.min(deadline)) => {

@@ -164,6 +164,31 @@ fn a_port_that_is_closed_costs_nothing() {
     });
 }
 
+/// With attempts without limit, each of which fails before it has waited for anything.
+#[test]
+fn what_fails_at_once_lets_others_have_their_turn() {
+    on_each(|exchanger| async move {
+        let server = Server::with_rcode(Rcode::NOERROR);
+        let without_limit = |settings: &mut Settings| settings.max_connect_attempts = 0;
+        let group = group(Policy::Sequential, &[&server], |settings| {
+            without_limit(settings);
+            // No address of this machine.
+            settings.source_address = Some([192, 0, 2, 1].into());
+        });
+        let begun = Instant::now();
+        let (failing, other) = tokio::join!(ask(&exchanger, &group, 1), async {
+            sleep(Duration::from_millis(50)).await;
+            begun.elapsed()
+        });
+        assert!(other < EXCHANGE_MAX / 2, "{other:?}");
+        let error = failing.unwrap_err();
+        assert!(matches!(error, ExchangeError::Failed(_)), "{error}");
+        let took = begun.elapsed();
+        assert!(took < 2 * EXCHANGE_MAX, "{took:?}");
+        assert_eq!(server.asked(), 0);
+    });
+}
+
 #[test]
 fn a_server_that_mostly_fails_is_passed_over_while_another_does_not() {
     on_each(|exchanger| async move {
