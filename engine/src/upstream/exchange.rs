@@ -156,6 +156,8 @@ impl Exchanger {
         let mut more = true;
         // Even from a server that is being asked already.
         let mut again = false;
+        // No further attempt begins before that.
+        let mut pause = None;
         loop {
             if more && may_try(tried) && running.len() < PARALLEL_MAX {
                 more = false;
@@ -184,13 +186,15 @@ impl Exchanger {
                     None => {}
                 }
             }
-            if running.is_empty() {
+            if running.is_empty() && pause.is_none() {
                 break;
             }
             let look_at = look.as_ref().map_or(deadline, |look| look.at);
             tokio::select! {
                 Some((place, result)) = running.next() => {
-                    in_use.retain(|&other| other != place);
+                    // It may be asked more than once.
+                    let nth = in_use.iter().position(|&other| other == place);
+                    nth.map(|nth| in_use.remove(nth));
                     match result {
                         Ok(message) => {
                             let message = Arc::new(message);
@@ -210,19 +214,16 @@ impl Exchanger {
                             fault = Some(error);
                         }
                     }
-                    more = true;
                     if !may_try(tried) && running.is_empty() {
                         break;
                     }
                     // What fails at once would do so for ever, with nobody else having a turn.
                     let rounds = tried / group.upstreams.len();
-                    if running.is_empty() && rounds >= ROUNDS_AT_ONCE {
-                        let pause = PAUSE * rounds as u32;
-                        sleep_until(deadline.min(Instant::now() + pause)).await;
-                        if Instant::now() >= deadline {
-                            break;
-                        }
-                    }
+                    more = rounds < ROUNDS_AT_ONCE;
+                    pause = (!more).then(|| Instant::now() + PAUSE * rounds as u32);
+                }
+                () = sleep_until(pause.unwrap_or(deadline)), if pause.is_some() => {
+                    (more, pause) = (true, None);
                 }
                 () = sleep_until(look_at.min(deadline)) => {
                     if Instant::now() >= deadline {
