@@ -206,6 +206,7 @@ impl Explainer<'_> {
         let packet = query(name, qtype);
         let mut gathered = Gathered::new(false);
         let mut elsewhere = Vec::new();
+        // As a worker does, and then the slow path.
         let mut seen = watch(&packet, self.client, plan, None);
         if (seen.as_ref()).is_some_and(|seen| seen.outcome == Outcome::Slow) {
             seen = watch(&packet, self.client, plan, Some(&gathered));

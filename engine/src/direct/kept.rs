@@ -22,8 +22,8 @@ pub(crate) struct Kept {
 }
 
 /// Whether replies to all names of a block are kept, and none to others. The block is chosen by the
-/// name's last octets alone, which may begin inside of a label. That does no harm, as the cache holds only
-/// names of this block.
+/// name's last octets alone, which may begin inside of a label. That does no harm, as the cache holds
+/// only names of this block.
 fn keeps_block(cache: &Cache, block: &[u8]) -> bool {
     let zones = || cache.zones.iter().map(|(zone, _)| zone.clone());
     let within = Zones::new([block.into()]);
@@ -32,7 +32,8 @@ fn keeps_block(cache: &Cache, block: &[u8]) -> bool {
 
 impl Kept {
     /// `None` if a stage before the cache may do more with such a query than is done here, but for a
-    /// `kubernetes` whose zones have a short way of their own (`has_short_zones`). `zone` is the block's.
+    /// `kubernetes` whose zones have a short way of their own (`has_short_zones`). `zone` is the
+    /// block's.
     pub(crate) fn new(zone: &[u8], stages: &[Stage], mut has_short_zones: bool) -> Option<Self> {
         let mut before = Before::NONE;
         for stage in stages {

@@ -192,9 +192,10 @@ impl Exchanger {
             let look_at = look.as_ref().map_or(deadline, |look| look.at);
             tokio::select! {
                 Some((place, result)) = running.next() => {
-                    // It may be asked more than once.
-                    let nth = in_use.iter().position(|&other| other == place);
-                    nth.map(|nth| in_use.remove(nth));
+                    // Once of the times that it is there, as other attempts may go on.
+                    if let Some(nth) = in_use.iter().position(|&other| other == place) {
+                        in_use.remove(nth);
+                    }
                     match result {
                         Ok(message) => {
                             let message = Arc::new(message);

@@ -139,7 +139,7 @@ fn what_is_taken_apart_is_whole() {
     assert_eq!(again, Some(answer));
 }
 
-/// What a reply says of its OPT before it is cleared counts no more, and the limit is the client's again.
+/// What a reply says of its OPT before it is cleared counts no more: the limit is the client's again.
 #[test]
 fn a_reply_that_is_cleared_has_all_its_room() {
     for size in [0, 600] {
