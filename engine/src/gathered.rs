@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::upstream::Group;
-use crate::wire::{Message, RType};
+use crate::wire::{Message, Query, RType};
 
 /// What a stage cannot go on without.
 pub enum Need {
@@ -92,12 +92,21 @@ impl Gathered {
         !self.exchanges.is_empty() || !self.look_ups.is_empty()
     }
 
-    /// What these upstreams said to this question (name as sent, type, class), if they were asked.
-    pub fn exchange(&self, group: &Arc<Group>, question: &[u8]) -> Option<&Exchanged> {
+    /// What these upstreams said to the question of `query`, if they were asked.
+    pub fn exchange(&self, group: &Arc<Group>, query: &Query<'_>) -> Option<&Exchanged> {
+        // By what the query means: its packet may leave out the type and the class.
+        let asks = |question: &[u8]| {
+            question.split_last_chunk().is_some_and(|(name, codes)| {
+                let [t1, t2, c1, c2] = *codes;
+                name == query.name_as_sent()
+                    && [t1, t2] == query.qtype.0.to_be_bytes()
+                    && [c1, c2] == query.qclass.0.to_be_bytes()
+            })
+        };
         let mut of_group = self
             .exchanges
             .iter()
-            .filter(|(known, asked, _)| Arc::ptr_eq(known, group) && **asked == *question);
+            .filter(|(known, asked, _)| Arc::ptr_eq(known, group) && asks(asked));
         of_group.next().map(|(.., result)| result)
     }
 
@@ -116,7 +125,7 @@ impl Gathered {
         known.next().map(|(_, reply)| reply.as_deref())
     }
 
-    /// Keeps the result of an exchange.
+    /// Keeps the result of an exchange, which began with `question`: name as sent, type, class.
     pub fn add_exchange(&mut self, group: Arc<Group>, question: Box<[u8]>, result: Exchanged) {
         self.exchanges.push((group, question, result));
     }

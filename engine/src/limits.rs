@@ -24,6 +24,9 @@ pub const POINTER_MAX: usize = 0x3fff;
 /// Look-ups that one query may cause inside the server (ExternalName leading to ExternalName in
 /// another zone). CoreDNS has no bound here and relies on its stack.
 pub const NESTING_MAX: u8 = 8;
+/// Things that one query may need one after another (upstreams' replies, look-ups, pauses). None comes
+/// near; a fault that makes one need the same thing for ever is to cost this one only.
+pub const NEEDS_MAX: usize = 64;
 /// CNAMEs followed inside a zone before the chain is taken for a loop, as CoreDNS.
 pub const CNAME_CHAIN_MAX: usize = 11;
 /// TCP connections served at once on a listening address; fewer where the process may not have

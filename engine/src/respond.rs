@@ -392,10 +392,10 @@ pub(crate) fn unless_panic<R>(work: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// Writes the reply to a query that made us panic: SERVFAIL, as in CoreDNS. Returns its length;
-/// `None` if the message is no query, or makes us panic again.
+/// Writes the reply to a query that showed a fault of ours, a panic most likely: SERVFAIL, as in
+/// CoreDNS. Returns its length; `None` if the message is no query, or makes us panic again.
 #[cold]
-pub(crate) fn after_panic(
+pub(crate) fn after_fault(
     message: &[u8],
     (peer, listener): (Peer, &Listener),
     scratch: &mut Scratch,

@@ -28,9 +28,9 @@ use self::io::Backend;
 use crate::chain::{Peer, Plan};
 use crate::counters::Counters;
 use crate::gathered::{Gathered, Need};
-use crate::limits::{MESSAGE_LEN_MAX, SLOW_IN_FLIGHT_MAX, SLOW_QUEUE_LEN};
+use crate::limits::{MESSAGE_LEN_MAX, NEEDS_MAX, SLOW_IN_FLIGHT_MAX, SLOW_QUEUE_LEN};
 use crate::metrics::{Metrics, Recorder};
-use crate::respond::{Response, Resumed, Scratch, after_panic, resume, unless_panic};
+use crate::respond::{Response, Resumed, Scratch, after_fault, resume, unless_panic};
 use crate::upstream::Exchanger;
 use crate::wire::FoldedName;
 use crate::wire::message::question_of;
@@ -294,17 +294,22 @@ impl Thread {
         let Some(listener) = job.plan.listeners.get(job.listener) else {
             return false;
         };
-        loop {
+        for needs in 0.. {
             let stuck = {
                 let (mut room, mut scratch) = (self.room.borrow_mut(), self.scratch.borrow_mut());
                 let resumed = Resumed { gathered, nesting };
                 let plan = (&**listener, &job.plan.log);
-                let walked = unless_panic(|| {
-                    resume(packet, job.peer, plan, resumed, &mut scratch, &mut room)
-                });
+                let walked = if needs < NEEDS_MAX {
+                    unless_panic(|| {
+                        resume(packet, job.peer, plan, resumed, &mut scratch, &mut room)
+                    })
+                } else {
+                    tracing::error!("a query needs more than {NEEDS_MAX} things; it gets SERVFAIL");
+                    None
+                };
                 let (response, stuck) = walked.unwrap_or_else(|| {
                     let at = (job.peer, &**listener);
-                    let len = after_panic(packet, at, &mut scratch, &mut room);
+                    let len = after_fault(packet, at, &mut scratch, &mut room);
                     (len.map_or(Response::None, Response::Reply), None)
                 });
                 if nesting == 0 && response != Response::Slow {
@@ -324,9 +329,7 @@ impl Thread {
                     Response::Slow => stuck,
                 }
             };
-            let Some(stuck) = stuck else {
-                return false;
-            };
+            let Some(stuck) = stuck else { break };
             match stuck.need {
                 Need::Exchange { group, request } => {
                     let stream = job.peer.stream;
@@ -346,6 +349,7 @@ impl Thread {
                 }
             }
         }
+        false
     }
 
     /// The reply to a question inside a question.

@@ -25,7 +25,7 @@ use crate::chain::{Peer, Plan, Protocol};
 use crate::limits::{MESSAGE_LEN_MAX, STREAM_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
 use crate::plugins::timeouts::Timeouts;
 use crate::plugins::transfer::Outgoing;
-use crate::respond::{Response, Scratch, after_panic, respond, shed, unless_panic};
+use crate::respond::{Response, Scratch, after_fault, respond, shed, unless_panic};
 use crate::server::Shared;
 use crate::slow::{ReplyTo, StreamReply};
 
@@ -286,7 +286,7 @@ async fn serve(
             }
             return Ok(());
         }
-        if goodbye.is_some_and(|end| end <= Instant::now()) {
+        if !ended && goodbye.is_some_and(|end| end <= Instant::now()) {
             ended = true;
             continue;
         }
@@ -393,7 +393,7 @@ fn answer(
         room.resize(MESSAGE_LEN_MAX, 0);
         let response = unless_panic(|| respond(message, peer, listener, &plan.log, scratch, room));
         let Some(response) = response else {
-            let len = after_panic(message, (peer, listener), scratch, room);
+            let len = after_fault(message, (peer, listener), scratch, room);
             recorder.record(&scratch.seen, || peer.received.elapsed());
             if let Some(len) = len {
                 take(&room[..len]);

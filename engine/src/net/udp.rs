@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::chain::{Peer, Plan, Random};
 use crate::metrics::Recorder;
-use crate::respond::{Response, Scratch, after_panic, respond, shed};
+use crate::respond::{Response, Scratch, after_fault, respond, shed};
 use crate::server::{Serving, Shared};
 use crate::slow::ReplyTo;
 use crate::sys::batch::{Batch, Datagram};
@@ -197,7 +197,7 @@ impl<'s> Worker<'s> {
     ) -> Option<usize> {
         let listener = plan.listeners.get(socket.listener)?;
         let at = (peer(socket, datagram, received), &**listener);
-        let len = after_panic(datagram.message, at, &mut self.scratch, room);
+        let len = after_fault(datagram.message, at, &mut self.scratch, room);
         self.recorder.record(&self.scratch.seen);
         len
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::chain::{Context, Step};
 use crate::gathered::{ExchangeError, Need};
 use crate::upstream::Group;
-use crate::wire::message::{question_of, request};
+use crate::wire::message::request;
 use crate::wire::{Message, Rcode, Reply};
 
 /// One `forward` of a block.
@@ -33,7 +33,7 @@ impl Forward {
         }
         let known = context
             .gathered
-            .and_then(|known| known.exchange(&self.group, question_of(context.query.packet)));
+            .and_then(|known| known.exchange(&self.group, &context.query));
         let Some(exchanged) = known else {
             context.need = Some(Need::Exchange {
                 group: Arc::clone(&self.group),

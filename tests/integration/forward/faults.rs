@@ -88,6 +88,26 @@ fn without_another_it_is_an_error() {
     }
 }
 
+/// A question may be cut after its name, and is then about type 0 and class 0.
+#[test]
+fn a_question_without_type_and_class_is_asked_once() {
+    let upstream = Upstream::start("a");
+    let martlet = serve(&[&upstream], QUICK);
+    let client = patient(&martlet);
+    let whole = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03cut\x04wild\x04test\0\0\0\0\0";
+    for missing in [0, 2, 4] {
+        upstream.forget();
+        let cut = &whole[..whole.len() - missing];
+        let reply = client.send_octets(cut);
+        assert!(reply.is_some(), "without {missing} octets: no reply");
+        assert_eq!(
+            upstream.count("cut.wild.test."),
+            1,
+            "without {missing} octets"
+        );
+    }
+}
+
 /// Thousands of guesses around the real reply, each of which would do for a server that looks at
 /// the question alone.
 #[test]
