@@ -6,7 +6,6 @@
 //! nobody listens there.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -77,12 +76,12 @@ impl Datagrams {
     pub(super) async fn ask(&self, request: &Rc<[u8]>) -> Result<Message, Fault> {
         let _trim = AtEnd(|| self.trim());
         let channel = self.channel()?;
-        channel.left.set(channel.left.get() - 1);
-        channel.used.set(Instant::now());
-        let ticket = channel.waiting.enter(request);
-        let message = ticket.message(request);
-        channel.socket.send(message).await.map_err(Fault::io)?;
-        ticket.outcome().await
+        channel.ask(request).await
+    }
+
+    /// The same from a socket of its own.
+    pub(super) async fn ask_alone(&self, request: &Rc<[u8]>) -> Result<Message, Fault> {
+        self.open()?.ask(request).await
     }
 
     /// Closes idle sockets beyond the limit.
@@ -127,14 +126,15 @@ impl Datagrams {
         if channels.len() >= SOCKETS_MAX {
             return Err(Fault::Full);
         }
-        self.counters.connected(Carrier::Udp, false);
-        let channel = Rc::new(self.open().map_err(Fault::io)?);
+        let channel = Rc::new(self.open()?);
         channels.push(Rc::clone(&channel));
         Ok(channel)
     }
 
-    fn open(&self) -> io::Result<Channel> {
-        let socket = Rc::new(Socket::connect(self.backend, self.address, self.source)?);
+    fn open(&self) -> Result<Channel, Fault> {
+        self.counters.connected(Carrier::Udp, false);
+        let socket = Socket::connect(self.backend, self.address, self.source);
+        let socket = Rc::new(socket.map_err(Fault::io)?);
         let waiting = Rc::<Waiting>::default();
         let broken = Rc::<Cell<bool>>::default();
         tokio::task::spawn_local(read(
@@ -150,6 +150,17 @@ impl Datagrams {
             used: Cell::new(Instant::now()),
             broken,
         })
+    }
+}
+
+impl Channel {
+    async fn ask(&self, request: &Rc<[u8]>) -> Result<Message, Fault> {
+        self.left.set(self.left.get() - 1);
+        self.used.set(Instant::now());
+        let ticket = self.waiting.enter(request);
+        let message = ticket.message(request);
+        self.socket.send(message).await.map_err(Fault::io)?;
+        ticket.outcome().await
     }
 }
 

@@ -18,12 +18,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::choice::Choice;
 use super::datagram::Datagrams;
 use super::https::HttpsClient;
-use super::stream::{Octets, Streams};
-use super::waiting::Fault;
+use super::stream::{Limits, Octets, Streams};
+use super::waiting::{AtEnd, Fault};
 use super::{Carrier, Group, Settings, Transport, Upstream, tls};
 use crate::chain::Random;
 use crate::gathered::{ExchangeError, Exchanged};
 use crate::slow::io::Backend;
+use crate::wire::message::folded;
 use crate::wire::{Flags, Message, RType, Rcode};
 
 /// How long all attempts together may take, as CoreDNS.
@@ -109,7 +110,7 @@ impl Exchanger {
         let key = || FlightKey {
             group: group.id,
             stream,
-            request: request.to_ascii_lowercase().into(),
+            request: folded(&request),
         };
         if let Some(flight) = self.flights.borrow().get(&key()) {
             group.counters.shared.fetch_add(1, Ordering::Relaxed);
@@ -119,9 +120,9 @@ impl Exchanger {
         let (this, asked) = (Rc::clone(self), Arc::clone(group));
         let (done, landing) = (key(), Rc::<[u8]>::from(request.as_slice()));
         let task = tokio::task::spawn_local(async move {
-            let result = this.run(&asked, &landing, stream).await;
-            this.flights.borrow_mut().remove(&done);
-            result
+            // Even if it panics, the next one to ask begins anew.
+            let _landed = AtEnd(|| drop(this.flights.borrow_mut().remove(&done)));
+            this.run(&asked, &landing, stream).await
         });
         let flight = async move {
             let failed = || Err(ExchangeError::Failed("the exchange broke off".into()));
@@ -208,8 +209,9 @@ impl Exchanger {
                             failed_over = Some(Ok(message));
                         }
                         Err(error) => {
-                            // Who answers another question is there; the answer may be forged.
-                            if !matches!(error, Fault::Mismatch) {
+                            // Who answers another question is there; the answer may be forged. And
+                            // that we ask too much says nothing of the server.
+                            if !matches!(error, Fault::Mismatch | Fault::Full) {
                                 self.probe(group, &group.upstreams[place]);
                             }
                             fault = Some(error);
@@ -339,10 +341,11 @@ impl Exchanger {
         let this = Rc::clone(self);
         let (group, upstream) = (Arc::downgrade(group), Arc::clone(upstream));
         tokio::task::spawn_local(async move {
+            let _ended = AtEnd(|| upstream.health.end_probing());
             // A group that is no longer served is no longer probed.
             while let Some(group) = group.upgrade() {
                 let question = probe_message(&group);
-                let asking = this.ask(&group, &upstream, &question, group.settings.force_tcp);
+                let asking = this.ask_alone(&group, &upstream, &question);
                 // Any reply will do: a server that refuses is there.
                 let replied = match timeout(PROBE_TIMEOUT, asking).await {
                     Ok(Ok(_) | Err(Fault::Mismatch | Fault::Forged)) => true,
@@ -357,8 +360,23 @@ impl Exchanger {
                 drop(group);
                 sleep(pause).await;
             }
-            upstream.health.end_probing();
         });
+    }
+
+    /// Asks past everybody else: what they wait for, and a connection that has died of old age, say
+    /// nothing of the server.
+    async fn ask_alone(
+        &self,
+        group: &Group,
+        upstream: &Arc<Upstream>,
+        request: &Rc<[u8]>,
+    ) -> Result<Message, Fault> {
+        let link = self.link(group, upstream);
+        match upstream.transport {
+            Transport::Https { .. } => self.ask(group, upstream, request, false).await,
+            Transport::Dns if !group.settings.force_tcp => link.datagrams.ask_alone(request).await,
+            Transport::Dns | Transport::Tls { .. } => link.streams.ask_alone(request).await,
+        }
     }
 
     /// Closes what nobody uses, for as long as the thread runs.
@@ -423,7 +441,11 @@ impl Link {
             ),
             streams: Streams::new(
                 connect,
-                (settings.expire, settings.max_age),
+                Limits {
+                    expire: settings.expire,
+                    max_age: settings.max_age,
+                    silence: settings.read_timeout,
+                },
                 max_idle,
                 (carrier, Arc::clone(&upstream.counters)),
             ),

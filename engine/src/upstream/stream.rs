@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
 use super::waiting::{AtEnd, Fault, Waiting};
@@ -22,6 +23,9 @@ const IN_FLIGHT_MAX: usize = 4_096;
 /// Connections to one server at most.
 const CONNECTIONS_MAX: usize = 8;
 
+/// How often a connection is looked after; to the second is exact enough.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// What connections are made of.
 pub(super) trait Octets: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Octets for T {}
@@ -30,13 +34,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Octets for T {}
 pub(super) type Connect =
     Box<dyn Fn() -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Octets>>>>>>;
 
+/// How long connections are kept.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// An idle one.
+    pub(super) expire: Duration,
+    /// Any; zero for no limit.
+    pub(super) max_age: Duration,
+    /// One over which nothing comes while a question waits, or that is not there yet. A server may
+    /// vanish without a word, and the kernel would go on trying for many minutes.
+    pub(super) silence: Duration,
+}
+
 /// The connections to one server.
 pub(super) struct Streams {
     connect: Connect,
-    /// How long an idle connection is kept.
-    expire: Duration,
-    /// How long any is; zero for no limit.
-    max_age: Duration,
+    limits: Limits,
     /// How many idle ones are kept; 0 for no limit.
     max_idle: usize,
     connections: RefCell<Vec<Rc<Connection>>>,
@@ -45,8 +58,10 @@ pub(super) struct Streams {
 
 struct Connection {
     waiting: Rc<Waiting>,
-    out: mpsc::UnboundedSender<Vec<u8>>,
+    out: mpsc::Sender<Vec<u8>>,
     opened: Instant,
+    /// The time of the first question after the last that was heard of the server, while any waits.
+    unanswered: Cell<Option<Instant>>,
     closed: Cell<bool>,
     /// It is one idle connection too many.
     surplus: Notify,
@@ -57,15 +72,14 @@ struct Connection {
 impl Streams {
     pub(super) fn new(
         connect: Connect,
-        (expire, max_age): (Duration, Duration),
+        limits: Limits,
         max_idle: usize,
         counters: (Carrier, Arc<UpstreamCounters>),
     ) -> Self {
         Self {
             counters,
             connect,
-            expire,
-            max_age,
+            limits,
             max_idle,
             connections: RefCell::default(),
         }
@@ -75,23 +89,19 @@ impl Streams {
     pub(super) async fn ask(&self, request: &Rc<[u8]>) -> Result<Message, Fault> {
         let _trim = AtEnd(|| self.trim());
         loop {
-            let connection = self.connection();
-            if connection.waiting.len() >= IN_FLIGHT_MAX {
-                return Err(Fault::Full);
-            }
-            let ticket = connection.waiting.enter(request);
-            let message = ticket.message(request);
-            let mut framed = Vec::with_capacity(2 + message.len());
-            framed.extend((message.len() as u16).to_be_bytes());
-            framed.extend(message);
-            // If its task has just ended, the ticket says so.
-            let _ = connection.out.send(framed);
-            match ticket.outcome().await {
+            match self.connection().ask(request).await {
                 // It had been idle and the server closed it meanwhile: no reason to complain.
                 Err(Fault::Io { reused: true, .. }) => {}
                 outcome => return outcome,
             }
         }
+    }
+
+    /// The same over a connection of its own, which is closed then.
+    pub(super) async fn ask_alone(&self, request: &Rc<[u8]>) -> Result<Message, Fault> {
+        let connection = self.open();
+        let _close = AtEnd(|| connection.surplus.notify_one());
+        connection.ask(request).await
     }
 
     /// Closes idle connections beyond the limit.
@@ -113,10 +123,10 @@ impl Streams {
     /// The least busy connection, or a new one beside busy ones.
     fn connection(&self) -> Rc<Connection> {
         let mut connections = self.connections.borrow_mut();
-        let (carrier, counters) = &self.counters;
         connections.retain(|connection| !connection.closed.get());
+        let max_age = self.limits.max_age;
         let fresh = |connection: &&Rc<Connection>| {
-            self.max_age.is_zero() || connection.opened.elapsed() < self.max_age
+            max_age.is_zero() || connection.opened.elapsed() < max_age
         };
         let best = connections
             .iter()
@@ -125,26 +135,35 @@ impl Streams {
         if let Some(best) = best
             && (best.waiting.len() < BUSY || connections.len() >= CONNECTIONS_MAX)
         {
+            let (carrier, counters) = &self.counters;
             counters.connected(*carrier, true);
             return Rc::clone(best);
         }
+        let connection = self.open();
+        connections.push(Rc::clone(&connection));
+        connection
+    }
+
+    fn open(&self) -> Rc<Connection> {
+        let (carrier, counters) = &self.counters;
         counters.connected(*carrier, false);
-        let (out, questions) = mpsc::unbounded_channel();
+        let (out, questions) = mpsc::channel(IN_FLIGHT_MAX);
         let connection = Rc::new(Connection {
             waiting: Rc::default(),
             out,
             opened: Instant::now(),
+            unanswered: Cell::new(None),
             closed: Cell::new(false),
             surplus: Notify::new(),
             proven: Cell::new(false),
         });
-        connections.push(Rc::clone(&connection));
-        let (task, connecting) = (Rc::clone(&connection), (self.connect)());
-        let limits = (self.expire, self.max_age);
+        let (task, connecting, limits) = (Rc::clone(&connection), (self.connect)(), self.limits);
         tokio::task::spawn_local(async move {
-            let end = match connecting.await {
-                Ok(stream) => task.run(stream, questions, limits).await,
-                Err(error) => Err(error),
+            let run = async { task.run(connecting.await?, questions).await };
+            let end = tokio::select! {
+                end = run => end,
+                end = task.watch(limits) => end,
+                () = task.surplus.notified() => Ok(()),
             };
             let error = end.err();
             task.close(error.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
@@ -154,6 +173,27 @@ impl Streams {
 }
 
 impl Connection {
+    async fn ask(&self, request: &Rc<[u8]>) -> Result<Message, Fault> {
+        if self.waiting.len() >= IN_FLIGHT_MAX {
+            return Err(Fault::Full);
+        }
+        let ticket = self.waiting.enter(request);
+        let message = ticket.message(request);
+        let mut framed = Vec::with_capacity(2 + message.len());
+        framed.extend((message.len() as u16).to_be_bytes());
+        framed.extend(message);
+        match self.out.try_send(framed) {
+            // Nobody may wait any more for what is still to be sent.
+            Err(TrySendError::Full(_)) => return Err(Fault::Full),
+            // If its task has just ended, the ticket says so.
+            Ok(()) | Err(TrySendError::Closed(_)) => {}
+        }
+        if self.unanswered.get().is_none() {
+            self.unanswered.set(Some(Instant::now()));
+        }
+        ticket.outcome().await
+    }
+
     fn close(&self, error: io::Error) {
         self.closed.set(true);
         self.waiting.fail(&Fault::Io {
@@ -165,8 +205,7 @@ impl Connection {
     async fn run(
         &self,
         stream: Box<dyn Octets>,
-        mut questions: mpsc::UnboundedReceiver<Vec<u8>>,
-        (expire, max_age): (Duration, Duration),
+        mut questions: mpsc::Receiver<Vec<u8>>,
     ) -> io::Result<()> {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let write = async {
@@ -188,27 +227,156 @@ impl Connection {
                 if self.waiting.deliver(&message) {
                     self.proven.set(true);
                 }
-            }
-        };
-        let idle = async {
-            // Looks from time to time; to the second is exact enough.
-            let mut idle_since = Instant::now();
-            loop {
-                tokio::time::sleep(Duration::from_millis(500)).await;
-                if self.waiting.len() > 0 {
-                    idle_since = Instant::now();
-                }
-                let old = !max_age.is_zero() && self.opened.elapsed() >= max_age;
-                if idle_since.elapsed() >= expire || (old && self.waiting.len() == 0) {
-                    return;
-                }
+                let waits = self.waiting.len() > 0;
+                self.unanswered.set(waits.then(Instant::now));
             }
         };
         tokio::select! {
             end = write => end,
             end = read => end,
-            () = idle => Ok(()),
-            () = self.surplus.notified() => Ok(()),
         }
+    }
+
+    /// Returns when it has been kept long enough.
+    async fn watch(&self, limits: Limits) -> io::Result<()> {
+        let mut idle_since = Instant::now();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let is_idle = self.waiting.len() == 0;
+            if !is_idle {
+                idle_since = Instant::now();
+            }
+            let since = self.unanswered.get();
+            if since.is_some_and(|since| since.elapsed() >= limits.silence) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let old = !limits.max_age.is_zero() && self.opened.elapsed() >= limits.max_age;
+            if idle_since.elapsed() >= limits.expire || (old && is_idle) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::FutureExt as _;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::task::{LocalSet, spawn_local, yield_now};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const QUERY: &[u8] = b"\0\0\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01";
+    const SILENCE: Duration = Duration::from_millis(200);
+
+    /// What becomes of a connection.
+    #[derive(Clone, Copy)]
+    enum Fate {
+        /// It never comes to be.
+        NeverThere,
+        /// It carries so many replies, then nothing more, and stays open.
+        Silent { after: usize },
+    }
+
+    /// Connections of which the nth has the nth fate; the last one's is that of all others.
+    fn streams(fates: &'static [Fate]) -> (Streams, Rc<Cell<usize>>) {
+        let opened = Rc::new(Cell::new(0));
+        let count = Rc::clone(&opened);
+        let connect: Connect = Box::new(move || {
+            let fate = fates[count.get().min(fates.len() - 1)];
+            count.set(count.get() + 1);
+            Box::pin(async move {
+                let Fate::Silent { after } = fate else {
+                    return std::future::pending().await;
+                };
+                let (ours, theirs) = duplex(4_096);
+                spawn_local(serve(theirs, after));
+                Ok(Box::new(ours) as Box<dyn Octets>)
+            })
+        });
+        let limits = Limits {
+            expire: Duration::from_secs(10),
+            max_age: Duration::ZERO,
+            silence: SILENCE,
+        };
+        let counters = (Carrier::Tcp, Arc::default());
+        (Streams::new(connect, limits, 0, counters), opened)
+    }
+
+    async fn serve(mut stream: DuplexStream, replies: usize) {
+        for nth in 0.. {
+            let Ok(len) = stream.read_u16().await else {
+                return;
+            };
+            let mut message = vec![0; len.into()];
+            stream.read_exact(&mut message).await.unwrap();
+            if nth < replies {
+                message[2] |= 0x80;
+                stream.write_u16(len).await.unwrap();
+                stream.write_all(&message).await.unwrap();
+            }
+        }
+    }
+
+    async fn is_answered(streams: &Streams) -> bool {
+        // Whoever asks has less patience than the connection.
+        matches!(
+            timeout(SILENCE / 2, streams.ask(&QUERY.into())).await,
+            Ok(Ok(_))
+        )
+    }
+
+    #[tokio::test]
+    async fn a_connection_over_which_nothing_comes_is_given_up() {
+        const GOOD: Fate = Fate::Silent { after: usize::MAX };
+        let cases: &[(&str, &[Fate])] = &[
+            ("never there", &[Fate::NeverThere, GOOD]),
+            ("silent from the first", &[Fate::Silent { after: 0 }, GOOD]),
+            ("silent later", &[Fate::Silent { after: 3 }, GOOD]),
+        ];
+        for &(what, fates) in cases {
+            let test = async {
+                let (streams, opened) = streams(fates);
+                let asked_for = Instant::now();
+                let mut right = 0;
+                // Questions follow each other without a pause, so it is never idle.
+                while right < 10 && asked_for.elapsed() < Duration::from_secs(10) {
+                    right += usize::from(is_answered(&streams).await);
+                    yield_now().await;
+                }
+                assert_eq!((right, opened.get()), (10, 2), "{what}");
+            };
+            LocalSet::new().run_until(test).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_of_its_own_is_closed_with_its_reply() {
+        let test = async {
+            let (streams, opened) = streams(&[Fate::Silent { after: 1 }]);
+            for nth in 1..=3 {
+                let reply = timeout(SILENCE, streams.ask_alone(&QUERY.into())).await;
+                assert!(matches!(reply, Ok(Ok(_))), "{nth}");
+                assert_eq!(opened.get(), nth);
+            }
+            assert!(streams.connections.borrow().is_empty());
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn what_nobody_sends_is_not_kept() {
+        let test = async {
+            let (streams, _) = streams(&[Fate::NeverThere]);
+            let (connection, query) = (streams.open(), QUERY.into());
+            for nth in 0..IN_FLIGHT_MAX {
+                // Given up at once, and its octets wait for the connection.
+                assert!(connection.ask(&query).now_or_never().is_none(), "{nth}");
+            }
+            let outcome = connection.ask(&query).await;
+            assert!(matches!(outcome, Err(Fault::Full)), "{outcome:?}");
+        };
+        LocalSet::new().run_until(test).await;
     }
 }

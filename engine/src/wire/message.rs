@@ -234,6 +234,15 @@ pub fn question_of(query: &[u8]) -> &[u8] {
     question(query).unwrap_or_default()
 }
 
+/// A query with its question's name in lower case, and nothing else changed.
+pub(crate) fn folded(query: &[u8]) -> Box<[u8]> {
+    let mut query = Box::<[u8]>::from(query);
+    if let Some(end) = skip_name(&query, HEADER_LEN) {
+        query[HEADER_LEN..end].make_ascii_lowercase();
+    }
+    query
+}
+
 /// The code of a client subnet (RFC 7871).
 const CLIENT_SUBNET: u16 = 8;
 

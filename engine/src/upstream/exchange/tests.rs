@@ -128,6 +128,35 @@ fn identical_questions_share_an_exchange() {
     });
 }
 
+/// HTTPS is type 65, an `A`; 97 is an `a`.
+#[test]
+fn questions_that_differ_in_what_looks_like_letter_case_share_none() {
+    on_each(|exchanger| async move {
+        let server = Server::start(|_, query| {
+            std::thread::sleep(Duration::from_millis(20));
+            Some(reply(query, Rcode::NOERROR))
+        });
+        let group = group(Policy::Random, &[&server], |_| {});
+        let of_type = |rtype: u8, letter| {
+            let mut request = request(1);
+            let len = request.len();
+            (request[13], request[len - 3]) = (letter, rtype);
+            exchanger.exchange(&group, request, false, None)
+        };
+        let asked = [(b'A', b'n'), (b'a', b'n'), (b'a', b'N')];
+        let asking = asked.map(|(rtype, letter)| of_type(rtype, letter));
+        for (reply, (rtype, _)) in futures_util::future::join_all(asking)
+            .await
+            .iter()
+            .zip(asked)
+        {
+            let octets = reply.as_ref().unwrap().octets();
+            assert_eq!(octets[octets.len() - 3], rtype);
+        }
+        assert_eq!(server.asked(), 2, "the letter case of a name means nothing");
+    });
+}
+
 #[test]
 fn a_silent_server_is_left_alone() {
     on_each(|exchanger| async move {
