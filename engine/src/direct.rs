@@ -20,8 +20,8 @@ use self::before::Before;
 pub(crate) use self::kept::Kept;
 use crate::chain::{Lead, Listener, Random, Stage};
 use crate::index::{
-    ClusterIndex, Encoded, Entry, Host, Pinned, PortSelector, ServiceNode, ServiceRef, Services,
-    a_record, aaaa_record,
+    ClusterIndex, Encoded, Entry, Host, PortSelector, ServiceNode, ServiceRef, Services, a_record,
+    aaaa_record,
 };
 use crate::metrics::Scope;
 use crate::plugins::cache::Slot;
@@ -29,6 +29,7 @@ use crate::plugins::kubernetes::{
     Grammar, Kubernetes, Zone, soa_record, weight, without_underscore,
 };
 use crate::plugins::zones::Zones;
+use crate::sys::epoch::Pinned;
 use crate::wire::name::{Apex, Folded};
 use crate::wire::query::HEADER_LEN;
 use crate::wire::reply::{Asked, Target, Whole, write_target, write_whole};

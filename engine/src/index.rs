@@ -24,11 +24,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam::epoch::pin;
-
 use by_address::ByAddress;
 pub use external::{ExternalHost, ExternalIndex, external_items};
-pub(crate) use lookahead::{Entry, Pinned, Services};
+pub(crate) use lookahead::{Entry, Services};
 pub use node::{Encoded, Item, Kind, ServiceKind, ServiceNode, ServiceParts};
 pub(crate) use records::{a_record, aaaa_record};
 pub use slice::{
@@ -40,6 +38,7 @@ pub use table::{AddressNode, EndpointName, Few, LabelRef, Namespace, ServiceName
 use table::{LabelKey, ServiceKey};
 
 use crate::open_table::OpenTable;
+use crate::sys::epoch::Pinned;
 
 type Map<K, V> = papaya::HashMap<K, V, Passthrough>;
 
@@ -116,7 +115,7 @@ impl ClusterIndex {
         service: ServiceRef<'_>,
         read: impl FnOnce(&ServiceName, &ServiceNode, bool) -> R,
     ) -> Option<R> {
-        let guard = &pin();
+        let guard = &Pinned::new();
         let Entry { key, node } = self.find(service, guard)?;
         Some(read(&key.name, node, key.is_exposed()))
     }

@@ -30,8 +30,8 @@ pub const NEEDS_MAX: usize = 64;
 /// CNAMEs followed inside a zone before the chain is taken for a loop, as CoreDNS.
 pub const CNAME_CHAIN_MAX: usize = 11;
 /// TCP connections served at once on a listening address; fewer where the process may not have
-/// descriptors for four times as many. Newcomers wait in the listen queue until
-/// one ends.
+/// descriptors for four times as many. All addresses together have half of the descriptors. Newcomers
+/// wait in the listen queue until one ends.
 pub const TCP_CONNECTIONS_MAX: usize = 4_096;
 /// Queries that may wait for one thread of the slow path; more are shed.
 pub const SLOW_QUEUE_LEN: usize = 4_096;

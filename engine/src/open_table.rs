@@ -12,9 +12,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam::epoch::{Guard, pin};
-
-use crate::sys::epoch::{EpochArray, View, Writer};
+use crate::sys::epoch::{EpochArray, Pinned, View, Writer};
 
 /// What such a table holds.
 pub(crate) trait Hashed {
@@ -88,7 +86,7 @@ impl<T: Send + Sync + 'static> Default for OpenTable<T> {
 impl<T: Hashed + Send + Sync + 'static> OpenTable<T> {
     /// The table, as long as the guard is kept.
     #[inline]
-    pub(crate) fn slots<'g>(&self, guard: &'g Guard) -> Slots<'g, T> {
+    pub(crate) fn slots<'g>(&self, guard: &'g Pinned) -> Slots<'g, T> {
         Slots(self.places.view(guard))
     }
 
@@ -97,7 +95,7 @@ impl<T: Hashed + Send + Sync + 'static> OpenTable<T> {
         &self,
         hash: u64,
         is: impl Fn(&T) -> bool,
-        guard: &'g Guard,
+        guard: &'g Pinned,
     ) -> Option<&'g T> {
         let found = self.slots(guard).find(hash, is);
         found.map(|(_, entry)| entry)
@@ -110,7 +108,7 @@ impl<T: Hashed + Send + Sync + 'static> OpenTable<T> {
 
     /// Visits all entries.
     pub(crate) fn each(&self, visit: impl FnMut(&T)) {
-        let guard = &pin();
+        let guard = &Pinned::new();
         let view = self.places.view(guard);
         let entries = (0..view.places()).filter_map(|place| view.get(place).entry);
         entries.for_each(visit);
@@ -123,7 +121,7 @@ impl<T: Hashed + Send + Sync + 'static> OpenTable<T> {
         is: impl Fn(&T) -> bool,
         made: impl FnOnce(Option<&T>) -> T,
     ) {
-        let guard = &pin();
+        let guard = &Pinned::new();
         let mut writer = self.places.writer(guard);
         let known = Slots(writer.view()).find(hash, is);
         let new = made(known.map(|(_, entry)| entry));
@@ -154,7 +152,7 @@ impl<T: Hashed + Send + Sync + 'static> OpenTable<T> {
 
     /// Takes out the entry with this hash that `is` right; `false` if there is none.
     pub(crate) fn remove(&self, hash: u64, is: impl Fn(&T) -> bool) -> bool {
-        let guard = &pin();
+        let guard = &Pinned::new();
         let mut writer = self.places.writer(guard);
         let found = Slots(writer.view()).find(hash, is);
         let place = found.map(|(place, _)| place);
@@ -219,7 +217,7 @@ mod tests {
         }
 
         fn get(&self, number: u64) -> Option<u32> {
-            let guard = &pin();
+            let guard = &Pinned::new();
             let is = |item: &Item| item.number == number;
             let found = self.table.get(spread(number), is, guard);
             found.map(|item| item.value)
@@ -242,7 +240,7 @@ mod tests {
                 }
                 let table = &items.table;
                 prop_assert_eq!(table.len(), map.len());
-                let guard = &pin();
+                let guard = &Pinned::new();
                 let view = table.places.view(guard);
                 prop_assert!(view.places() <= PLACES_MIN.max(map.len() * 8), "{}", view.places());
                 let gone = (0..view.places()).filter(|&place| {
@@ -278,7 +276,7 @@ mod tests {
         let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
         while Arc::strong_count(&counted) > 1 {
             assert!(std::time::Instant::now() < patience, "{counted:?}");
-            pin().flush();
+            Pinned::new().flush();
         }
     }
 

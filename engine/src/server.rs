@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use self::sockets::Sockets;
 use crate::chain::Plan;
@@ -17,7 +18,7 @@ use crate::counters::Counters;
 use crate::metrics::SharedRecorder;
 use crate::net::io::{self, Io, IoChoice, IoError};
 use crate::net::socket::ListenError;
-use crate::net::tcp::Acceptor;
+use crate::net::tcp::{self, Acceptor};
 use crate::net::udp::{self, WorkerSocket};
 use crate::respond::Tally;
 use crate::slow::Slow;
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) io: Io,
     /// Where queries go that need I/O.
     pub(crate) slow: Arc<Slow>,
+    /// Places for connections, whatever address they come to.
+    pub(crate) connections: Arc<Semaphore>,
     /// One for each worker, then one for TCP.
     pub(crate) counters: Box<[Counters]>,
     /// What queries are about, for each worker.
@@ -123,6 +126,7 @@ impl Server {
             stopping: AtomicBool::new(false),
             io,
             slow,
+            connections: Arc::new(Semaphore::new(tcp::connections_max().1)),
             counters: (0..=workers).map(|_| Counters::default()).collect(),
             windows: (0..workers).map(|_| Window::default()).collect(),
         });

@@ -1,11 +1,12 @@
 //! SIGTERM: what it loses (nothing), and what goes on until the end.
 
 use std::net::UdpSocket;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use martlet_tests::dns::Query;
 use martlet_tests::flood::Flood;
-use martlet_tests::{FakeApi, Fault, Setup, Upstream, wait_until};
+use martlet_tests::{FakeApi, Fault, Setup, Upstream, cpu_time, wait_until};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -73,6 +74,36 @@ fn what_had_arrived_is_answered() {
         let ended = martlet.process.wait(Duration::from_secs(10));
         assert!(ended.is_some_and(|status| status.success()), "{io}");
     });
+}
+
+/// A connection that is to end waits for its last reply, and does nothing else meanwhile.
+#[test]
+fn waiting_for_the_last_reply_costs_nothing() {
+    let upstream = Upstream::start("a");
+    for (name, millis) in [("first.wild.test.", 1_500), ("last.wild.test.", 3_500)] {
+        upstream.misbehave(name, Fault::Late(Duration::from_millis(millis)));
+    }
+    let to = forward(&[upstream.address()], "max_fails 0\nread_timeout 4s");
+    let mut martlet = resolver(&to).start();
+    let mut session = martlet.client().connect();
+    for (id, name) in [(1, "first.wild.test."), (2, "last.wild.test.")] {
+        let query = Query::new(name, "A").wire(id);
+        session.send(&query).expect("it is open");
+    }
+    let asked = wait_until(Duration::from_secs(5), || {
+        (upstream.count("last.wild.test.") > 0).then_some(())
+    });
+    assert!(asked.is_some(), "{}", martlet.log());
+    martlet.process.signal(Signal::TERM);
+    session.receive().expect("the first reply");
+    let taken = || cpu_time(martlet.process.id()).expect("it runs");
+    let (before, since) = (taken(), Instant::now());
+    thread::sleep(Duration::from_secs(1));
+    let (took, passed) = (taken() - before, since.elapsed());
+    assert!(took < passed / 4, "{took:?} of {passed:?}");
+    session.receive().expect("the last reply");
+    let ended = martlet.process.wait(Duration::from_secs(10));
+    assert!(ended.is_some_and(|status| status.success()));
 }
 
 /// Lameduck: nobody is sent here any more, and whoever still comes is served as before, with data

@@ -6,10 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use martlet_tests::dns::Query;
-use martlet_tests::{Client, Martlet, TcpSession, Upstream, tools};
+use martlet_tests::{Client, Martlet, Setup, TcpSession, Upstream, tools};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::fixtures::{COREFILE, big_service, cluster, forward, manifest, resolver};
+use crate::fixtures::{COREFILE, big_service, cluster, forward, manifest};
 
 fn start() -> Martlet {
     let mut objects = cluster();
@@ -221,7 +221,8 @@ fn connections_are_limited() {
     );
 }
 
-/// However many connections clients open, there are descriptors left for upstreams.
+/// However many connections clients open, and to how many addresses, there are descriptors left for
+/// upstreams.
 #[test]
 fn connections_leave_descriptors_to_upstreams() {
     const DESCRIPTORS: u32 = 256;
@@ -229,12 +230,24 @@ fn connections_leave_descriptors_to_upstreams() {
         return;
     }
     let upstream = Upstream::start("a");
-    let martlet = resolver(&forward(&[upstream.address()], ""))
+    let forward = forward(&[upstream.address()], "");
+    let hosts: Vec<_> = (1..=6).map(|n| format!("127.0.0.{n}")).collect();
+    let corefile = format!(
+        "ready.local:{{PORT}} {{\nwhoami\nbind {hosts}\n}}\n.:{{PORT}} {{\n{forward}\nbind {hosts}\n}}\n",
+        hosts = hosts.join(" ")
+    );
+    let martlet = Setup::new(&corefile)
+        .until_it_answers("x.ready.local.")
         .descriptors(DESCRIPTORS)
         .start();
     let client = martlet.client();
     let query = Query::new("x.ready.local.", "A").wire(1);
-    let mut sessions: Vec<_> = (0..DESCRIPTORS).map(|_| client.connect()).collect();
+    let to = |host: &String| {
+        let address = format!("{host}:{}", martlet.port());
+        Client::new(address.parse().expect("an address"))
+    };
+    let each = |host| (0..DESCRIPTORS / 2).map(move |_| to(host).connect());
+    let mut sessions: Vec<_> = hosts.iter().flat_map(each).collect();
     for session in &mut sessions {
         session.send(&query).expect("the kernel takes it");
     }

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use super::before::Before;
 use crate::chain::{Random, Stage};
-use crate::index::Pinned;
 use crate::metrics::Event;
 use crate::plugins::cache::{Cache, Question, Slot};
 use crate::plugins::loadbalance;
 use crate::plugins::zones::Zones;
+use crate::sys::epoch::Pinned;
 use crate::wire::reply::{Asked, Copied, write_copied};
 use crate::wire::{Class, Flags, FoldedName, PlainQuery, RType, Rcode};
 
@@ -83,13 +83,13 @@ impl Kept {
             return None;
         }
         let hash = name.hash_of(0..query.name_len);
-        Some(self.cache.table.begin(&question, hash, pinned.guard()))
+        Some(self.cache.table.begin(&question, hash, pinned))
     }
 
     /// Goes on with it, once the place may have arrived.
     #[inline]
     pub(super) fn likely<'p>(&self, hash: u64, pinned: &'p Pinned) -> Option<&'p Slot> {
-        self.cache.table.likely(hash, pinned.guard())
+        self.cache.table.likely(hash, pinned)
     }
 
     /// Answers, most likely from this entry: the length of the reply, its code, and the events to count.
@@ -143,7 +143,7 @@ impl Kept {
     ) -> Option<(u16, Rcode, u16)> {
         let (pinned, hash) = (Pinned::new(), name.hash_of(0..asked.query.name_len));
         let question = Self::question(&asked.query, name);
-        let found = self.cache.table.slot(&question, hash, pinned.guard())?;
+        let found = self.cache.table.slot(&question, hash, &pinned)?;
         self.answer(found, asked, (name, now), random, buf)
     }
 }

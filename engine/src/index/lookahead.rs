@@ -2,11 +2,10 @@
 //! so that what they read next is on its way from memory at the same time. In a large cluster no cache
 //! of the processor holds the entries, and waiting for one takes longer than the rest of an answer.
 
-use crossbeam::epoch::{Guard, pin};
-
 use super::table::{ServiceKey, ServiceRef};
 use super::{ClusterIndex, ServiceNode};
 use crate::open_table::{Hashed, Slots};
+use crate::sys::epoch::Pinned;
 use crate::sys::prefetch::{LINE, prefetch};
 
 /// What the table holds of a Service.
@@ -24,27 +23,11 @@ impl Hashed for Entry {
     }
 }
 
-/// Keeps what a thread reads of the index, and has been withdrawn, until it is dropped.
-pub(crate) struct Pinned(Guard);
-
-impl Pinned {
-    /// From now on.
-    pub(crate) fn new() -> Self {
-        Self(pin())
-    }
-
-    /// What look-ups are made under.
-    #[inline]
-    pub(crate) const fn guard(&self) -> &Guard {
-        &self.0
-    }
-}
-
 /// The Services as one thread reads them.
 pub(crate) struct Services<'p> {
     index: &'p ClusterIndex,
     slots: Slots<'p, Entry>,
-    guard: &'p Guard,
+    guard: &'p Pinned,
 }
 
 impl ClusterIndex {
@@ -53,13 +36,13 @@ impl ClusterIndex {
     pub(crate) fn services<'p>(&'p self, pinned: &'p Pinned) -> Services<'p> {
         Services {
             index: self,
-            slots: self.services.slots(&pinned.0),
-            guard: &pinned.0,
+            slots: self.services.slots(pinned),
+            guard: pinned,
         }
     }
 
     /// The entry of a Service.
-    pub(super) fn find<'g>(&self, service: ServiceRef<'_>, guard: &'g Guard) -> Option<&'g Entry> {
+    pub(super) fn find<'g>(&self, service: ServiceRef<'_>, guard: &'g Pinned) -> Option<&'g Entry> {
         let is = |entry: &Entry| entry.is_of(service.octets);
         self.services.get(service.hash, is, guard)
     }

@@ -83,18 +83,23 @@ async fn accept(
     address: SocketAddr,
     mut closes: watch::Receiver<bool>,
 ) {
-    let most = connections_max();
+    let (most, _) = connections_max();
     let slots = Arc::new(Semaphore::new(most));
     // Clients may go on coming for ever; what counts is what was there before.
     let mut end = None;
-    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-        let accepted = tokio::select! {
+    loop {
+        let next = async {
+            let own = Arc::clone(&slots).acquire_owned().await;
+            let common = Arc::clone(&shared.connections).acquire_owned().await;
+            ((own, common), listener.accept().await)
+        };
+        let (slot, accepted) = tokio::select! {
             () = sleep_until(end.unwrap_or_else(Instant::now).into()), if end.is_some() => break,
             () = is_closing(&mut closes), if end.is_none() => {
                 end = Some(Instant::now() + LAST_READ);
                 continue;
             }
-            accepted = listener.accept() => accepted,
+            next = next => next,
         };
         let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
@@ -119,12 +124,14 @@ async fn accept(
     let _ = slots.acquire_many(most as u32).await;
 }
 
-/// Connections of an address that are served at once: no more than a quarter of the descriptors that
-/// the process may have, so that some are left for upstreams whatever clients do.
-fn connections_max() -> usize {
+/// Connections that are served at once, those of an address and all: no more than a quarter and a half
+/// of the descriptors that the process may have, so that some are left for upstreams whatever clients
+/// do.
+pub(crate) fn connections_max() -> (usize, usize) {
     let descriptors = getrlimit(Resource::Nofile).current;
-    let share = descriptors.map_or(usize::MAX, |most| (most / 4) as usize);
-    share.clamp(1, TCP_CONNECTIONS_MAX)
+    let all = descriptors.map_or(Semaphore::MAX_PERMITS, |most| (most / 2) as usize);
+    let all = all.clamp(2, Semaphore::MAX_PERMITS);
+    ((all / 2).min(TCP_CONNECTIONS_MAX), all)
 }
 
 async fn greet(client: Client, stream: TcpStream, closes: watch::Receiver<bool>) -> io::Result<()> {

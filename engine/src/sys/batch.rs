@@ -56,8 +56,8 @@ pub struct Received {
     locals: Box<[Option<IpAddr>]>,
 }
 
-/// The send side.
-pub struct Replies {
+/// The send side, whose headers point into the receive side.
+struct Replies {
     headers: Box<[libc::mmsghdr]>,
     iovecs: Box<[libc::iovec]>,
     arena: Box<[u8]>,
@@ -149,9 +149,17 @@ impl Batch {
     }
 
     /// What the last [`Self::receive`] brought, and the place for the replies to it.
-    pub const fn split(&mut self) -> (&Received, &mut Replies) {
-        (&self.received, &mut self.replies)
+    pub const fn split(&mut self) -> (&Received, Answers<'_>) {
+        let Self { received, replies } = self;
+        (received, Answers { received, replies })
     }
+}
+
+/// The place for the replies to what a batch received. The two sides come together, so that no reply
+/// ever points into another batch.
+pub struct Answers<'b> {
+    received: &'b Received,
+    replies: &'b mut Replies,
 }
 
 impl Received {
@@ -183,24 +191,25 @@ impl Received {
     }
 }
 
-impl Replies {
+impl Answers<'_> {
     /// The room for the next reply.
     pub fn room(&mut self) -> &mut [u8] {
-        &mut self.arena[self.used..]
+        &mut self.replies.arena[self.replies.used..]
     }
 
     /// Queues the first `len` octets of [`Self::room`] as the reply to datagram `slot`.
-    pub fn queue(&mut self, received: &Received, slot: usize, len: usize) {
-        let reply = &mut self.arena[self.used..][..len];
-        self.iovecs[self.queued] = libc::iovec {
+    pub fn queue(&mut self, slot: usize, len: usize) {
+        let received = &self.received.headers[slot].msg_hdr;
+        let replies = &mut *self.replies;
+        let reply = &mut replies.arena[replies.used..][..len];
+        replies.iovecs[replies.queued] = libc::iovec {
             iov_base: reply.as_mut_ptr().cast(),
             iov_len: len,
         };
-        let received = &received.headers[slot].msg_hdr;
-        let header = &mut self.headers[self.queued].msg_hdr;
+        let header = &mut replies.headers[replies.queued].msg_hdr;
         header.msg_name = received.msg_name;
         header.msg_namelen = received.msg_namelen;
-        header.msg_iov = &raw mut self.iovecs[self.queued];
+        header.msg_iov = &raw mut replies.iovecs[replies.queued];
         header.msg_iovlen = 1;
         header.msg_controllen = received.msg_controllen;
         // A socket bound to one address tells no PKTINFO, and then none may be sent.
@@ -209,26 +218,26 @@ impl Replies {
         } else {
             ptr::null_mut()
         };
-        self.used += len;
-        self.queued += 1;
+        replies.used += len;
+        replies.queued += 1;
     }
 
     /// Whether the largest reply still fits. If not, [`Self::send`] first.
     pub const fn has_room(&self) -> bool {
-        ARENA_LEN - self.used >= MESSAGE_LEN_MAX && self.queued < BATCH_MAX
+        ARENA_LEN - self.replies.used >= MESSAGE_LEN_MAX && self.replies.queued < BATCH_MAX
     }
 
-    /// Sends the queued replies, which are those to what was `received`; returns how many could not
-    /// be sent. One that the kernel refuses (no route, too large for the path) must not hold up the
-    /// others.
-    pub fn send(&mut self, _received: &Received, socket: BorrowedFd<'_>) -> usize {
+    /// Sends the queued replies; returns how many could not be sent. One that the kernel refuses (no
+    /// route, too large for the path) must not hold up the others.
+    pub fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
         let mut next = 0;
         let mut failed = 0;
-        while next < self.queued {
-            let headers = &mut self.headers[next..self.queued];
+        while next < self.replies.queued {
+            let headers = &mut self.replies.headers[next..self.replies.queued];
             // SAFETY: `headers` are initialised headers. Their name and control pointers lead into
-            // the boxed arrays of `_received`, which nobody writes while it is borrowed, their
-            // iovecs into the arena, with the lengths that `queue` set; none of it moves while our
+            // the boxed arrays of `self.received`, which nobody writes while it is borrowed, as
+            // `queue` alone sets them and the two sides of a batch are never parted; their iovecs
+            // lead into the arena, with the lengths that `queue` set. None of it moves while our
             // exclusive borrow lasts. The descriptor is open because `socket` borrows it.
             let sent = unsafe {
                 libc::sendmmsg(
@@ -257,17 +266,17 @@ impl Replies {
                 }
             }
         }
-        self.queued = 0;
-        self.used = 0;
+        self.replies.queued = 0;
+        self.replies.used = 0;
         failed
     }
 
-    /// Sends one of the queued replies that does not fit its path.
+    /// Sends the queued reply at this place, which does not fit its path.
     #[cold]
     fn send_in_fragments(&self, place: usize, socket: BorrowedFd<'_>) -> io::Result<()> {
-        let header = &raw const self.headers[place].msg_hdr;
+        let header = &raw const self.replies.headers[place].msg_hdr;
         in_fragments(socket, || {
-            // SAFETY: as in `send`, whose borrows last: `header` is one of the headers there.
+            // SAFETY: as in `send`: `header` is one of the headers there.
             match unsafe { libc::sendmsg(socket.as_raw_fd(), header, 0) } {
                 0.. => Ok(()),
                 _ => Err(io::Error::last_os_error()),
@@ -318,7 +327,7 @@ mod tests {
             }
             let received = batch.receive(server.as_fd()).unwrap();
             assert_eq!(received, 10);
-            let (datagrams, replies) = batch.split();
+            let (datagrams, mut replies) = batch.split();
             for slot in 0..received {
                 let datagram = datagrams.datagram(slot).unwrap();
                 assert_eq!(datagram.remote, client.local_addr().unwrap());
@@ -326,10 +335,10 @@ mod tests {
                 let reply = replies.room();
                 reply[..2].copy_from_slice(datagram.message);
                 reply[2] = 0xff;
-                replies.queue(datagrams, slot, 3);
+                replies.queue(slot, 3);
             }
             assert!(replies.has_room());
-            assert_eq!(replies.send(datagrams, server.as_fd()), 0);
+            assert_eq!(replies.send(server.as_fd()), 0);
             for number in 0..10 {
                 let mut buf = [0; 16];
                 let len = client.recv(&mut buf).unwrap();

@@ -13,6 +13,29 @@ use crossbeam::epoch::{Atomic, Guard, Owned, Shared, pin};
 
 use super::prefetch::prefetch;
 
+/// Keeps what a thread reads, and has been taken out of an array meanwhile, until it is dropped. There is
+/// one collector for all arrays: a guard of another one would keep nothing of them.
+pub struct Pinned(Guard);
+
+impl Default for Pinned {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Pinned {
+    /// From now on.
+    #[inline]
+    pub fn new() -> Self {
+        Self(pin())
+    }
+
+    /// Has what nobody reads any more freed sooner.
+    pub fn flush(&self) {
+        self.0.flush();
+    }
+}
+
 /// The array. As long as it is shared, entries live behind pointers in it and nowhere else.
 pub struct EpochArray<T: Send + Sync + 'static> {
     places: Atomic<Places<T>>,
@@ -62,14 +85,14 @@ impl<'g, T> Held<'g, T> {
 /// The array as one thread reads it, as long as it keeps its guard.
 pub struct View<'g, T> {
     places: &'g [Atomic<T>],
-    guard: &'g Guard,
+    guard: &'g Pinned,
 }
 
 impl<'g, T> View<'g, T> {
     /// What a place holds. Places wrap around.
     #[inline(always)]
     pub fn get(&self, place: usize) -> Held<'g, T> {
-        Held::of(at(self.places, place).load(Ordering::Acquire, self.guard))
+        Held::of(at(self.places, place).load(Ordering::Acquire, &self.guard.0))
     }
 
     /// Has a place fetched from memory.
@@ -98,10 +121,10 @@ impl<T: Send + Sync + 'static> EpochArray<T> {
 
     /// The array as it is, or newer.
     #[inline]
-    pub fn view<'g>(&self, guard: &'g Guard) -> View<'g, T> {
+    pub fn view<'g>(&self, guard: &'g Pinned) -> View<'g, T> {
         // SAFETY: it is never null, and leads to what was made before it was stored with release ordering.
         // It is retired when another array has taken its place, hence not freed before our guard is dropped.
-        let places = unsafe { self.places.load(Ordering::Acquire, guard).deref() };
+        let places = unsafe { self.places.load(Ordering::Acquire, &guard.0).deref() };
         View {
             places: &places.0,
             guard,
@@ -109,7 +132,7 @@ impl<T: Send + Sync + 'static> EpochArray<T> {
     }
 
     /// The right to write, which one thread has at a time.
-    pub fn writer<'a>(&'a self, guard: &'a Guard) -> Writer<'a, T> {
+    pub fn writer<'a>(&'a self, guard: &'a Pinned) -> Writer<'a, T> {
         Writer {
             array: self,
             guard,
@@ -121,7 +144,7 @@ impl<T: Send + Sync + 'static> EpochArray<T> {
 /// The right to write.
 pub struct Writer<'a, T: Send + Sync + 'static> {
     array: &'a EpochArray<T>,
-    guard: &'a Guard,
+    guard: &'a Pinned,
     _turn: MutexGuard<'a, ()>,
 }
 
@@ -134,17 +157,17 @@ impl<T: Send + Sync + 'static> Writer<'_, T> {
     /// Puts an entry, or none, and a tag into a place; what was there goes.
     pub fn replace(&mut self, place: usize, entry: Option<T>, tag: usize) {
         let new = match entry {
-            Some(entry) => Owned::new(entry).into_shared(self.guard),
+            Some(entry) => Owned::new(entry).into_shared(&self.guard.0),
             None => Shared::null(),
         };
         let view = self.array.view(self.guard);
         let place = at(view.places, place);
-        let old = place.swap(new.with_tag(tag), Ordering::AcqRel, self.guard);
+        let old = place.swap(new.with_tag(tag), Ordering::AcqRel, &self.guard.0);
         if !old.is_null() {
             // SAFETY: it came from `Owned::new` above. It stood in this place of the newest array alone, as
             // `rebuild` moves each entry to one place, and whoever writes next, after us, does not find
             // it there.
-            unsafe { self.guard.defer_destroy(old) };
+            unsafe { self.guard.0.defer_destroy(old) };
         }
     }
 
@@ -157,35 +180,36 @@ impl<T: Send + Sync + 'static> Writer<'_, T> {
     pub fn rebuild(&mut self, len: usize, place: impl Fn(&T) -> usize) {
         let new = Places::new(len);
         for old in self.view().places {
-            let shared = old.load(Ordering::Acquire, self.guard);
+            let shared = old.load(Ordering::Acquire, &self.guard.0);
             if let Some(entry) = Held::of(shared).entry {
                 let first = place(entry);
                 let free = (0..new.0.len()).map(|step| at(&new.0, first.wrapping_add(step)));
-                let mut free = free.filter(|it| it.load(Ordering::Relaxed, self.guard).is_null());
+                let mut free =
+                    free.filter(|it| it.load(Ordering::Relaxed, &self.guard.0).is_null());
                 let free = free.next().expect("there are as many places as entries");
                 free.store(shared, Ordering::Relaxed);
             }
         }
-        let new = Owned::new(new).into_shared(self.guard);
+        let new = Owned::new(new).into_shared(&self.guard.0);
         let places = &self.array.places;
-        let old = places.swap(new, Ordering::AcqRel, self.guard);
+        let old = places.swap(new, Ordering::AcqRel, &self.guard.0);
         // SAFETY: it came from `Owned::new` or `Atomic::new`, and nobody who comes from now on finds it.
         // With it go the pointers alone: the entries are the new array's.
-        unsafe { self.guard.defer_destroy(old) };
+        unsafe { self.guard.0.defer_destroy(old) };
         // It may be large, so it does not wait for more garbage.
-        self.guard.flush();
+        self.guard.0.flush();
     }
 }
 
 impl<T: Send + Sync + 'static> Drop for EpochArray<T> {
     fn drop(&mut self) {
-        let guard = &pin();
+        let guard = &Pinned::new();
         let mut writer = self.writer(guard);
         for place in 0..writer.view().places() {
             writer.replace(place, None, 0);
         }
-        let places = self.places.load(Ordering::Relaxed, guard);
+        let places = self.places.load(Ordering::Relaxed, &guard.0);
         // SAFETY: as in `rebuild`: the array is ours alone, so nobody comes to it from now on.
-        unsafe { guard.defer_destroy(places) };
+        unsafe { guard.0.defer_destroy(places) };
     }
 }

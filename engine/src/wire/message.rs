@@ -1,13 +1,14 @@
 //! Messages that came from an upstream, and those that go to one.
 //!
-//! A reply is checked once: every record ends inside the message and every owner name leads
-//! backwards. After that its records are octets that are copied behind the client's question,
+//! A reply is checked once: every record ends inside the message, its names lead backwards, and its
+//! data is as long as its type has it. After that its records are octets that are copied behind the client's question,
 //! which is as long as the upstream's: their compression pointers stay right.
 
 use std::net::SocketAddr;
 
 use super::codes::{Class, Flags, RType, Rcode};
 use super::query::{Edns, HEADER_LEN, Query, options};
+use super::record::is_sound;
 use super::walk::{record_at, skip_name};
 
 /// Octets of a question after its name.
@@ -74,7 +75,7 @@ impl Message {
         for (section, count) in [word(6), word(8), word(10)].into_iter().enumerate() {
             for nth in 1..=count {
                 let record = record_at(octets, at).ok_or(MessageError::Malformed)?;
-                if !leads_backwards(octets, at) {
+                if !is_sound(octets, &record) {
                     return Err(MessageError::Malformed);
                 }
                 at = record.end;
@@ -167,28 +168,6 @@ fn is_same_question(asked: &[u8], answered: &[u8]) -> bool {
     let (name, codes) = asked.split_at(asked.len() - QUESTION_EXTRA);
     let (other_name, other_codes) = answered.split_at(answered.len().min(name.len()));
     name.eq_ignore_ascii_case(other_name) && codes == other_codes
-}
-
-/// Whether the owner name at `at` ends, following pointers, each further to the front.
-fn leads_backwards(message: &[u8], mut at: usize) -> bool {
-    let mut bound = at;
-    loop {
-        match message.get(at) {
-            Some(0) => return true,
-            Some(&len @ 1..=63) => at += 1 + usize::from(len),
-            Some(&high @ 0xc0..) => {
-                let Some(&low) = message.get(at + 1) else {
-                    return false;
-                };
-                let target = usize::from(high & 0x3f) << 8 | usize::from(low);
-                if target >= bound || target < HEADER_LEN {
-                    return false;
-                }
-                (at, bound) = (target, target);
-            }
-            _ => return false,
-        }
-    }
 }
 
 /// The message that asks an upstream what `query` asks: its flags, question and OPT, whatever
@@ -320,6 +299,19 @@ mod tests {
             (
                 "an owner that points at itself",
                 reply([1, 1, 0, 0], &with(&[b"\xc0\x18", &A[2..]])),
+                Err(MessageError::Malformed),
+            ),
+            (
+                "an address of three octets",
+                reply([1, 1, 0, 0], &with(&[&A[..11], b"\x03\x0a\0\0"])),
+                Err(MessageError::Malformed),
+            ),
+            (
+                "an alias to itself, by a pointer",
+                reply(
+                    [1, 1, 0, 0],
+                    &with(&[b"\xc0\x0c\0\x05\0\x01\0\0\0\x3c\0\x02\xc0\x24"]),
+                ),
                 Err(MessageError::Malformed),
             ),
             (

@@ -4,7 +4,7 @@
 
 use super::codes::{Class, Flags, RType, Rcode};
 use super::reply::{Owner, Reply, Section};
-use super::walk::{RecordAt, expand_name, records};
+use super::walk::{RecordAt, expand_name, records, skip_sound_name};
 use crate::limits::NAME_LEN_MAX;
 
 /// A record with no name in it compressed.
@@ -61,6 +61,34 @@ impl Names {
             }
         }
     }
+}
+
+/// Octets of the data of a type but for the names in it, where it is always as many.
+const fn octets_beside_names(rtype: RType) -> Option<usize> {
+    match (rtype, Names::of(rtype)) {
+        (RType::A, _) => Some(4),
+        (RType::AAAA, _) => Some(16),
+        (RType::SOA, _) => Some(20),
+        (RType::NXT | RType::SIG, _) | (_, Names::After(_, 0)) => None,
+        (_, Names::After(before, _)) => Some(before),
+        (_, Names::Naptr) => None,
+    }
+}
+
+/// Whether a record's names are names, and its data as long as its type has it.
+pub(super) fn is_sound(message: &[u8], at: &RecordAt) -> bool {
+    data_beside_names(message, at)
+        .is_some_and(|len| octets_beside_names(at.rtype).is_none_or(|expected| len == expected))
+}
+
+/// Octets of a record's data but for the names in it. `None` if one of its names is none.
+fn data_beside_names(message: &[u8], at: &RecordAt) -> Option<usize> {
+    skip_sound_name(message, at.at)?;
+    let rdata = message.get(at.rdata_at..at.end)?;
+    let (before, count) = Names::of(at.rtype).place(rdata)?;
+    let first = at.rdata_at + before;
+    let end = (0..count).try_fold(first, |at, _| skip_sound_name(message, at))?;
+    Some(before + at.end.checked_sub(end)?)
 }
 
 /// Whether names in the data of a type may be compressed (RFC 3597 §4).

@@ -2,6 +2,7 @@
 //! look-ups.
 
 use super::codes::RType;
+use super::query::HEADER_LEN;
 use crate::limits::NAME_LEN_MAX;
 
 /// Where one record stands in its message.
@@ -51,6 +52,35 @@ pub fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
             0 => return Some(at + 1),
             len @ 1..=63 => at += 1 + usize::from(len),
             0xc0.. => return Some(at + 2),
+            _ => return None,
+        }
+    }
+}
+
+/// The same for a name that is one: of 255 octets at most, and with pointers that each lead further to
+/// the front, but not into the header.
+pub(super) fn skip_sound_name(message: &[u8], mut at: usize) -> Option<usize> {
+    let (mut end, mut bound, mut len) = (None, at, 0);
+    loop {
+        match *message.get(at)? {
+            label @ 0..=63 => {
+                let label = 1 + usize::from(label);
+                (at, len) = (at + label, len + label);
+                if len > NAME_LEN_MAX {
+                    return None;
+                }
+                if label == 1 {
+                    return end.or(Some(at));
+                }
+            }
+            high @ 0xc0.. => {
+                let target = usize::from(high & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
+                if target >= bound || target < HEADER_LEN {
+                    return None;
+                }
+                end = end.or(Some(at + 2));
+                (at, bound) = (target, target);
+            }
             _ => return None,
         }
     }

@@ -12,7 +12,7 @@ use super::{IDLE, LAST_TURNS_MAX, LEAVING, Worker, WorkerSocket, peer};
 use crate::chain::{Peer, Plan};
 use crate::respond::{Datagrams, Replies, Response, Scratch, respond_to_all, unless_panic};
 use crate::server::Serving;
-use crate::sys::batch::{self, Batch, Received};
+use crate::sys::batch::{Answers, Batch, Received};
 use crate::sys::poll::PollSet;
 use crate::sys::send::allow_fragments;
 
@@ -169,7 +169,7 @@ struct Turn<'b, 's> {
     worker: &'b mut Worker<'s>,
     plan: &'b Arc<Plan>,
     arrived: Arrived<'b>,
-    replies: &'b mut batch::Replies,
+    replies: Answers<'b>,
     /// The first datagram that is not done with.
     next: usize,
 }
@@ -214,17 +214,14 @@ impl Turn<'_, '_> {
     }
 
     fn queue(&mut self, slot: usize, len: usize) {
-        self.replies.queue(self.arrived.received, slot, len);
+        self.replies.queue(slot, len);
         if !self.replies.has_room() {
             self.send();
         }
     }
 
     fn send(&mut self) {
-        let Arrived {
-            socket, received, ..
-        } = self.arrived;
-        let unsent = self.replies.send(received, socket.socket.as_fd());
+        let unsent = self.replies.send(self.arrived.socket.socket.as_fd());
         self.worker.scratch.tally.unsent += unsent as u64;
     }
 }

@@ -9,10 +9,9 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crossbeam::epoch::{Guard, pin};
-
 use super::entry::{Entry, Kind};
 use crate::open_table::{Hashed, OpenTable};
+use crate::sys::epoch::Pinned;
 use crate::sys::prefetch::{LINE, prefetch};
 use crate::wire::name::{combine, is_same};
 use crate::wire::{Class, RType};
@@ -125,7 +124,7 @@ impl Table {
         name_hash: u64,
         read: impl FnOnce(&Entry) -> R,
     ) -> Option<R> {
-        let guard = &pin();
+        let guard = &Pinned::new();
         let slot = self.slot(question, name_hash, guard)?;
         slot.visit();
         Some(read(&slot.entry))
@@ -136,7 +135,7 @@ impl Table {
         &self,
         question: &Question<'_>,
         name_hash: u64,
-        guard: &'g Guard,
+        guard: &'g Pinned,
     ) -> Option<&'g Slot> {
         let hash = question.hash64(name_hash);
         let slot = self.slots.get(hash, |slot| slot.hash == hash, guard)?;
@@ -246,7 +245,7 @@ impl Table {
 
     /// Reads the entry that was put in its place, if it is still there.
     fn find<R>(&self, place: Place, read: impl FnOnce(&Slot) -> R) -> Option<R> {
-        let guard = &pin();
+        let guard = &Pinned::new();
         let slot = self.slots.get(place.hash, |slot| place.is_of(slot), guard);
         slot.map(read)
     }
@@ -278,7 +277,7 @@ impl Table {
 impl Table {
     /// Begins the look-up of a question: has fetched what [`Self::likely`] reads for this hash.
     #[inline]
-    pub(crate) fn begin(&self, question: &Question<'_>, name_hash: u64, guard: &Guard) -> u64 {
+    pub(crate) fn begin(&self, question: &Question<'_>, name_hash: u64, guard: &Pinned) -> u64 {
         let hash = question.hash64(name_hash);
         self.slots.slots(guard).prefetch(hash);
         hash
@@ -286,7 +285,7 @@ impl Table {
 
     /// The entry that has this hash most likely, unread but fetched; `None` if there is none.
     #[inline]
-    pub(crate) fn likely<'g>(&self, hash: u64, guard: &'g Guard) -> Option<&'g Slot> {
+    pub(crate) fn likely<'g>(&self, hash: u64, guard: &'g Pinned) -> Option<&'g Slot> {
         let slot = self.slots.slots(guard).first(hash)?;
         prefetch::<_, 2>(slot);
         Some(slot)
