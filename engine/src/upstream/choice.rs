@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Group;
+use super::{Group, Policy};
 use crate::chain::Random;
 
 /// One query in so many goes to a server that mostly fails, to see whether it still does.
@@ -37,9 +37,8 @@ impl<'g> Choice<'g> {
         let count = self.order.len();
         let max_fails = self.group.settings.max_fails;
         let health = |place: usize| &self.group.upstreams[place].health;
-        let good = |place: usize| {
-            !health(place).is_suspect() && (self.trial || !health(place).mostly_fails())
-        };
+        let good =
+            |place: usize| !health(place).is_suspect() && (self.trial || !self.mostly_fails(place));
         let pick = |allowed: &dyn Fn(usize) -> bool| {
             (0..count).find(|step| {
                 let place = self.order[(self.next + step) % count];
@@ -62,15 +61,20 @@ impl<'g> Choice<'g> {
 
     /// Whether this server mostly fails while another does not.
     pub(super) fn has_better(&self, place: usize) -> bool {
-        let upstreams = &self.group.upstreams;
         let max_fails = self.group.settings.max_fails;
-        upstreams[place].health.mostly_fails()
-            && upstreams.iter().enumerate().any(|(other, upstream)| {
-                let health = &upstream.health;
-                other != place
-                    && !health.mostly_fails()
-                    && !health.is_suspect()
-                    && !health.is_down(max_fails)
-            })
+        let is_better = |other: usize| {
+            let health = &self.group.upstreams[other].health;
+            let is_up = !health.is_suspect() && !health.is_down(max_fails);
+            other != place && is_up && !self.mostly_fails(other)
+        };
+        self.mostly_fails(place) && (0..self.group.upstreams.len()).any(is_better)
+    }
+
+    /// Whether most of a server's replies are SERVFAIL. Nobody asks where one is to be asked as long as
+    /// it is up: the others may know other names, and whoever asks for broken ones must not be able to
+    /// send everybody there.
+    fn mostly_fails(&self, place: usize) -> bool {
+        let is_judged = self.group.settings.policy != Policy::Sequential;
+        is_judged && self.group.upstreams[place].health.mostly_fails()
     }
 }
