@@ -5,17 +5,22 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use martlet_tests::dns::{Edns, Query, name_to_wire};
-use martlet_tests::{Client, Martlet, netns};
+use martlet_tests::{Client, Martlet, Setup, netns};
 
 use crate::fixtures::{COREFILE, big_service, cluster, manifest};
+use crate::worker_io::{each_way, with_io};
 
 const WEB: &str = "web.shop.svc.cluster.local.";
 const BIG: &str = "big.shop.svc.cluster.local.";
 
-fn start() -> Martlet {
+fn setup() -> Setup {
     let mut objects = cluster();
     objects.extend(big_service());
-    Martlet::start(COREFILE, &[("cluster.yaml", &manifest(&objects))])
+    Setup::new(COREFILE).file("cluster.yaml", &manifest(&objects))
+}
+
+fn start() -> Martlet {
+    setup().start()
 }
 
 /// A header with the given flags and counts, and what follows it.
@@ -182,19 +187,21 @@ fn edns_decides_how_much_fits() {
 fn large_replies_cross_small_paths() {
     netns::isolated("wire::large_replies_cross_small_paths", || {
         netns::loopback_mtu(1_280);
-        let martlet = start();
-        let client = martlet.client();
-        for _ in 0..3 {
-            let edns = Edns {
-                size: 4_096,
-                version: 0,
-                flags: 0,
-                options: Vec::new(),
-            };
-            let reply = client.send(&Query::new(BIG, "A").with_edns(edns));
-            let addresses = reply.map(|reply| reply.addresses().len());
-            assert_eq!(addresses, Some(100), "{}", martlet.log());
-            assert_eq!(client.ask(WEB, "A").addresses().len(), 1);
-        }
+        each_way(|io| {
+            let martlet = with_io(setup(), io).start();
+            let client = martlet.client();
+            for _ in 0..3 {
+                let edns = Edns {
+                    size: 4_096,
+                    version: 0,
+                    flags: 0,
+                    options: Vec::new(),
+                };
+                let reply = client.send(&Query::new(BIG, "A").with_edns(edns));
+                let addresses = reply.map(|reply| reply.addresses().len());
+                assert_eq!(addresses, Some(100), "{io}: {}", martlet.log());
+                assert_eq!(client.ask(WEB, "A").addresses().len(), 1, "{io}");
+            }
+        });
     });
 }

@@ -1,6 +1,6 @@
 //! The UDP workers: one thread a core, with sockets of its own.
 //!
-//! A worker answers datagrams ([`Worker::answer`]) that one of two loops moves: [`mmsg`] with
+//! A worker answers batches of datagrams ([`turn`]) that one of two loops moves: [`mmsg`] with
 //! `recvmmsg` and `sendmmsg`, [`ring`] with io_uring. The second one ends in the first.
 //!
 //! Once a turn a worker looks whether there is a newer plan. If sockets are gone with it, what had
@@ -8,19 +8,22 @@
 
 mod mmsg;
 mod ring;
+mod turn;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::chain::{Peer, Plan, Random};
 use crate::metrics::Recorder;
-use crate::respond::{Response, Scratch, after_fault, respond, shed};
+use crate::respond::{Response, Scratch, after_fault, shed};
 use crate::server::{Serving, Shared};
 use crate::slow::ReplyTo;
 use crate::sys::batch::{Batch, Datagram};
 use crate::sys::ring::Ring;
+use crate::sys::send::allow_fragments;
 use crate::top::Observer;
 
 /// How long an idle worker sleeps before it looks whether the server is to stop.
@@ -120,23 +123,6 @@ impl<'s> Worker<'s> {
         self.shared.stopping.load(Ordering::Relaxed)
     }
 
-    /// Answers one datagram, or has the slow path do it. Returns the length of the reply that is to
-    /// be sent now.
-    fn answer(
-        &mut self,
-        plan: &Arc<Plan>,
-        socket: &WorkerSocket,
-        datagram: Datagram<'_>,
-        received: Instant,
-        room: &mut [u8],
-    ) -> Option<usize> {
-        let listener = plan.listeners.get(socket.listener)?;
-        let peer = peer(socket, datagram, received);
-        let (message, scratch) = (datagram.message, &mut self.scratch);
-        let response = respond(message, peer, listener, &plan.log, scratch, room);
-        self.done((plan, socket), (message, || Some(peer)), response, room)
-    }
-
     /// Sees to what came of a message: counts it, and hands it on if it is not answered yet. Returns
     /// the length of the reply that is to be sent now.
     #[inline]
@@ -185,7 +171,7 @@ impl<'s> Worker<'s> {
             .submit(message, self.scratch.name(), at, peer, reply)
     }
 
-    /// Answers a datagram that [`Self::answer`] panicked at.
+    /// Answers a datagram that made us panic.
     #[cold]
     fn after_panic(
         &mut self,
@@ -205,6 +191,14 @@ impl<'s> Worker<'s> {
     /// Shows what was counted.
     fn publish(&self) {
         self.shared.counters[self.number].publish(&self.scratch.tally);
+    }
+}
+
+/// Has the kernel send replies without numbering them for fragments. IPv4 alone does.
+fn refuse_fragments(sockets: &[WorkerSocket]) {
+    for socket in sockets.iter().filter(|it| it.address.is_ipv4()) {
+        // Slower where it cannot be had.
+        let _ = allow_fragments(socket.socket.as_fd(), false);
     }
 }
 

@@ -15,6 +15,8 @@ mod buffers;
 use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
@@ -24,19 +26,23 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use self::buffers::Buffers;
 use super::address::{CONTROL_LEN, ControlBuf, socket_address};
 use super::batch::{Datagram, is_nothing};
-use crate::limits::{MESSAGE_LEN_MAX, QUERY_LEN_MAX, RING_BUFFERS, RING_REPLIES};
+use super::send::is_too_large;
+use crate::limits::{BATCH_MAX, MESSAGE_LEN_MAX, QUERY_LEN_MAX, RING_BUFFERS, RING_REPLIES};
 
-/// Room for the replies of a turn, one of any size included.
-const ARENA_LEN: usize = RING_REPLIES * 1_024 + MESSAGE_LEN_MAX;
+/// Room for the replies of a turn, a batch of any size included. What is not used is never touched, and
+/// so takes no memory.
+const ARENA_LEN: usize = RING_REPLIES * 1_024 + BATCH_MAX * MESSAGE_LEN_MAX;
 /// Room for a sender's address, the larger of the two, rounded up so that what follows is aligned.
 const NAME_LEN: usize = 32;
 /// `struct io_uring_recvmsg_out`, before the address.
 const HEADER_LEN: usize = 16;
+/// Where the message begins in a buffer.
+const MESSAGE_AT: usize = HEADER_LEN + NAME_LEN + CONTROL_LEN;
 /// What a buffer holds; the kernel cuts what is longer.
-const BUFFER_LEN: usize = HEADER_LEN + NAME_LEN + CONTROL_LEN + QUERY_LEN_MAX;
+const BUFFER_LEN: usize = MESSAGE_AT + QUERY_LEN_MAX;
 /// The group of our buffers; a ring has but one.
 const GROUP: u16 = 0;
-/// The user data of sends; that of a receive is its socket's place.
+/// The user data of sends, beside the reply's place; that of a receive is its socket's place.
 const SEND: u64 = 1 << 32;
 /// How long requests may take to end when the ring is dropped.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -54,6 +60,9 @@ struct Memory {
 
 /// A reply's way.
 struct Reply {
+    /// Where it stands in the arena, and its socket.
+    at: Range<usize>,
+    socket: u16,
     header: libc::msghdr,
     iovec: libc::iovec,
     name: libc::sockaddr_storage,
@@ -79,6 +88,10 @@ pub struct Ring {
     sending: usize,
     /// Filled buffers in the order of their arrival, as many as there are buffers at most.
     arrived: VecDeque<Arrived>,
+    /// The batch that was taken last.
+    taken: Vec<Arrived>,
+    /// The places of replies that the kernel refused for their size.
+    too_large: Vec<u16>,
     arena_used: usize,
     replies_used: usize,
     unsent: u64,
@@ -127,6 +140,8 @@ impl Ring {
             receiving: 0,
             sending: 0,
             arrived: VecDeque::with_capacity(RING_BUFFERS),
+            taken: Vec::with_capacity(BATCH_MAX),
+            too_large: Vec::new(),
             arena_used: 0,
             replies_used: 0,
             unsent: 0,
@@ -154,49 +169,74 @@ impl Ring {
         self.arm();
         self.enter(timeout)?;
         self.reap();
-        if self.sending == 0 {
-            self.arena_used = 0;
-            self.replies_used = 0;
-        }
         Ok(())
     }
 
-    /// Hands each datagram that has arrived to `answer`, with its socket's place and room for the
-    /// reply, whose length is sent back if there is one. Returns how many there were. What finds no
-    /// room comes next time.
-    pub fn answer(
-        &mut self,
-        mut answer: impl FnMut(usize, Datagram<'_>, &mut [u8]) -> Option<usize>,
-    ) -> usize {
-        let mut count = 0;
-        while self.has_room()
+    /// Takes the datagrams that arrived first, as far as they came to the same socket: its place, and
+    /// where the replies go. `None` if there are none, or there is no room for replies so far. The
+    /// batch before is done with then.
+    pub fn batch(&mut self) -> Option<(usize, Received<'_>, Answers<'_>)> {
+        let buffers = &mut self.memory.buffers;
+        if !self.taken.is_empty() {
+            self.taken.drain(..).for_each(|it| buffers.give(it.buffer));
+            buffers.publish();
+        }
+        if self.sending == 0 && self.too_large.is_empty() {
+            self.arena_used = 0;
+            self.replies_used = 0;
+        }
+        let socket = self.arrived.front()?.socket;
+        let room = (ARENA_LEN - self.arena_used) / MESSAGE_LEN_MAX;
+        let most = room.min(RING_REPLIES - self.replies_used).min(BATCH_MAX);
+        while self.taken.len() < most
+            && self.arrived.front().is_some_and(|it| it.socket == socket)
             && let Some(arrived) = self.arrived.pop_front()
         {
-            count += 1;
-            let socket = usize::from(arrived.socket);
-            let memory = &mut *self.memory;
-            let octets = memory.buffers.octets(arrived.buffer, arrived.len as usize);
-            let reply = &mut memory.replies[self.replies_used];
-            let room = &mut memory.arena[self.arena_used..];
-            if let Ok(received) = RecvMsgOut::parse(octets, &memory.receive)
-                && let Some(remote) = reply.set_remote(received.name_data())
-            {
-                let datagram = Datagram {
-                    message: received.payload_data(),
-                    remote,
-                    local: reply.set_local(received.control_data()),
-                };
-                if let Some(len) = answer(socket, datagram, room) {
-                    self.queue(socket, len);
-                }
-            }
-            self.memory.buffers.give(arrived.buffer);
+            self.taken.push(arrived);
         }
-        self.memory.buffers.publish();
-        count
+        let Memory {
+            buffers,
+            receive,
+            replies,
+            arena,
+        } = &mut *self.memory;
+        let received = Received {
+            buffers,
+            receive,
+            taken: &self.taken,
+        };
+        let answers = Answers {
+            received,
+            socket,
+            ring: &mut self.ring,
+            replies,
+            arena,
+            arena_used: &mut self.arena_used,
+            replies_used: &mut self.replies_used,
+            sending: &mut self.sending,
+            unsent: &mut self.unsent,
+        };
+        (!self.taken.is_empty()).then_some((usize::from(socket), received, answers))
     }
 
-    /// Ends receiving. What has arrived before is still there for [`Self::answer`].
+    /// Has each reply that the kernel refused for its size sent by other means: `send` gets its
+    /// socket's place, the message, the receiver and the address that it is to come from, and says
+    /// whether that went well.
+    pub fn resend(
+        &mut self,
+        mut send: impl FnMut(usize, &[u8], SocketAddr, Option<IpAddr>) -> bool,
+    ) {
+        for place in self.too_large.drain(..) {
+            let memory = &mut *self.memory;
+            let reply = &mut memory.replies[usize::from(place)];
+            let (to, from) = (socket_address(&reply.name), reply.local());
+            let octets = &memory.arena[reply.at.clone()];
+            let sent = to.is_some_and(|to| send(reply.socket.into(), octets, to, from));
+            self.unsent += u64::from(!sent);
+        }
+    }
+
+    /// Ends receiving. What has arrived before is still there for [`Self::batch`].
     pub fn stop(&mut self) {
         self.stopped = true;
         let timeout = Timespec::from(PATIENCE);
@@ -276,9 +316,13 @@ impl Ring {
     fn reap(&mut self) {
         for completion in self.ring.completion() {
             let (result, flags) = (completion.result(), completion.flags());
-            if completion.user_data() == SEND {
+            if completion.user_data() & SEND != 0 {
                 self.sending -= 1;
-                self.unsent += u64::from(result < 0);
+                if result < 0 && is_too_large(&io::Error::from_raw_os_error(-result)) {
+                    self.too_large.push(completion.user_data() as u16);
+                } else {
+                    self.unsent += u64::from(result < 0);
+                }
                 continue;
             }
             let socket = completion.user_data() as u16;
@@ -302,26 +346,111 @@ impl Ring {
             }
         }
     }
+}
 
-    fn has_room(&self) -> bool {
-        ARENA_LEN - self.arena_used >= MESSAGE_LEN_MAX && self.replies_used < RING_REPLIES
+/// A batch of datagrams in the buffers of a ring.
+#[derive(Clone, Copy)]
+pub struct Received<'r> {
+    buffers: &'r Buffers<RING_BUFFERS, BUFFER_LEN>,
+    receive: &'r libc::msghdr,
+    taken: &'r [Arrived],
+}
+
+impl<'r> Received<'r> {
+    /// How many there are, one at least.
+    pub const fn count(&self) -> usize {
+        self.taken.len()
     }
 
-    /// Queues the first `len` octets of the room as the reply whose way was set last.
-    fn queue(&mut self, socket: usize, len: usize) {
-        let memory = &mut *self.memory;
-        let reply = &mut memory.replies[self.replies_used];
-        let octets = &mut memory.arena[self.arena_used..][..len];
-        let entry = reply.entry(Fixed(socket as u32), octets).user_data(SEND);
-        // SAFETY: what the entry points to lies in `memory`, which outlives the request, and is not
-        // written again before it has ended: `turn` starts again from the front only when no send is
-        // under way.
+    /// What the kernel wrote, and the message in it.
+    fn parse(&self, slot: usize) -> Option<(RecvMsgOut<'r>, &'r [u8])> {
+        let Arrived { buffer, len, .. } = self.taken[slot];
+        let octets = self.buffers.octets(buffer, len as usize);
+        let parsed = RecvMsgOut::parse(octets, self.receive).ok()?;
+        let message = octets.get(MESSAGE_AT..)?;
+        let message = message.get(..parsed.payload_data().len())?;
+        Some((parsed, message))
+    }
+
+    /// The message of datagram `slot`; cut at `QUERY_LEN_MAX`.
+    #[inline]
+    pub fn message(&self, slot: usize) -> &'r [u8] {
+        self.parse(slot).map_or(&[], |(_, message)| message)
+    }
+
+    /// Whether the sender of datagram `slot` has an IPv6 address; `None` if it has no IP address.
+    #[inline]
+    pub fn is_ipv6(&self, slot: usize) -> Option<bool> {
+        let (parsed, _) = self.parse(slot)?;
+        let family = u16::from_ne_bytes(*parsed.name_data().first_chunk()?);
+        match i32::from(family) {
+            libc::AF_INET => Some(false),
+            libc::AF_INET6 => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Datagram `slot`. `None` if its sender has no address that can be answered.
+    pub fn datagram(&self, slot: usize) -> Option<Datagram<'r>> {
+        let (parsed, message) = self.parse(slot)?;
+        let mut way = Reply::new(*self.receive);
+        way.set_remote(parsed.name_data());
+        let local = way.control.set(parsed.control_data());
+        Some(Datagram {
+            message,
+            remote: socket_address(&way.name)?,
+            local,
+        })
+    }
+}
+
+/// Where the replies to a batch go. There is room for one of any size to each of its datagrams.
+pub struct Answers<'r> {
+    received: Received<'r>,
+    socket: u16,
+    ring: &'r mut IoUring,
+    replies: &'r mut [Reply],
+    arena: &'r mut [u8],
+    arena_used: &'r mut usize,
+    replies_used: &'r mut usize,
+    sending: &'r mut usize,
+    unsent: &'r mut u64,
+}
+
+impl Answers<'_> {
+    /// The room for the next reply.
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.arena[*self.arena_used..]
+    }
+
+    /// Queues the first `len` octets of the room as the reply to datagram `slot`.
+    ///
+    /// # Panics
+    ///
+    /// If there are more replies than datagrams.
+    pub fn queue(&mut self, slot: usize, len: usize) {
+        let Some((parsed, _)) = self.received.parse(slot) else {
+            return;
+        };
+        let place = *self.replies_used;
+        let reply = &mut self.replies[place];
+        reply.set_remote(parsed.name_data());
+        reply.set_local(parsed.control_data());
+        (reply.socket, reply.at) = (self.socket, *self.arena_used..*self.arena_used + len);
+        let octets = &mut self.arena[reply.at.clone()];
+        let user_data = SEND | place as u64;
+        let entry = reply
+            .entry(Fixed(self.socket.into()), octets)
+            .user_data(user_data);
+        // SAFETY: what the entry points to lies in the ring's `memory`, which outlives the request, and
+        // is not written again before it has ended: `batch` starts again from the front only when no
+        // send is under way.
         if unsafe { self.ring.submission().push(&entry) }.is_ok() {
-            self.sending += 1;
-            self.arena_used += len;
-            self.replies_used += 1;
+            *self.sending += 1;
+            *self.arena_used += len;
+            *self.replies_used += 1;
         } else {
-            self.unsent += 1;
+            *self.unsent += 1;
         }
     }
 }
@@ -378,26 +507,30 @@ impl Reply {
             // SAFETY: zero is a valid value of this plain C struct.
             name: unsafe { std::mem::zeroed::<libc::sockaddr_storage>() },
             control: ControlBuf::EMPTY,
+            at: 0..0,
+            socket: 0,
         }
     }
 
-    /// Where it goes: the address that the kernel wrote. `None` if that cannot be answered.
-    fn set_remote(&mut self, name: &[u8]) -> Option<std::net::SocketAddr> {
-        if name.len() > NAME_LEN {
-            return None;
-        }
+    /// Where it goes: the address that the kernel wrote.
+    fn set_remote(&mut self, name: &[u8]) {
+        let name = &name[..name.len().min(NAME_LEN)];
         let to = (&raw mut self.name).cast::<u8>();
         // SAFETY: `name` is no longer than a `sockaddr_storage`, any octets of which are valid, and
         // lies elsewhere.
         unsafe { std::ptr::copy_nonoverlapping(name.as_ptr(), to, name.len()) };
         self.header.msg_namelen = name.len() as libc::socklen_t;
-        socket_address(&self.name)
     }
 
     /// Where it comes from: the address in the control message, where there is one.
-    fn set_local(&mut self, control: &[u8]) -> Option<std::net::IpAddr> {
+    fn set_local(&mut self, control: &[u8]) {
         self.header.msg_controllen = control.len();
-        self.control.set(control)
+        self.control.set(control);
+    }
+
+    /// The address that was set last.
+    fn local(&mut self) -> Option<IpAddr> {
+        self.control.local_address(self.header.msg_controllen)
     }
 
     /// The request that sends `octets` from here to there.

@@ -8,13 +8,11 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{IDLE, LAST_TURNS_MAX, LEAVING, Worker, WorkerSocket, peer};
-use crate::chain::{Peer, Plan};
-use crate::respond::{Datagrams, Replies, Response, Scratch, respond_to_all, unless_panic};
+use super::{IDLE, LAST_TURNS_MAX, LEAVING, Worker, WorkerSocket, refuse_fragments, turn};
+use crate::chain::Plan;
 use crate::server::Serving;
-use crate::sys::batch::{Answers, Batch, Received};
+use crate::sys::batch::{self, Batch, Datagram};
 use crate::sys::poll::PollSet;
-use crate::sys::send::allow_fragments;
 
 /// Turns after which sockets that were idle are looked at again while others are busy.
 const TURNS_BETWEEN_LOOKS: u32 = 16;
@@ -77,10 +75,7 @@ pub(super) fn run(worker: &mut Worker<'_>, mut serving: Arc<Serving>) {
 
 /// Makes sockets ready for this loop, and says what to wait for.
 fn take_up(sockets: &[WorkerSocket]) -> PollSet {
-    for socket in sockets.iter().filter(|it| it.address.is_ipv4()) {
-        // Slower where it cannot be had.
-        let _ = allow_fragments(socket.socket.as_fd(), false);
-    }
+    refuse_fragments(sockets);
     PollSet::new(sockets.iter().map(|socket| socket.socket.as_fd()))
 }
 
@@ -92,136 +87,64 @@ pub(super) fn turn(
     batch: &mut Batch,
 ) -> io::Result<usize> {
     let count = batch.receive(socket.socket.as_fd())?;
-    let Some(listener) = plan.listeners.get(socket.listener).filter(|_| count > 0) else {
+    if count == 0 {
         return Ok(0);
-    };
-    let now = Instant::now();
-    let (received, replies) = batch.split();
-    let arrived = Arrived {
-        socket,
-        received,
-        now,
-    };
-    let mut turn = Turn {
-        worker,
-        plan,
-        arrived,
-        replies,
-        next: 0,
-    };
-    // Up to the one that makes us panic, if that is known.
-    let mut end = count;
-    while turn.next < count {
-        let (mut at, slots) = (turn.next, turn.next..end);
-        // Once a batch, so that it costs nothing as long as nothing panics.
-        let whole = unless_panic(|| {
-            respond_to_all(slots, (&arrived, &mut turn), (listener, &plan.log), &mut at);
-        });
-        if whole.is_none() {
-            // It may have been read ahead: those before it come first.
-            end = at;
-        }
-        if whole.is_some() {
-            turn.next = end;
-        }
-        if turn.next == end && end < count {
-            turn.after_panic(end);
-            end = count;
-        }
     }
-    turn.send();
+    let now = Instant::now();
+    let (received, answers) = batch.split();
+    let mut sender = Sender {
+        answers,
+        socket,
+        unsent: 0,
+    };
+    turn::answer(worker, (plan, socket), (received, count), &mut sender, now);
+    sender.send();
+    worker.scratch.tally.unsent += sender.unsent;
     worker.recorder.end_batch(|| now.elapsed());
     Ok(count)
 }
 
-/// A batch that was received.
-#[derive(Clone, Copy)]
-struct Arrived<'b> {
-    socket: &'b WorkerSocket,
-    received: &'b Received,
-    now: Instant,
-}
-
-impl<'b> Datagrams<'b> for Arrived<'b> {
+impl<'b> turn::Received<'b> for &'b batch::Received {
     #[inline]
     fn message(&self, slot: usize) -> &'b [u8] {
-        self.received.message(slot)
+        batch::Received::message(self, slot)
     }
 
     #[inline]
     fn is_ipv6(&self, slot: usize) -> Option<bool> {
-        self.received.is_ipv6(slot)
+        batch::Received::is_ipv6(self, slot)
     }
 
     #[inline]
-    fn received(&self) -> Instant {
-        self.now
+    fn datagram(&self, slot: usize) -> Option<Datagram<'b>> {
+        batch::Received::datagram(self, slot)
+    }
+}
+
+/// Sends replies when they are all there, or there is no room for more.
+struct Sender<'b> {
+    answers: batch::Answers<'b>,
+    socket: &'b WorkerSocket,
+    unsent: u64,
+}
+
+impl Sender<'_> {
+    fn send(&mut self) {
+        self.unsent += self.answers.send(self.socket.socket.as_fd()) as u64;
+    }
+}
+
+impl turn::Answers for Sender<'_> {
+    #[inline]
+    fn room(&mut self) -> &mut [u8] {
+        self.answers.room()
     }
 
     #[inline]
-    fn peer(&self, slot: usize) -> Option<Peer> {
-        Some(peer(self.socket, self.received.datagram(slot)?, self.now))
-    }
-}
-
-/// The answering of a batch.
-struct Turn<'b, 's> {
-    worker: &'b mut Worker<'s>,
-    plan: &'b Arc<Plan>,
-    arrived: Arrived<'b>,
-    replies: Answers<'b>,
-    /// The first datagram that is not done with.
-    next: usize,
-}
-
-impl Replies for Turn<'_, '_> {
-    fn scratch(&mut self) -> &mut Scratch {
-        &mut self.worker.scratch
-    }
-
-    fn parts(&mut self) -> (&mut Scratch, &mut [u8]) {
-        (&mut self.worker.scratch, self.replies.room())
-    }
-
-    #[inline]
-    fn done(&mut self, slot: usize, response: Response) {
-        let to = (self.plan, self.arrived.socket);
-        let from = (self.arrived.message(slot), || self.arrived.peer(slot));
-        let room = self.replies.room();
-        if let Some(len) = self.worker.done(to, from, response, room) {
-            self.queue(slot, len);
-        }
-        self.next = slot + 1;
-    }
-}
-
-impl Turn<'_, '_> {
-    #[cold]
-    fn after_panic(&mut self, slot: usize) {
-        let Arrived {
-            socket,
-            received,
-            now,
-        } = self.arrived;
-        if let Some(datagram) = received.datagram(slot) {
-            let (plan, room) = (self.plan, self.replies.room());
-            let worker = &mut *self.worker;
-            if let Some(len) = worker.after_panic(plan, socket, datagram, now, room) {
-                self.queue(slot, len);
-            }
-        }
-        self.next = slot + 1;
-    }
-
     fn queue(&mut self, slot: usize, len: usize) {
-        self.replies.queue(slot, len);
-        if !self.replies.has_room() {
+        self.answers.queue(slot, len);
+        if !self.answers.has_room() {
             self.send();
         }
-    }
-
-    fn send(&mut self) {
-        let unsent = self.replies.send(self.arrived.socket.socket.as_fd());
-        self.worker.scratch.tally.unsent += unsent as u64;
     }
 }

@@ -1,15 +1,16 @@
 //! The same over io_uring: one system call sends the replies of the last turn and waits for the
 //! datagrams of the next.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{IDLE, Worker, WorkerSocket};
+use super::{IDLE, Worker, WorkerSocket, refuse_fragments, turn};
 use crate::net::io;
-use crate::respond::unless_panic;
 use crate::server::Serving;
-use crate::sys::batch::Batch;
-use crate::sys::ring::Ring;
+use crate::sys::batch::{Batch, Datagram};
+use crate::sys::ring::{self, Ring};
+use crate::sys::send::send_from;
 
 /// Turns after the stop in which what is under way may end.
 const LAST_TURNS_MAX: usize = 64;
@@ -42,6 +43,7 @@ fn serve(
         tracing::error!(%error, "the ring of a worker cannot be used");
         return None;
     }
+    refuse_fragments(&serving.sockets[worker.number]);
     let mut last_turns = LAST_TURNS_MAX;
     let mut next: Option<Arc<Serving>> = None;
     loop {
@@ -69,17 +71,23 @@ fn serve(
         }
         let number = worker.number;
         let now = Instant::now();
-        let received = ring.answer(|place, datagram, room| {
+        ring.resend(|place, message, remote, local| {
+            let socket = serving.sockets[number][place].socket.as_fd();
+            send_from(socket, message, remote, local).is_ok()
+        });
+        let mut received = 0;
+        while let Some((place, datagrams, mut answers)) = ring.batch() {
             let socket = &serving.sockets[number][place];
             let kept = next.as_ref().and_then(|next| {
                 let mut sockets = next.sockets[number].iter();
                 let kept = sockets.find(|it| Arc::ptr_eq(&it.socket, &socket.socket));
                 kept.map(|kept| (&next.plan, kept))
             });
-            let (plan, socket) = kept.unwrap_or((&serving.plan, socket));
-            unless_panic(|| worker.answer(plan, socket, datagram, now, room))
-                .unwrap_or_else(|| worker.after_panic(plan, socket, datagram, now, room))
-        });
+            let at = kept.unwrap_or((&serving.plan, socket));
+            let count = datagrams.count();
+            turn::answer(worker, at, (datagrams, count), &mut answers, now);
+            received += count;
+        }
         worker.scratch.tally.unsent += ring.take_unsent();
         if received > 0 {
             worker.recorder.end_batch(|| now.elapsed());
@@ -88,6 +96,35 @@ fn serve(
             tracing::error!(%error, "cannot receive");
             std::thread::sleep(IDLE);
         }
+    }
+}
+
+impl<'r> turn::Received<'r> for ring::Received<'r> {
+    #[inline]
+    fn message(&self, slot: usize) -> &'r [u8] {
+        ring::Received::message(self, slot)
+    }
+
+    #[inline]
+    fn is_ipv6(&self, slot: usize) -> Option<bool> {
+        ring::Received::is_ipv6(self, slot)
+    }
+
+    #[inline]
+    fn datagram(&self, slot: usize) -> Option<Datagram<'r>> {
+        ring::Received::datagram(self, slot)
+    }
+}
+
+impl turn::Answers for ring::Answers<'_> {
+    #[inline]
+    fn room(&mut self) -> &mut [u8] {
+        ring::Answers::room(self)
+    }
+
+    #[inline]
+    fn queue(&mut self, slot: usize, len: usize) {
+        ring::Answers::queue(self, slot, len);
     }
 }
 
