@@ -493,17 +493,7 @@ impl<'q> Context<'q> {
                 return Outcome::Reply;
             }
         };
-        let mut passed = 0;
-        let step = loop {
-            let Some(stage) = stages.get(passed) else {
-                break Step::Failed(Rcode::SERVFAIL, "no next plugin found");
-            };
-            match stage.query(self, reply) {
-                Step::Next => passed += 1,
-                Step::Wraps => break stage.wrap(self, &stages[passed + 1..], reply),
-                step => break step,
-            }
-        };
+        let (step, passed) = self.walk(stages, reply);
         watch(block, passed, step);
         match step {
             Step::Dropped => {
@@ -512,20 +502,43 @@ impl<'q> Context<'q> {
                         log.without_reply(self);
                     }
                 }
-                return Outcome::Dropped;
+                Outcome::Dropped
             }
-            Step::Slow => return Outcome::Slow,
+            Step::Slow => Outcome::Slow,
+            Step::Answered => {
+                self.seen.plugin = stages[passed].plugin();
+                Outcome::Reply
+            }
+            Step::Failed(..) | Step::Next | Step::Wraps => Outcome::Reply,
+        }
+    }
+
+    /// Walks stages forwards until one answers, and back through those that were passed. Returns what
+    /// it said, and how many were passed.
+    pub(crate) fn walk(&mut self, stages: &[Stage], reply: &mut Reply<'_>) -> (Step, usize) {
+        let mut passed = 0;
+        let step = loop {
+            let Some((stage, behind)) = stages.get(passed..).and_then(<[_]>::split_first) else {
+                break Step::Failed(Rcode::SERVFAIL, "no next plugin found");
+            };
+            match stage.query(self, reply) {
+                Step::Next => passed += 1,
+                Step::Wraps => break stage.wrap(self, behind, reply),
+                step => break step,
+            }
+        };
+        match step {
+            Step::Dropped | Step::Slow => return (step, passed),
             Step::Failed(rcode, _) => {
                 reply.clear();
                 reply.set_rcode(rcode);
             }
-            Step::Answered => self.seen.plugin = stages[passed].plugin(),
-            Step::Next | Step::Wraps => {}
+            Step::Answered | Step::Next | Step::Wraps => {}
         }
-        for stage in stages[..passed.min(stages.len())].iter().rev() {
+        for stage in stages[..passed].iter().rev() {
             stage.response(self, step, reply);
         }
-        Outcome::Reply
+        (step, passed)
     }
 }
 

@@ -63,7 +63,7 @@ impl Context<'_> {
                 outgoing: None,
                 seen: self.seen,
             };
-            let step = inner.walk(rest, &mut reply);
+            let (step, _) = inner.walk(rest, &mut reply);
             let (need, patience) = (inner.need.take(), inner.patience);
             let (cause, seen) = (inner.cause.take(), inner.seen);
             let (rotates, wants_refresh) = (inner.rotates, inner.wants_refresh);
@@ -77,34 +77,6 @@ impl Context<'_> {
             }
             (step, answer)
         })
-    }
-
-    /// Walks the stages forwards until one answers, and back through those that were passed.
-    #[inline(never)]
-    fn walk(&mut self, stages: &[Stage], reply: &mut Reply<'_>) -> Step {
-        let mut passed = 0;
-        let step = loop {
-            let Some((stage, behind)) = stages.get(passed..).and_then(<[_]>::split_first) else {
-                break Step::Failed(Rcode::SERVFAIL, "no next plugin found");
-            };
-            match stage.query(self, reply) {
-                Step::Next => passed += 1,
-                Step::Wraps => break stage.wrap(self, behind, reply),
-                step => break step,
-            }
-        };
-        match step {
-            Step::Dropped | Step::Slow => return step,
-            Step::Failed(rcode, _) => {
-                reply.clear();
-                reply.set_rcode(rcode);
-            }
-            Step::Answered | Step::Next | Step::Wraps => {}
-        }
-        for stage in stages[..passed].iter().rev() {
-            stage.response(self, step, reply);
-        }
-        step
     }
 
     /// Counts an event, unless the chain is walked again and it has been.

@@ -9,8 +9,7 @@ use super::address::{ControlBuf, socket_address_into};
 
 /// Whether datagrams that are too large for their path leave in fragments, as they do by default, or are
 /// refused with `EMSGSIZE`. The kernel numbers what may be fragmented, with counters that all cores
-/// share: some 2 % of what sending a reply costs. It knows paths' sizes either way. IPv4 only, as IPv6
-/// numbers fragments alone.
+/// share. It knows paths' sizes either way. IPv4 only, as IPv6 numbers fragments alone.
 pub fn allow_fragments(socket: BorrowedFd<'_>, allowed: bool) -> io::Result<()> {
     let value = if allowed {
         libc::IP_PMTUDISC_WANT
