@@ -18,7 +18,7 @@ use martlet_engine::chain::{Block, Listener, Plan, Protocol};
 use martlet_engine::index::ClusterIndex;
 use martlet_engine::metrics::{Metrics, Scope};
 use martlet_engine::plugins::timeouts::Timeouts;
-use martlet_engine::wire::name::{count_labels, wire_from_text, write_presentation};
+use martlet_engine::wire::name::{count_labels, write_presentation};
 use rustls::ServerConfig;
 
 pub use self::error::AssembleError;
@@ -509,7 +509,7 @@ fn hosts(
 }
 
 fn wire(zone: &ZoneName) -> (Box<[u8]>, usize) {
-    let wire = wire_from_text(zone.as_str()).expect("the Corefile holds only valid names");
+    let wire = zone.wire();
     let labels = count_labels(&wire);
     (wire, labels)
 }

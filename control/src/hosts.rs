@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use martlet_engine::plugins::hosts::{Current, Table};
 use martlet_engine::plugins::zones::Zones;
-use martlet_engine::wire::name::wire_from_presentation;
+
+use crate::names::wire_of;
 
 /// A file that is looked at from time to time.
 pub struct HostsFile {
@@ -87,7 +88,7 @@ fn parse(text: &str, zones: &Zones, reverse: bool) -> Table {
         let Some(Ok(address)) = address.map(str::parse::<IpAddr>) else {
             continue;
         };
-        for name in words.filter_map(|word| wire_from_presentation(&word.to_ascii_lowercase())) {
+        for name in words.filter_map(wire_of) {
             if zones.hold_wire(&name) {
                 table.add(&name, address.to_canonical(), reverse);
             }
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
 
     fn wire(text: &str) -> Box<[u8]> {
-        wire_from_presentation(text).unwrap().into()
+        wire_of(text).unwrap()
     }
 
     #[test]

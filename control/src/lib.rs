@@ -15,6 +15,7 @@ pub mod http;
 pub mod loops;
 pub mod memory;
 pub mod metrics;
+mod names;
 pub mod notify;
 pub mod reload;
 pub mod run;

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use martlet_engine::upstream::{self as engine, Group, Settings};
 use martlet_engine::wire::message::{Message, MessageError};
-use martlet_engine::wire::name::wire_from_text;
 use martlet_engine::wire::walk::records;
 use martlet_engine::wire::{Flags, RType};
 use rustls::pki_types::ServerName;
@@ -91,7 +90,7 @@ pub fn group(forward: &Forward) -> Result<Arc<Group>, UpstreamError> {
         health_check: engine::HealthCheck {
             interval: forward.health_check.interval,
             recursion_desired: forward.health_check.recursion_desired,
-            domain: wire(&forward.health_check.domain),
+            domain: forward.health_check.domain.wire(),
         },
         fail_fast: forward.fail_fast,
         max_concurrent: forward.max_concurrent.unwrap_or(0) as usize,
@@ -103,10 +102,6 @@ pub fn group(forward: &Forward) -> Result<Arc<Group>, UpstreamError> {
         hedge: forward.hedge,
     };
     Ok(Arc::new(Group::new(upstreams, settings)))
-}
-
-fn wire(name: &ZoneName) -> Box<[u8]> {
-    wire_from_text(name.as_str()).expect("the Corefile holds only valid names")
 }
 
 fn upstreams(forward: &Forward) -> Result<Vec<Arc<engine::Upstream>>, Cause> {
@@ -244,7 +239,7 @@ fn ask(resolver: SocketAddr, name: &ZoneName, rtype: RType) -> io::Result<Vec<Ip
     let mut request = rand::random::<u16>().to_be_bytes().to_vec();
     request.extend(Flags::RD.to_be_bytes());
     request.extend([0, 1, 0, 0, 0, 0, 0, 0]);
-    request.extend(wire(name));
+    request.extend(name.wire());
     request.extend(rtype.0.to_be_bytes());
     request.extend([0, 1]);
     socket.send(&request)?;

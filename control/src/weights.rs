@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use martlet_engine::plugins::loadbalance::Weights;
-use martlet_engine::wire::name::wire_from_text;
+
+use crate::names::wire_of;
 
 /// Why a weight file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -162,7 +163,7 @@ fn parse(text: &str) -> Result<Weights, (usize, Fault)> {
                 return Err(at(Fault::NoWeight(word.into())));
             }
             [word] => {
-                let wire = wire_from_text(word);
+                let wire = wire_of(word);
                 let wire = wire.ok_or_else(|| at(Fault::Name(word.into())))?;
                 name = Some(weights.entry(wire).or_default());
             }

@@ -121,6 +121,23 @@ fn come_and_go(io: &str) {
     closes(&martlet, 3);
 }
 
+/// What stands behind a backslash is part of a label, and counts as one octet.
+#[test]
+fn zones_with_escapes_are_whole_names() {
+    let martlet = start(&block("a.test", "PORT", "whoami"));
+    let long = "\\200".repeat(20);
+    let zones = ["a\\.b.test", &format!("{long}.test"), "\\099.test"];
+    martlet.reload(&zones.map(|zone| block(zone, "PORT", "whoami")).concat());
+    for (name, expected) in [
+        ("x.a\\.B.test.", "NOERROR"),
+        ("x.a.b.test.", "REFUSED"),
+        (&format!("x.{long}.test."), "NOERROR"),
+        ("x.c.test.", "NOERROR"),
+    ] {
+        assert_eq!(martlet.client().ask(name, "A").rcode, expected, "{name}");
+    }
+}
+
 /// A wildcard's sockets and those of a bound address take each other's place.
 #[test]
 fn the_addresses_of_a_port_change() {

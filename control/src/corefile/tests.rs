@@ -362,7 +362,7 @@ fn replaces_variables_everywhere() {
     );
     assert_eq!(
         block.directives.log[0].names[0].as_str(),
-        "a b.",
+        "a\\ b.",
         "stays one word"
     );
     let warned: Vec<_> = corefile.warnings.iter().map(ToString::to_string).collect();

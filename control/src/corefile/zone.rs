@@ -4,12 +4,14 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use martlet_engine::wire::name::NameText;
 
 use super::error::reason::ZoneFault;
+use crate::names::wire_of;
 
 /// A zone's name: lower-case, with a trailing dot; `.` is the root.
 ///
-/// In presentation form: `\.` and `\DDD` escapes are kept as they were written.
+/// In presentation form, each name in one spelling: an escape that needs none (`\097`) is gone.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ZoneName(Box<str>);
 
@@ -21,11 +23,8 @@ impl ZoneName {
     /// Why it is not one.
     pub fn parse(text: &str) -> Result<Self, ZoneFault> {
         check(text)?;
-        let mut name = text.to_ascii_lowercase();
-        if !name.ends_with('.') {
-            name.push('.');
-        }
-        Ok(Self(name.into()))
+        let wire = wire_of(text).ok_or(ZoneFault::Long)?;
+        Ok(Self(NameText::of(&wire).as_str().into()))
     }
 
     /// The root zone.
@@ -36,6 +35,11 @@ impl ZoneName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name in lower-case wire form.
+    pub fn wire(&self) -> Box<[u8]> {
+        wire_of(&self.0).expect("it was written from a wire name")
     }
 
     /// Whether it lies *below* `in-addr.arpa.` or `ip6.arpa.`. As in CoreDNS those two themselves
@@ -132,7 +136,20 @@ fn check(text: &str) -> Result<(), ZoneFault> {
                 label = 0;
                 rest
             }
-            [b'\\', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', rest @ ..] | [b'\\', _, rest @ ..] => {
+            [
+                b'\\',
+                h @ b'0'..=b'9',
+                t @ b'0'..=b'9',
+                u @ b'0'..=b'9',
+                rest @ ..,
+            ] => {
+                if [*h, *t, *u] > *b"255" {
+                    return Err(ZoneFault::BigEscape);
+                }
+                label += 1;
+                rest
+            }
+            [b'\\', _, rest @ ..] => {
                 label += 1;
                 rest
             }
@@ -159,7 +176,16 @@ mod tests {
             ("Example.ORG", Ok("example.org.")),
             ("example.org.", Ok("example.org.")),
             ("a\\.b.c", Ok("a\\.b.c.")),
-            ("a\\046b", Ok("a\\046b.")),
+            ("a\\046b", Ok("a\\.b.")),
+            ("a\\.", Ok("a\\..")),
+            ("\\097\\066.c", Ok("ab.c.")),
+            ("a\\255", Ok("a\\255.")),
+            ("a\\256", Err(ZoneFault::BigEscape)),
+            (
+                &"\\200".repeat(63),
+                Ok(&*format!("{}.", "\\200".repeat(63))),
+            ),
+            (&"\\200".repeat(64), Err(ZoneFault::LongLabel)),
             ("_tcp.x", Ok("_tcp.x.")),
             ("", Err(ZoneFault::Empty)),
             ("..", Err(ZoneFault::EmptyLabel)),
@@ -178,6 +204,30 @@ mod tests {
                 expected,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn the_wire_form_has_the_labels_that_were_written() {
+        for (text, expected) in [
+            (".", &b"\0"[..]),
+            ("A.b", b"\x01a\x01b\0"),
+            ("a\\.B.c", b"\x03a.b\x01c\0"),
+            ("a\\046b.c.", b"\x03a.b\x01c\0"),
+            ("\\065", b"\x01a\0"),
+            ("a\\.", b"\x02a.\0"),
+        ] {
+            assert_eq!(*ZoneName::parse(text).unwrap().wire(), *expected, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_a_zone_has_one_spelling_and_a_wire_form(text in r"([\\.a-cA0-9@ü]|\\[0-9]{3}){0,90}") {
+            if let Ok(zone) = ZoneName::parse(&text) {
+                let again = ZoneName::parse(zone.as_str()).unwrap();
+                assert_eq!((&again, again.wire()), (&zone, zone.wire()));
+            }
         }
     }
 

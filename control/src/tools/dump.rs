@@ -18,11 +18,12 @@ use martlet_engine::plugins::kubernetes::{Grammar, Kubernetes, PodMode, Zone};
 use martlet_engine::plugins::zones::Zones;
 use martlet_engine::watched::watch;
 use martlet_engine::wire::RType;
-use martlet_engine::wire::name::{reverse_of, wire_from_text};
+use martlet_engine::wire::name::reverse_of;
 
 use super::record::{self, Record, answers, name_text};
 use super::{Offline, ToolError, nobody, print};
 use crate::args::DumpArgs;
+use crate::names::wire_of;
 use crate::run::RunError;
 
 /// The types that the plugin answers with. CNAME comes first: where it stands, nothing else does
@@ -42,7 +43,7 @@ const TYPES: [RType; 8] = [
 pub(super) fn dump(args: &DumpArgs) -> Result<(), RunError> {
     let wanted = args.zone.as_deref();
     let wanted = wanted
-        .map(|text| wire_from_text(text).ok_or_else(|| ToolError::Name(text.to_owned())))
+        .map(|text| wire_of(text).ok_or_else(|| ToolError::Name(text.to_owned())))
         .transpose()?;
     let offline = Offline::load(&args.corefile)?;
     let (mut text, mut known) = (String::new(), Vec::new());

@@ -15,7 +15,7 @@ use martlet_engine::gathered::{Gathered, Need};
 use martlet_engine::plugins::kubernetes::Kubernetes;
 use martlet_engine::watched::{Watched, watch};
 use martlet_engine::wire::message::question_of;
-use martlet_engine::wire::name::{reverse_of, wire_from_text};
+use martlet_engine::wire::name::reverse_of;
 use martlet_engine::wire::{RType, Rcode};
 
 use self::cluster::Meaning;
@@ -23,6 +23,7 @@ use super::record::{Record, answers, name_text, query, type_from_text};
 use super::{Offline, ToolError, nobody, print};
 use crate::args::ExplainArgs;
 use crate::corefile::{Options, Position, Target};
+use crate::names::wire_of;
 use crate::run::RunError;
 
 /// The resolver option that Kubernetes gives to pods: names with fewer dots are searched for.
@@ -55,7 +56,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Result<(), RunError> {
     let names = explainer.searched(&asked, &args.namespace);
     let mut wires = Vec::new();
     for name in &names {
-        let wire = wire_from_text(name).ok_or_else(|| ToolError::Name(args.name.clone()))?;
+        let wire = wire_of(name).ok_or_else(|| ToolError::Name(args.name.clone()))?;
         wires.push((name, wire));
     }
     let mut out = String::new();
@@ -331,8 +332,7 @@ impl Explainer<'_> {
                 && known.addresses.iter().any(|address| {
                     let own = address.port;
                     let own = own.unwrap_or_else(|| address.scheme.default_port(default));
-                    let zone = wire_from_text(address.zone.as_str());
-                    own == port && zone.as_deref() == Some(&*block.zone)
+                    own == port && *address.zone.wire() == *block.zone
                 })
         });
         found.map(|known| &known.position)

@@ -11,7 +11,6 @@ use martlet_engine::plugins::zones::Zones;
 use martlet_engine::plugins::{
     acl, autopath, chaos, file, hosts, kubernetes, metadata, template, transfer, view,
 };
-use martlet_engine::wire::name::wire_from_text;
 
 use super::super::{Watch, wire};
 use crate::corefile::directives::acl::Policy;
@@ -20,6 +19,7 @@ use crate::corefile::{
     Template, Transfer, View, ZoneName,
 };
 use crate::hosts::HostsFile;
+use crate::names::wire_of;
 use crate::notify::{Pace, Secondary};
 use crate::zone_file::{ZoneFile, ZoneFileError};
 
@@ -89,7 +89,7 @@ fn search_list(text: &str) -> Vec<Box<[u8]>> {
         let mut words = line.split_whitespace();
         if let Some("search" | "domain") = words.next() {
             let domains = words.take_while(|word| !word.starts_with(['#', ';']));
-            list = domains.filter_map(wire_from_text).collect();
+            list = domains.filter_map(wire_of).collect();
         }
     }
     list

@@ -328,6 +328,9 @@ pub enum ZoneFault {
     /// It ends within an escape.
     #[error("it ends in a backslash")]
     OpenEscape,
+    /// `\DDD` above what an octet holds.
+    #[error("a number behind a backslash is above 255")]
+    BigEscape,
     /// `zone:` without a port.
     #[error("a port must follow the last colon")]
     NoPort,
