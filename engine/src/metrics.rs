@@ -11,6 +11,7 @@
 mod layout;
 mod templates;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -389,15 +390,17 @@ impl Metrics {
         Arc::clone(&self.lists.templates)
     }
 
-    /// What it has counted so far, by server.
-    pub fn template_totals(&self) -> Vec<(Arc<str>, TemplateCount, u64)> {
+    /// What it has counted so far, by server and view: several zones are one row.
+    pub fn template_totals(&self) -> BTreeMap<(Arc<str>, Arc<str>, TemplateCount), u64> {
         let labels = lock(&self.lists.labels).clone();
-        let totals = self.lists.templates.totals().into_iter();
-        let of_server = |((place, what), count)| {
-            let labels = labels.get(usize::from(place))?;
-            Some((Arc::clone(&labels.server), what, count))
-        };
-        totals.filter_map(of_server).collect()
+        let mut sums = BTreeMap::new();
+        for ((place, what), count) in self.lists.templates.totals() {
+            if let Some(ScopeLabels { server, view, .. }) = labels.get(usize::from(place)) {
+                let key = (Arc::clone(server), Arc::clone(view), what);
+                *sums.entry(key).or_default() += count;
+            }
+        }
+        sums
     }
 
     fn writer(&self) -> Arc<Writer> {

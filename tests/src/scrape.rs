@@ -1,7 +1,7 @@
 //! What a server tells of itself at `/metrics`, read as strictly as Prometheus' text format 0.0.4
 //! is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
@@ -60,6 +60,7 @@ impl Scrape {
     pub fn parse(text: &str) -> Self {
         let mut scrape = Self::default();
         let mut family = String::new();
+        let mut series = BTreeSet::new();
         assert!(text.ends_with('\n'), "the last line is not ended");
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -68,7 +69,10 @@ impl Scrape {
                 let second = scrape.types.insert(name.to_owned(), kind.to_owned());
                 assert_eq!(second, None, "{name} comes twice");
             } else if !line.starts_with("# HELP ") {
-                scrape.samples.push(sample(&family, &scrape.types, line));
+                let sample = sample(&family, &scrape.types, line);
+                let is_new = series.insert((sample.name.clone(), sample.labels.clone()));
+                assert!(is_new, "{line}: it comes twice");
+                scrape.samples.push(sample);
             }
         }
         scrape

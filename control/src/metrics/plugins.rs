@@ -78,11 +78,11 @@ pub(super) fn events_of_servers(counts: &Metrics, families: &mut Families) {
 
 /// `coredns_template_…`
 pub(super) fn templates(counts: &Metrics, families: &mut Families) {
-    for (server, what, count) in counts.template_totals() {
+    for ((server, view, what), count) in counts.template_totals() {
         let labels = [
             ("server", &*server),
             ("zone", &what.zone),
-            ("view", ""),
+            ("view", &view),
             ("class", what.class),
             ("type", what.rtype),
         ];

@@ -43,14 +43,12 @@ impl TemplateCounts {
         }
     }
 
-    /// The place of the scope, what was counted, and how often; sorted.
+    /// The place of the scope, what was counted, and how often.
     pub(super) fn totals(&self) -> Vec<((u16, TemplateCount), u64)> {
         let counts = self.0.pin();
         let load = |(what, count): (&(u16, TemplateCount), &AtomicU64)| {
             (what.clone(), count.load(Ordering::Relaxed))
         };
-        let mut totals = counts.iter().map(load).collect::<Vec<_>>();
-        totals.sort();
-        totals
+        counts.iter().map(load).collect()
     }
 }

@@ -195,3 +195,37 @@ fn https_responses_are_counted_by_status() {
     let row = |status, count| ("https://:443".to_owned(), status, count);
     assert_eq!(counted, [row(200, 2), row(404, 1), row(500, 1)]);
 }
+
+#[test]
+fn templates_are_counted_by_server_and_view() {
+    let metrics = Metrics::new(8);
+    let what = |zone: &str| TemplateCount {
+        zone: zone.into(),
+        class: "IN",
+        rtype: "A",
+        event: TemplateEvent::Match,
+    };
+    // Two zones of one block, its other view, another server.
+    for (server, zone, view, template) in [
+        ("dns://:53", "a.", "", "."),
+        ("dns://:53", "b.", "", "."),
+        ("dns://:53", "b.", "", "b."),
+        ("dns://:53", "a.", "inside", "."),
+        ("dns://:54", "a.", "", "."),
+    ] {
+        let scope = metrics.scope_of_view(server, zone, view, true);
+        metrics.templates().add(scope, what(template));
+    }
+    let rows = metrics.template_totals().into_iter();
+    let rows = rows
+        .map(|((server, view, what), count)| format!("{server} {view:?} {} {count}", what.zone));
+    assert_eq!(
+        rows.collect::<Vec<_>>(),
+        [
+            "dns://:53 \"\" . 2",
+            "dns://:53 \"\" b. 1",
+            "dns://:53 \"inside\" . 1",
+            "dns://:54 \"\" . 1",
+        ]
+    );
+}

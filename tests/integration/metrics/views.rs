@@ -1,6 +1,6 @@
 //! Blocks of one zone, told apart by their views.
 
-use martlet_tests::Setup;
+use martlet_tests::{Scrape, Setup};
 
 use super::{DURATIONS, REQUESTS, RESPONSES, scrape_until};
 
@@ -64,4 +64,41 @@ fn views_are_counted_apart() {
         let labels = [("view", view), ("name", plugin)];
         assert_eq!(enabled(&labels), expected, "{view} {plugin}");
     }
+}
+
+/// A template that stands in a block of two zones is one row, in each view.
+#[test]
+fn templates_are_counted_by_view() {
+    let block = |head: &str| {
+        format!(
+            "a.test:{{PORT}} b.test:{{PORT}} {{\n    bind 127.0.0.1\n    {head}\n    \
+             prometheus 127.0.0.1:{{PORT2}}\n    \
+             template ANY ANY . {{\n        rcode NXDOMAIN\n    }}\n}}\n"
+        )
+    };
+    let texts = block("view texts {\n        expr type() == 'TXT'\n    }");
+    let martlet = Setup::new(&(texts + &block("any"))).start();
+    for (name, rtype) in [
+        ("x.a.test.", "TXT"),
+        ("x.a.test.", "A"),
+        ("x.b.test.", "A"),
+        ("x.b.test.", "A"),
+    ] {
+        let rcode = martlet.client().ask(name, rtype).rcode;
+        assert_eq!(rcode, "NXDOMAIN", "{name} {rtype}");
+    }
+    let told = Scrape::of(martlet.nth_port(2));
+    let matches = told.samples.iter().filter_map(|sample| {
+        let [view, rtype] = ["view", "type"].map(|label| sample.labels.get(label));
+        let is_it = sample.name == "coredns_template_matches_total";
+        is_it.then(|| {
+            (
+                view.unwrap().as_str(),
+                rtype.unwrap().as_str(),
+                sample.value,
+            )
+        })
+    });
+    let matches = matches.collect::<Vec<_>>();
+    assert_eq!(matches, [("", "A", 3.0), ("texts", "TXT", 1.0)]);
 }
