@@ -71,6 +71,9 @@ pub enum FeedError {
     /// How to reach the API server is not known.
     #[error("plugin/kubernetes: {}", chain(.0))]
     Source(#[from] SourceError),
+    /// A source has come to an end, which none does by itself. A panic has told of itself.
+    #[error("plugin/kubernetes: the source of a cluster's data ended by itself")]
+    Ended,
     /// The operating system gives no thread.
     #[error("plugin/kubernetes: cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -181,10 +184,11 @@ async fn wait_until_synced(
     };
     while waiting.iter().any(pending) {
         // A source ends only for what no waiting mends.
-        for feed in feeds.iter_mut().filter(|feed| feed.source.is_finished()) {
-            if let Ok(Err(error)) = (&mut feed.source).await {
-                return Err(error);
-            }
+        if let Some(feed) = feeds.iter_mut().find(|feed| feed.source.is_finished()) {
+            return Err(match (&mut feed.source).await {
+                Ok(Err(error)) => error,
+                Ok(Ok(())) | Err(_) => FeedError::Ended,
+            });
         }
         if said.elapsed() >= SYNC_LOG {
             said = Instant::now();
@@ -238,4 +242,42 @@ async fn fold(store: Arc<Mutex<Store>>, mut events: Receiver<Event>, mut keeper:
 /// A panic is reported where it happens.
 fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How the wait for a cluster ends whose source does this.
+    async fn wait_for(
+        source: impl Future<Output = Result<(), FeedError>> + Send + 'static,
+    ) -> Result<(), FeedError> {
+        let index = Arc::<ClusterIndex>::default();
+        let source = tokio::spawn(source);
+        let mut feeds = [Feed {
+            index: Arc::clone(&index),
+            source,
+        }];
+        wait_until_synced(&[(index, Duration::MAX)], &mut feeds).await
+    }
+
+    #[tokio::test]
+    async fn a_source_that_ends_too_early_ends_the_wait() {
+        let thread = || FeedError::Thread(std::io::ErrorKind::OutOfMemory.into());
+        let ends: [(_, Result<(), FeedError>); _] = [
+            (
+                "cannot start a thread",
+                wait_for(async move { Err(thread()) }).await,
+            ),
+            ("ended by itself", wait_for(async { Ok(()) }).await),
+            (
+                "ended by itself",
+                wait_for(async { panic!("on purpose") }).await,
+            ),
+        ];
+        for (words, ended) in ends {
+            let error = ended.expect_err(words).to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
 }
