@@ -56,10 +56,13 @@ pub struct HttpError {
     source: io::Error,
 }
 
-/// What has to be ready before the server is: the indexes of all `kubernetes` plugins.
+/// What has to be ready before the server is: its sockets, and the indexes of all `kubernetes`
+/// plugins.
 #[derive(Clone, Default)]
 pub struct Readiness {
     indexes: Vec<Arc<ClusterIndex>>,
+    /// Set when the server's sockets are open.
+    open: Arc<AtomicBool>,
     /// Set when the server begins to shut down.
     leaving: Arc<AtomicBool>,
     /// Once ready, ready for ever (`monitor until-ready`).
@@ -76,13 +79,18 @@ impl Readiness {
         }
     }
 
+    /// Says that the server takes queries: before, it is not ready.
+    pub fn open(&self) {
+        self.open.store(true, Ordering::Relaxed);
+    }
+
     /// Turns unready for good.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
     fn is_ready(&self, continuous: bool) -> bool {
-        if self.leaving.load(Ordering::Relaxed) {
+        if self.leaving.load(Ordering::Relaxed) || !self.open.load(Ordering::Relaxed) {
             return false;
         }
         if self.was_ready.load(Ordering::Relaxed) && !continuous {
@@ -372,6 +380,7 @@ mod tests {
         let index = Arc::new(ClusterIndex::default());
         let readiness = Readiness::default().with(vec![Arc::clone(&index)]);
         let is_ready = |readiness: &Readiness| [false, true].map(|it| readiness.is_ready(it));
+        readiness.open();
         assert_eq!(is_ready(&readiness), [false, false], "nothing is listed");
         index.set_synced();
         assert_eq!(is_ready(&readiness), [true, true]);
@@ -388,5 +397,19 @@ mod tests {
         assert_eq!(is_ready(&next), [true, false]);
         readiness.leave();
         assert_eq!(is_ready(&next), [false, false]);
+    }
+
+    #[test]
+    fn nobody_is_ready_before_the_sockets_are_open() {
+        let index = Arc::new(ClusterIndex::default());
+        let readiness = Readiness::default().with(vec![Arc::clone(&index)]);
+        index.set_synced();
+        assert!(
+            ![false, true]
+                .map(|it| readiness.is_ready(it))
+                .contains(&true)
+        );
+        readiness.open();
+        assert!(readiness.is_ready(false) && readiness.with(vec![index]).is_ready(true));
     }
 }

@@ -60,6 +60,7 @@ impl Running {
         let feeds = feed::start(std::mem::take(&mut assembled.clusters)).await?;
         printer.consolidate(std::mem::take(&mut assembled.consolidations));
         let server = Server::start(assembled.plan.clone(), workers, args.io)?;
+        readiness.open();
         serve_metrics(&mut endpoints, &assembled, &server, &mut opened);
         Ok(Self {
             server,
