@@ -3,7 +3,8 @@
 //! An address is opened once and stays open as long as some plugin wants it; what is told there is
 //! swapped with the plan.
 
-use std::future::{IntoFuture as _, pending};
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,16 +12,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use axum::Router;
-use axum::http::{StatusCode, Uri};
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use martlet_engine::index::ClusterIndex;
 use martlet_engine::server::Gauges;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -115,14 +117,6 @@ pub enum Role {
 }
 
 impl Role {
-    const fn plugin(&self) -> &'static str {
-        match self {
-            Self::Health => "health",
-            Self::Ready(..) => "ready",
-            Self::Prometheus(..) => "prometheus",
-        }
-    }
-
     fn tls(&self) -> Option<Arc<ServerConfig>> {
         match self {
             Self::Health | Self::Ready(..) => None,
@@ -200,7 +194,7 @@ impl Endpoints {
     /// Tells something at an address from now on. It must be served, or be one of `opened`, from
     /// which it is taken.
     pub fn serve(&mut self, endpoint: &Endpoint, role: Role, opened: &mut Vec<Opened>) {
-        let (plugin, address) = (role.plugin(), &endpoint.address);
+        let address = &endpoint.address;
         let health = matches!(role, Role::Health);
         let role = Arc::new(role);
         let found = self.0.iter().position(|it| it.address == *address);
@@ -211,7 +205,7 @@ impl Endpoints {
             let found = opened.iter().position(|it| it.address == *address);
             let opened = opened.swap_remove(found.expect("it was opened before"));
             let role = Arc::new(ArcSwap::new(role));
-            let task = Task::spawn(serve(plugin, opened.listener, Arc::clone(&role)));
+            let task = Task::spawn(serve(opened.listener, Arc::clone(&role)));
             self.0.push(Served {
                 address: opened.address,
                 role,
@@ -238,82 +232,59 @@ impl Endpoints {
     }
 }
 
-async fn serve(plugin: &'static str, listener: TcpListener, role: Arc<ArcSwap<Role>>) {
-    let (sender, connections) = mpsc::channel(CONNECTIONS_MAX);
-    let address = listener.local_addr();
-    let admitting = admit(listener, Arc::clone(&role), sender);
-    let handler = move |uri: Uri| async move { role.load().answer(uri.path()) };
-    // Any path, so that each role has its own.
-    let router = Router::new().fallback(get(handler));
-    let door = Door {
-        connections,
-        address,
-    };
-    let serving = axum::serve(door, router).into_future();
-    let ((), result) = tokio::join!(admitting, serving);
-    if let Err(error) = result {
-        tracing::error!(%error, "plugin/{plugin}: the endpoint stopped");
-    }
-}
+/// Connections that are open at an address. Another one ends the oldest: a probe finds room whoever
+/// else is there.
+const CONNECTIONS_MAX: usize = 64;
+/// How long a connection may last: for TLS, one request and its response.
+const CONNECTION_MAX: Duration = Duration::from_secs(10);
 
-/// Connections that wait to be served.
-const CONNECTIONS_MAX: usize = 16;
-/// How long a client may take to agree upon TLS.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
-
-/// What requests come through.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
-type Connection = (Box<dyn Stream>, SocketAddr);
-
-/// Accepts connections, each as the role of that moment wants it. Nobody waits for another's
-/// handshake.
-async fn admit(mut listener: TcpListener, role: Arc<ArcSwap<Role>>, opened: Sender<Connection>) {
+/// Accepts connections. What is told on each is the role of that moment.
+async fn serve(mut listener: TcpListener, role: Arc<ArcSwap<Role>>) {
+    let mut connections = Connections::default();
     loop {
         // This tells what goes wrong, and tries again.
-        let (stream, peer) = axum::serve::Listener::accept(&mut listener).await;
-        let tls = role.load().tls();
-        let Some(tls) = tls else {
-            if opened.send((Box::new(stream), peer)).await.is_err() {
-                return;
-            }
-            continue;
+        let (stream, _) = axum::serve::Listener::accept(&mut listener).await;
+        connections.add(Task::spawn(converse(stream, Arc::clone(&role))));
+    }
+}
+
+/// Those that are open, the oldest first.
+#[derive(Default)]
+struct Connections(VecDeque<Task>);
+
+impl Connections {
+    /// Adds one, in place of the oldest if there are too many.
+    fn add(&mut self, connection: Task) {
+        self.0.retain(|connection| !connection.is_finished());
+        if self.0.len() == CONNECTIONS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(connection);
+    }
+}
+
+/// Answers one request. What fails here is the client's to tell.
+async fn converse(stream: impl AsyncRead + AsyncWrite + Send + Unpin, role: Arc<ArcSwap<Role>>) {
+    let talk = async {
+        let Some(tls) = role.load().tls() else {
+            return answer(stream, &role).await;
         };
-        let (handshake, opened) = (TlsAcceptor::from(tls).accept(stream), opened.clone());
-        tokio::spawn(async move {
-            // What fails here is the client's to tell.
-            if let Ok(Ok(stream)) = timeout(HANDSHAKE_MAX, handshake).await {
-                let _ = opened.send((Box::new(stream), peer)).await;
-            }
-        });
-    }
+        if let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await {
+            answer(stream, &role).await;
+        }
+    };
+    let _ = timeout(CONNECTION_MAX, talk).await;
 }
 
-/// Where axum finds connections.
-struct Door {
-    connections: Receiver<Connection>,
-    address: io::Result<SocketAddr>,
-}
-
-impl axum::serve::Listener for Door {
-    type Io = Box<dyn Stream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> Connection {
-        match self.connections.recv().await {
-            Some(connection) => connection,
-            None => pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        match &self.address {
-            Ok(address) => Ok(*address),
-            Err(error) => Err(error.kind().into()),
-        }
-    }
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, role: &ArcSwap<Role>) {
+    let told = service_fn(async |request: Request<Incoming>| {
+        Ok::<_, Infallible>(role.load().answer(request.uri().path()))
+    });
+    let mut http = http1::Builder::new();
+    let serving = http
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), told);
+    let _ = serving.await;
 }
 
 /// Asks for our own health once a second and counts how long that takes, as CoreDNS does: a server
@@ -373,6 +344,11 @@ async fn listen(address: &str) -> io::Result<TcpListener> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
+    use tokio::io::duplex;
+    use tokio::task::yield_now;
+
     use super::*;
 
     #[test]
@@ -411,5 +387,69 @@ mod tests {
         );
         readiness.open();
         assert!(readiness.is_ready(false) && readiness.with(vec![index]).is_ready(true));
+    }
+
+    fn health() -> Arc<ArcSwap<Role>> {
+        Arc::new(ArcSwap::from_pointee(Role::Health))
+    }
+
+    /// Who says nothing, or half of something, and who does not read, all lose their connection.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_does_not_last() {
+        let request = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
+        for (sent, expected) in [("", ""), (&request[..20], ""), (request, "HTTP/1.1 200 OK")] {
+            let (ours, mut theirs) = duplex(1_024);
+            let before = Instant::now();
+            theirs.write_all(sent.as_bytes()).await.unwrap();
+            converse(ours, health()).await;
+            let late = before.elapsed() >= CONNECTION_MAX;
+            assert_eq!(late, expected.is_empty(), "{sent}");
+            let mut reply = String::new();
+            theirs.read_to_string(&mut reply).await.unwrap();
+            assert!(reply.starts_with(expected), "{reply}");
+            assert_eq!(reply.is_empty(), expected.is_empty(), "{reply}");
+        }
+        let (ours, mut theirs) = duplex(64);
+        theirs.write_all(request.as_bytes()).await.unwrap();
+        converse(ours, health()).await;
+    }
+
+    #[tokio::test]
+    async fn another_connection_ends_the_oldest() {
+        let mut connections = Connections::default();
+        let open = |held: &Arc<()>| {
+            let held = Arc::clone(held);
+            Task::spawn(async move {
+                pending::<()>().await;
+                drop(held);
+            })
+        };
+        let held = Vec::from_iter((0..=CONNECTIONS_MAX).map(|_| Arc::new(())));
+        held.iter().for_each(|held| connections.add(open(held)));
+        // What was ended goes when it is its turn.
+        yield_now().await;
+        let counts = held.iter().map(Arc::strong_count);
+        let mut expected = [2; CONNECTIONS_MAX + 1];
+        expected[0] = 1;
+        assert_eq!(Vec::from_iter(counts), expected);
+        // Who is gone by himself takes no room.
+        connections.add(Task::spawn(async {}));
+        yield_now().await;
+        connections.add(open(&held[0]));
+        yield_now().await;
+        let counts = held[1..4].iter().map(Arc::strong_count);
+        assert_eq!(Vec::from_iter(counts), [1, 2, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_probe_is_answered_whoever_else_is_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _serving = Task::spawn(serve(listener, health()));
+        let mut idle = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        ask_health(&address.to_string()).await.unwrap();
     }
 }
