@@ -6,9 +6,9 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use martlet_tests::load::Load;
-use martlet_tests::{Upstream, soak, upheaval};
+use martlet_tests::{Setup, Upstream, soak, status_kib, upheaval};
 
-use crate::fixtures::{namespace, pod, resolver, service, slice};
+use crate::fixtures::{becomes, manifest, namespace, pod, resolver, service, slice};
 
 /// A dead upstream costs hardly anybody anything. How much is for `failover` to measure, on a
 /// machine that is not busy; here all are answered, and most of them at once.
@@ -66,4 +66,38 @@ fn memory_stays_as_it_is_through_upheavals() {
         late <= early + early / 20 + 512,
         "from {early} KiB to {late} KiB:\n{report}"
     );
+}
+
+/// Manifests that have changed are not kept beside what is served while they are read. Most of these
+/// say the same again, so that the files are large and what is served is not.
+#[test]
+fn manifests_are_never_in_memory_as_a_whole() {
+    let cluster = |address: &str| {
+        let mut objects = vec![namespace("shop", "front")];
+        let again = pod("shop", &"p".repeat(250), "10.244.0.1");
+        objects.extend(std::iter::repeat_n(again, 30_000));
+        objects.push(service("shop", "web", address));
+        manifest(&objects)
+    };
+    let corefile = "\
+.:{PORT} {
+    bind 127.0.0.1
+    kubernetes cluster.local {
+        manifests cluster.yaml
+        pods verified
+        ttl 0
+    }
+}
+";
+    let martlet = Setup::new(corefile)
+        .file("cluster.yaml", &cluster("10.96.0.1"))
+        .start();
+    let most = || status_kib(martlet.process.id(), "VmHWM").expect("it runs");
+    let (name, patience) = ("web.shop.svc.cluster.local.", Duration::from_secs(60));
+    becomes(martlet.client(), name, &["10.96.0.1"], patience);
+    let first = most();
+    martlet.write("cluster.yaml", &cluster("10.96.0.2"));
+    becomes(martlet.client(), name, &["10.96.0.2"], patience);
+    let second = most();
+    assert!(second <= first + 6_144, "from {first} KiB to {second} KiB");
 }

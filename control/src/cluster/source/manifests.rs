@@ -2,23 +2,25 @@
 //! without an API server, for tests, benches and fixed installations.
 //!
 //! Files are read as streams and cut into single objects before anything is parsed ([`yaml`],
-//! [`json`]), so that a dump of a large cluster costs the memory of its largest object. Objects of
-//! kinds that martlet does not read are skipped, mostly without parsing them.
+//! [`json`]), and pieces of them are parsed side by side ([`together`]), so that a dump of a large
+//! cluster costs the memory of a few pieces, or of its largest objects. Objects of kinds that
+//! martlet does not read are skipped, mostly without parsing them.
 
 mod follow;
 mod json;
 mod object;
+mod together;
 mod yaml;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use thiserror::Error;
 
 pub use self::follow::watch;
+use self::object::{Found, Head};
 use super::SourceSettings;
 use crate::cluster::object::Event;
 
@@ -77,7 +79,7 @@ pub enum ObjectFault {
     NotText,
 }
 
-/// Files read at once. More would take cores from the workers when manifests change.
+/// Threads that parse. More would take cores from the workers when manifests change.
 const THREADS_MAX: usize = 2;
 
 /// Sends one complete state: the start of each kind's list, what the files hold, the end of each
@@ -98,49 +100,17 @@ pub fn load(
     let threads = thread::available_parallelism()
         .map_or(1, usize::from)
         .min(THREADS_MAX);
-    if threads == 1 || all.len() == 1 {
+    if threads == 1 {
         for file in &all {
             load_file(file, settings, &mut sink).map_err(|stop| stop.of(file))?;
         }
     } else {
-        load_together(&all, threads, settings, &mut sink)?;
+        together::load(&all, threads, settings, &mut sink)?;
     }
     settings
         .kinds()
         .for_each(|kind| sink(Event::RelistDone(kind)));
     Ok(())
-}
-
-/// Parsing is what costs, so the threads take the files in turns; the events come in the files
-/// order.
-fn load_together(
-    files: &[PathBuf],
-    threads: usize,
-    settings: &SourceSettings,
-    sink: &mut impl FnMut(Event),
-) -> Result<(), ManifestError> {
-    let events = |file: &PathBuf| {
-        let mut events = Vec::new();
-        load_file(file, settings, &mut |event| events.push(event)).map(|()| events)
-    };
-    thread::scope(|scope| {
-        // One file ahead of what is taken: memory stays flat. Whoever finds nobody there ends.
-        let read = |first| {
-            let (sender, read) = sync_channel(1);
-            scope.spawn(move || {
-                let mut files = files.iter().skip(first).step_by(threads);
-                files.try_for_each(|file| sender.send(events(file)))
-            });
-            read
-        };
-        let readers: Vec<_> = (0..threads).map(read).collect();
-        for (file, reader) in files.iter().zip(readers.iter().cycle()) {
-            let events = reader.recv().expect("reading a file does not panic");
-            let events = events.map_err(|stop| stop.of(file))?;
-            events.into_iter().for_each(&mut *sink);
-        }
-        Ok(())
-    })
 }
 
 /// Why reading a file stopped.
@@ -180,20 +150,35 @@ fn load_file(
     settings: &SourceSettings,
     sink: &mut impl FnMut(Event),
 ) -> Result<(), Stop> {
+    let (format, reader) = open(path)?;
+    match format {
+        Format::Json => json::read(reader, settings, sink),
+        Format::Yaml => yaml::read(reader, &mut |found: Found<'_>, head: Head| {
+            found.send(head, settings, sink)
+        }),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Format {
+    Json,
+    Yaml,
+}
+
+/// Opens a file and looks what it is.
+fn open(path: &Path) -> Result<(Format, impl BufRead), Stop> {
     let mut reader = BufReader::with_capacity(BUFFER_LEN, File::open(path)?);
     let start = reader.fill_buf()?;
     if start.starts_with(BYTE_ORDER_MARK) {
         reader.consume(BYTE_ORDER_MARK.len());
     }
-    let first = reader
-        .fill_buf()?
-        .iter()
-        .find(|byte| !byte.is_ascii_whitespace());
-    if first == Some(&b'{') {
-        json::read(reader, settings, sink)
-    } else {
-        yaml::read(reader, settings, sink)
-    }
+    let start = reader.fill_buf()?;
+    let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
+    let format = match first {
+        Some(b'{') => Format::Json,
+        _ => Format::Yaml,
+    };
+    Ok((format, reader))
 }
 
 /// The file itself, or a directory's manifests, sorted by name so that the last one that wins is

@@ -17,7 +17,8 @@ use crate::cluster::source::SourceSettings;
 
 /// Sends the files' state, then a new one whenever they change, until the receiver is dropped.
 /// Files that are broken at the start are an error; files that break later leave the last good
-/// state in force and are logged.
+/// state in force and are logged. (If one breaks between being looked through and being read, what
+/// was read before is in force as well: each object was a good one, and nothing is taken away.)
 pub async fn watch(
     paths: Vec<PathBuf>,
     settings: SourceSettings,
@@ -48,21 +49,20 @@ pub async fn watch(
                 break;
             }
         }
-        let (paths, settings) = (paths.clone(), settings.clone());
-        let state = spawn_blocking(move || {
-            // Nothing may be sent before the last file is known to be good.
-            let mut state = Vec::new();
-            load(&paths, &settings, |event| state.push(event)).map(|()| state)
+        let (paths, settings, events) = (paths.clone(), settings.clone(), events.clone());
+        let again = spawn_blocking(move || {
+            // Nothing may be sent before the last file is known to be good, and nothing is kept
+            // until then: the cluster would be in memory twice.
+            load(&paths, &settings, |_| ())?;
+            let mut objects = 0;
+            let sink = |event| {
+                objects += usize::from(matches!(event, Event::Applied(_)));
+                drop(events.blocking_send(event));
+            };
+            load(&paths, &settings, sink).map(|()| objects)
         });
-        match state.await.expect("loading does not panic") {
-            Ok(state) => {
-                info!(objects = state.len(), "manifests changed, loaded again");
-                for event in state {
-                    if events.send(event).await.is_err() {
-                        return Ok(());
-                    }
-                }
-            }
+        match again.await.expect("loading does not panic") {
+            Ok(objects) => info!(objects, "manifests changed, loaded again"),
             Err(fault) => {
                 let cause = std::error::Error::source(&fault).map(|cause| format!(": {cause}"));
                 let fault = format!("{fault}{}", cause.unwrap_or_default());

@@ -14,7 +14,7 @@ use crate::cluster::object::Event;
 
 /// Files shorter than this, in bytes, are read whole: parsing memory is several times faster than
 /// parsing a stream, which goes byte by byte.
-const WHOLE_MAX: usize = 1 << 20;
+pub(super) const WHOLE_MAX: usize = 1 << 20;
 
 /// Sends what a file holds.
 pub(super) fn read(
@@ -22,49 +22,63 @@ pub(super) fn read(
     settings: &SourceSettings,
     sink: &mut impl FnMut(Event),
 ) -> Result<(), Stop> {
-    let mut start = Vec::new();
-    reader
-        .by_ref()
-        .take(WHOLE_MAX as u64)
-        .read_to_end(&mut start)?;
-    if start.len() == WHOLE_MAX {
-        return stream(start.chain(reader), settings, sink);
+    let start = start(&mut reader)?;
+    if start.len() < WHOLE_MAX {
+        return whole(&start, settings, sink);
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(&start);
-    let whole = documents(&mut deserializer, &Cell::new(1), settings, sink);
-    if whole.is_err() {
-        // Only a stream counts lines. What came before the fault is sent already.
-        stream(&*start, settings, &mut |_| ())?;
-    }
-    whole
+    let mut send = |found: Found<'_>, head| found.send(head, settings, sink);
+    stream(start.chain(reader), &mut send)
 }
 
-/// Sends what a file of any length holds, in the memory of its largest object.
-fn stream(
-    reader: impl BufRead,
+/// The first [`WHOLE_MAX`] octets of a file.
+pub(super) fn start(reader: &mut impl BufRead) -> Result<Vec<u8>, Stop> {
+    let mut start = Vec::new();
+    reader.take(WHOLE_MAX as u64).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// Sends what a text holds.
+pub(super) fn whole(
+    text: &[u8],
     settings: &SourceSettings,
     sink: &mut impl FnMut(Event),
+) -> Result<(), Stop> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let mut send = |found: Found<'_>, head| found.send(head, settings, sink);
+    let done = documents(&mut deserializer, &Cell::new(1), &mut send);
+    if done.is_err() {
+        // Only a stream counts lines. What came before the fault is sent already.
+        stream(text, &mut |found, head| {
+            found.send(head, settings, &mut |_| ())
+        })?;
+    }
+    done
+}
+
+/// Finds the objects that a file of any length holds, in the memory of its largest.
+pub(super) fn stream(
+    reader: impl BufRead,
+    each: &mut impl FnMut(Found<'_>, Head) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     let line = Cell::new(1);
     let mut deserializer = serde_json::Deserializer::from_reader(Counted {
         reader,
         line: &line,
     });
-    documents(&mut deserializer, &line, settings, sink)
+    documents(&mut deserializer, &line, each)
 }
 
 fn documents<'de>(
     deserializer: &mut serde_json::Deserializer<impl serde_json::de::Read<'de>>,
     line: &Cell<usize>,
-    settings: &SourceSettings,
-    sink: &mut impl FnMut(Event),
+    each: &mut impl FnMut(Found<'_>, Head) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     loop {
         if deserializer.end().is_ok() {
             return Ok(());
         }
         let mut stop = None;
-        let mut send = |found: Found<'_>| found.send(Head::default(), settings, sink);
+        let mut send = |found: Found<'_>| each(found, Head::default());
         let document = Document {
             line,
             send: &mut send,

@@ -80,6 +80,51 @@ pub(super) struct Found<'a> {
     pub(super) fallback: &'a Head,
 }
 
+/// An object for another thread to parse.
+pub(super) struct Cut {
+    pub(super) text: String,
+    is_json: bool,
+    line: usize,
+    fallback: Head,
+    head: Head,
+}
+
+impl Cut {
+    /// `head` is what was already seen of the object.
+    pub(super) fn new(found: Found<'_>, head: Head) -> Self {
+        let (text, is_json) = match found.text {
+            Text::Yaml(text) => (text, false),
+            Text::Json(text) => (text, true),
+        };
+        Self {
+            text: text.to_owned(),
+            is_json,
+            line: found.line,
+            fallback: found.fallback.clone(),
+            head,
+        }
+    }
+
+    /// As [`Found::send`].
+    pub(super) fn send(
+        &self,
+        settings: &SourceSettings,
+        sink: &mut impl FnMut(Event),
+    ) -> Result<(), Stop> {
+        let text = if self.is_json {
+            Text::Json(&self.text)
+        } else {
+            Text::Yaml(&self.text)
+        };
+        let found = Found {
+            text,
+            line: self.line,
+            fallback: &self.fallback,
+        };
+        found.send(self.head.clone(), settings, sink)
+    }
+}
+
 impl Found<'_> {
     /// Sends what the object means, or, if it is a list, what its items mean. `head` is what the
     /// caller already saw of it.

@@ -49,7 +49,8 @@ fn read(text: &str, settings: &SourceSettings) -> Result<String, Stop> {
     if text.trim_start().starts_with('{') {
         json::read(text.as_bytes(), settings, &mut sink)?;
     } else {
-        yaml::read(text.as_bytes(), settings, &mut sink)?;
+        let mut send = |found: Found<'_>, head| found.send(head, settings, &mut sink);
+        yaml::read(text.as_bytes(), &mut send)?;
     }
     Ok(words.join(" "))
 }
@@ -385,4 +386,106 @@ fn long_json_files_hold_what_short_ones_hold() {
         );
         assert_eq!(sent, 19, "{padding}");
     }
+}
+
+/// Many objects in files of both formats, short and long: in the order of the files, whoever parses
+/// them, and faults where they are.
+#[test]
+fn files_are_read_together_as_one_after_the_other() {
+    let directory = Directory::new("together");
+    let yaml = |name: usize| {
+        let text = "x".repeat(500);
+        format!(
+            "kind: Namespace\napiVersion: v1\nmetadata: {{name: n{name}, annotations: {{a: {text}}}}}\n---\n"
+        )
+    };
+    let json = |name: usize| {
+        let text = "x".repeat(500);
+        format!(
+            "{{\"kind\":\"Namespace\",\"apiVersion\":\"v1\",\"metadata\":{{\"name\":\"n{name}\",\"annotations\":{{\"a\":\"{text}\"}}}}}}\n"
+        )
+    };
+    let write = |name: &str, object: &dyn Fn(usize) -> String, names: std::ops::Range<usize>| {
+        directory.write(name, &names.map(object).collect::<String>())
+    };
+    let files = [
+        write("a.yaml", &yaml, 0..1),
+        write("b.yaml", &yaml, 1..1_500),
+        write("c.json", &json, 1_500..1_510),
+        write("d.json", &json, 1_510..4_000),
+        write("e.yaml", &yaml, 4_000..4_000),
+        write("f.yaml", &yaml, 4_000..4_002),
+    ];
+    for threads in 1..4 {
+        let mut words = Vec::new();
+        together::load(&files, threads, &ALL, &mut |event| words.push(word(&event))).unwrap();
+        let expected = (0..4_002).map(|name| format!("Namespace:n{name}"));
+        assert_eq!(words, expected.collect::<Vec<_>>(), "{threads}");
+    }
+    for (file, names, broken, line) in [
+        (
+            1,
+            1..1_500,
+            yaml(1_498).replace("n1498", "[]"),
+            3 + 4 * 1_498,
+        ),
+        (2, 1_500..1_510, json(0).replace("\"n0\"", "3"), 10),
+        (3, 1_510..4_000, json(0).replace("\"n0\"", "3"), 2_490),
+    ] {
+        let good = if file == 1 {
+            &yaml as &dyn Fn(usize) -> String
+        } else {
+            &json
+        };
+        let mut text = names
+            .clone()
+            .take(names.len() - 1)
+            .map(good)
+            .collect::<String>();
+        let good = text.clone() + &good(names.end - 1);
+        text.push_str(&broken);
+        // What is wrong behind a wrong object is not what is told.
+        text.push_str("\n}}}\n  x: [\n");
+        std::fs::write(&files[file], text).unwrap();
+        let error = load(&files, &ALL, |_| {})
+            .expect_err("it is broken")
+            .to_string();
+        let place = format!("{}:{line}: Namespace", files[file].display());
+        assert!(error.starts_with(&place), "{error}\n{place}");
+        std::fs::write(&files[file], good).unwrap();
+    }
+}
+
+/// Objects are sent before their file ends, and before the next one is read: memory holds neither.
+#[test]
+fn a_file_is_never_held_whole() {
+    let directory = Directory::new("stream");
+    let paths = ["a.yaml", "b.yaml"].map(|name| directory.0.join(name));
+    for path in &paths {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    }
+    let (sender, sent) = std::sync::mpsc::channel();
+    let reading = thread::spawn({
+        let paths = paths.clone();
+        move || load(&paths, &ALL, |event| sender.send(event).unwrap())
+    });
+    for path in &paths {
+        let mut pipe = File::create(path).unwrap();
+        for name in 0..20_000 {
+            let object =
+                format!("kind: Namespace\napiVersion: v1\nmetadata: {{name: n{name}}}\n---\n");
+            io::Write::write_all(&mut pipe, object.as_bytes()).unwrap();
+        }
+        let patience = Duration::from_secs(30);
+        loop {
+            let event = sent
+                .recv_timeout(patience)
+                .expect("it comes before the end");
+            if matches!(&event, Event::Applied(object) if &*object.key().name == "n9000") {
+                break;
+            }
+        }
+    }
+    reading.join().unwrap().unwrap();
 }

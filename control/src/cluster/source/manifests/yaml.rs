@@ -11,16 +11,14 @@ use std::io::BufRead;
 use serde_json::{Map, Value};
 
 use super::object::{Found, Head, Text, indent, is_blank, scan, yaml_cause};
-use super::{ObjectFault, SourceSettings, Stop};
-use crate::cluster::object::Event;
+use super::{ObjectFault, Stop};
 
-/// Sends what a file holds.
+/// Finds the objects that a file holds, and what is plain to see of each.
 pub(super) fn read(
     mut reader: impl BufRead,
-    settings: &SourceSettings,
-    sink: &mut impl FnMut(Event),
+    each: &mut impl FnMut(Found<'_>, Head) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
-    let mut splitter = Splitter::new(|found: Found<'_>, head| found.send(head, settings, sink));
+    let mut splitter = Splitter::new(each);
     let mut line = Vec::new();
     loop {
         line.clear();
