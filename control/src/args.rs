@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use clap_complete::Shell;
 use martlet_engine::net::io::IoChoice;
 
+use crate::memory::Budget;
 use crate::telemetry::Format;
 
 pub use self::tools::{CheckArgs, DumpArgs, ExplainArgs, TopArgs};
@@ -49,8 +50,8 @@ pub struct ServeArgs {
     pub pid_file: Option<PathBuf>,
     /// `-quiet`: nothing is printed at the start.
     pub quiet: bool,
-    /// `-memory-limit`, or that of the control group: octets from which on caches give way.
-    pub memory_limit: Option<u64>,
+    /// `-memory-limit`, or that of the control group: near it caches give way.
+    pub memory_limit: Option<Budget>,
     /// `-io`: how workers move datagrams.
     pub io: IoChoice,
     /// `-log-format`: how log lines are written.
@@ -86,8 +87,8 @@ impl Args {
             quiet: matches.get_flag("quiet"),
             memory_limit: match matches.get_one::<u64>("memory-limit") {
                 Some(0) => None,
-                Some(mebibytes) => Some(mebibytes.saturating_mul(1 << 20)),
-                None => crate::memory::limit(),
+                Some(mebibytes) => Some(Budget::of_process(mebibytes.saturating_mul(1 << 20))),
+                None => Budget::of_group(),
             },
             io: *matches.get_one("io").expect("it has a default"),
             log_format: *matches.get_one("log-format").expect("it has a default"),
@@ -197,7 +198,7 @@ mod tests {
             port: 53,
             pid_file: None,
             quiet: false,
-            memory_limit: crate::memory::limit(),
+            memory_limit: Budget::of_group(),
             io: IoChoice::Auto,
             log_format: Format::Text,
         };

@@ -16,7 +16,7 @@ use crate::cluster::feed::{self, Feed};
 use crate::corefile::{Corefile, Reload};
 use crate::http::{Endpoint, Endpoints, Opened, Readiness, Role};
 use crate::loops;
-use crate::memory;
+use crate::memory::{self, Budget};
 use crate::run::RunError;
 use crate::task::Task;
 use crate::telemetry::Printer;
@@ -31,8 +31,7 @@ pub struct Running {
     feeds: Vec<Feed>,
     endpoints: Endpoints,
     readiness: Readiness,
-    /// In octets, if there is one.
-    memory_limit: Option<u64>,
+    memory_limit: Option<Budget>,
     /// What goes on beside the plan and is started anew with each.
     tasks: Vec<Task>,
     /// How long to go on answering after the order to stop.
@@ -170,7 +169,7 @@ fn serve_metrics(
     }
 }
 
-fn tasks(assembled: &mut Assembled, memory_limit: Option<u64>) -> Vec<Task> {
+fn tasks(assembled: &mut Assembled, memory_limit: Option<Budget>) -> Vec<Task> {
     let caches = assembled.kept.caches().cloned().collect::<Vec<_>>();
     let limit = memory_limit.filter(|_| !caches.is_empty());
     let memory = limit.map(|limit| Task::spawn(memory::watch(limit, caches)));

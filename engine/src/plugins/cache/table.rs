@@ -181,14 +181,25 @@ impl Table {
         }
     }
 
-    /// Gives up entries of each kind until this share of them is left, in percent. Returns how many
-    /// went.
+    /// Has room for no more than this share of its entries from now on, in percent, and gives up the
+    /// others. Returns how many went.
     pub fn shrink(&self, kept: usize) -> usize {
         let shrink = |kind| {
-            let len = self.len(kind);
-            self.evict(kind, &mut self.queue(kind), len * kept / 100)
+            let mut queue = self.queue(kind);
+            let most = self.len(kind) * kept / 100;
+            queue.capacity = most;
+            self.evict(kind, &mut queue, most)
         };
         [Kind::Success, Kind::Denial].map(shrink).into_iter().sum()
+    }
+
+    /// Has more room again after [`Self::shrink`]: this share of what it was made with, in percent.
+    pub fn grow(&self, more: usize) {
+        for kind in [Kind::Success, Kind::Denial] {
+            let mut queue = self.queue(kind);
+            let wider = queue.capacity + (queue.capacity_max * more).div_ceil(100);
+            queue.capacity = wider.min(queue.capacity_max);
+        }
     }
 
     /// Gives up entries of a kind until there are no more than `most`; returns how many went.
@@ -307,7 +318,10 @@ impl Place {
 
 /// The order in which entries of one kind make room.
 struct Queue {
+    /// Entries that there is room for now.
     capacity: usize,
+    /// Entries that there is room for while memory suffices.
+    capacity_max: usize,
     newcomers: VecDeque<Place>,
     main: VecDeque<Place>,
     /// Hashes of newcomers that left unvisited: who comes back was wanted after all.
@@ -319,6 +333,7 @@ impl Queue {
     fn new(capacity: usize) -> Self {
         Self {
             capacity,
+            capacity_max: capacity,
             newcomers: VecDeque::new(),
             main: VecDeque::new(),
             left: VecDeque::new(),
@@ -429,6 +444,35 @@ mod tests {
         let kept = wanted.iter().filter(|name| is_there(&table, name)).count();
         assert_eq!(kept, 50);
         assert_eq!(table.evictions(Kind::Success), 10_050 - 100);
+    }
+
+    /// What was given up for want of memory is not filled again by the next questions.
+    #[test]
+    fn a_table_that_shrank_stays_small_until_it_may_grow() {
+        let table = Table::new(1_000, 1_000);
+        let mut names = (0..).map(|n| folded(&format!("n{n}.test")));
+        let mut fill = |kind| {
+            for name in names.by_ref().take(2_000) {
+                put(&table, &name, Entry::for_test(&name, kind));
+            }
+            table.len(kind)
+        };
+        for kind in [Kind::Success, Kind::Denial] {
+            assert_eq!(fill(kind), 1_000);
+        }
+        assert_eq!(table.shrink(75), 500);
+        assert_eq!(fill(Kind::Success), 750);
+        assert_eq!(fill(Kind::Denial), 750);
+        assert_eq!(table.shrink(10), 1_350);
+        assert_eq!(fill(Kind::Success), 75);
+        table.grow(5);
+        assert_eq!(fill(Kind::Success), 125);
+        (0..100).for_each(|_| table.grow(5));
+        assert_eq!(fill(Kind::Success), 1_000, "what it was made for");
+        (0..100).for_each(|_| _ = table.shrink(10));
+        assert!(table.is_empty());
+        assert_eq!(fill(Kind::Success), 0);
+        assert!(table.queue(Kind::Success).left.is_empty());
     }
 
     #[test]
