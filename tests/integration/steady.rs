@@ -47,19 +47,26 @@ fn memory_stays_as_it_is_through_upheavals() {
     let mut objects = vec![namespace("shop", "front")];
     for number in 0..300 {
         let name = format!("web-{number}");
-        let addresses = (1..=20)
+        let addresses = (1..=40)
             .map(|last| format!("10.{}.{}.{last}", 244 + number / 200, number % 200))
             .collect::<Vec<_>>();
         let addresses = addresses.iter().map(String::as_str).collect::<Vec<_>>();
         objects.push(service("shop", &name, "None"));
         objects.push(slice("shop", &name, &addresses));
         objects.extend(addresses.iter().map(|address| {
-            let pod_name = format!("{name}-{}", address.replace('.', "-"));
+            // What is listed takes room enough to be seen.
+            let pod_name = format!("{name}-{}-{:a<150}", address.replace('.', "-"), "");
             pod("shop", &pod_name, address)
         }));
     }
     let report = upheaval::run(objects, "verified", 16, Duration::from_millis(300));
     println!("{report}");
+    let most = report.upheavals.iter().map(|upheaval| upheaval.most).max();
+    let most = most.expect("there were some");
+    assert!(
+        most <= report.steady + report.steady / 16 + 1_024,
+        "{most} KiB at the worst:\n{report}"
+    );
     let after = |at: usize| report.upheavals[at].after;
     let (early, late) = (after(6), after(16));
     assert!(
