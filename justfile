@@ -50,6 +50,6 @@ deny:
 run:
     cargo run --release --locked --bin martlet -- -conf deploy/demo/Corefile
 
-# A fuzz target (packet, corefile) for some seconds; needs `cargo install cargo-fuzz` and a nightly compiler.
+# A fuzz target (packet, upstream_reply, corefile) for some seconds; needs `cargo install cargo-fuzz` and a nightly compiler.
 fuzz TARGET SECONDS="60":
     cd tests/fuzz && cargo fuzz run {{TARGET}} -- -max_total_time={{SECONDS}}

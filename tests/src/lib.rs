@@ -3,7 +3,8 @@
 //! [`Martlet`] is the server as a child process, [`Client`] asks it over real sockets, [`dns`] reads
 //! what comes back. [`FakeApi`] plays the API server, [`Upstream`] a name server to forward to,
 //! [`load`] many clients, [`flood`] impatient ones. [`conformance`] asks thousands of questions
-//! and compares with the answers that CoreDNS gave; [`netns`] gives it a network of its own.
+//! and compares with the answers that CoreDNS gave; [`netns`] gives it a network of its own. [`fuzz`]
+//! alone calls the server instead of starting it.
 //!
 //! The harness may panic: it runs in tests only, and a panic that says what went wrong is a failed
 //! test. It reads the clock and starts processes as it likes.
@@ -11,6 +12,7 @@
 pub mod conformance;
 pub mod dns;
 pub mod flood;
+pub mod fuzz;
 pub mod load;
 pub mod netns;
 pub mod soak;
