@@ -1,8 +1,8 @@
 //! The ceiling: a server that moves datagrams and does nothing else.
 //!
 //! It sets the QR bit, so that the generator takes what comes back for an answer, and leaves every
-//! other byte alone. What it reaches on one core is what this kernel's sockets allow there; no DNS
-//! server that answers over the same sockets can be faster.
+//! other byte alone. Its sockets have the options of a worker's, so what it reaches on one core is what
+//! the kernel allows a server that receives and sends batches over such sockets.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use martlet_engine::sys::send::allow_fragments;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::pin::{PinError, pin};
@@ -109,6 +110,9 @@ fn listen(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_send_buffer_size(SOCKET_BUFFER)?;
     socket.set_read_timeout(Some(STOP_CHECK))?;
     socket.bind(&address.into())?;
+    if address.is_ipv4() {
+        allow_fragments(socket.as_fd(), false)?;
+    }
     Ok(socket.into())
 }
 
