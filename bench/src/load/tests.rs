@@ -179,6 +179,10 @@ fn latency_counts_from_the_intended_moment() {
     let report = run(&settings, &QuerySet::parse("a.example A", None).unwrap()).unwrap();
     thread.join().unwrap();
     assert_eq!(report.tally.answered, report.tally.sent);
-    assert!(report.latency_us.max > 400_000.0, "{report}");
-    assert!(report.latency_us.p50 > 200_000.0, "{report}");
+    // A busy machine sends fewer than are due.
+    let sent = u32::try_from(report.tally.sent).unwrap();
+    assert!((1..=10).contains(&sent), "{report}");
+    let latency = report.latency_us;
+    assert!(latency.max > 40_000.0 * f64::from(sent), "{report}");
+    assert!(latency.p50 > 20_000.0 * f64::from(sent), "{report}");
 }
