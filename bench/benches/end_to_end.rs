@@ -121,7 +121,7 @@ fn run(effort: &Scale) -> Result<(), Box<dyn Error>> {
                  lost {}, {}",
                 report.rate,
                 report.tally.lost,
-                report.rcodes(),
+                report.tally.rcodes_text(),
             );
         }
         if martlet.tally.answered == 0 {

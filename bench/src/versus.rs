@@ -2,23 +2,26 @@
 //!
 //! On a shared machine the same server is a third faster in one minute than in the next, so only
 //! ratios between runs made in turn mean anything. All servers are started first, each pinned to
-//! the same core; the generator, on another core, then takes them in turns, round after round,
-//! the echo first. Idle servers wait in a system call and disturb nobody.
+//! the same core, and asked everything once, so that caches are full. The generator, on another
+//! core, then takes them in turns, round after round, the echo first: in closed loops for the rates,
+//! and in open loops at rates that are common to all for the latencies. Idle servers wait in a
+//! system call and disturb nobody.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::load::{self, Expect, Latency, LoadError, Pace, QuerySet, Report, Settings};
+use crate::load::{self, Expect, Latency, LoadError, Pace, QuerySet, Settings, Tally};
 use process::Server;
 
 pub use process::Memory;
 
 mod process;
+mod table;
 
 /// A server to measure.
 #[derive(Clone, Debug)]
@@ -32,6 +35,9 @@ pub struct Contender {
     /// What its right replies look like; any NOERROR or NXDOMAIN at the start, and anything under
     /// load, when empty.
     pub expect: Vec<Expect>,
+    /// The run is about it: it fails if this one does not start, or loses or answers wrongly more
+    /// than [`FAULTS_MAX`]. Others are left out, or shown with their faults.
+    pub own: bool,
 }
 
 /// How to measure.
@@ -41,11 +47,11 @@ pub struct Plan {
     pub contenders: Vec<Contender>,
     /// Rounds; the median counts.
     pub rounds: usize,
-    /// Measured time of each server in each round.
+    /// Measured time of each server's closed loop in each round. An open loop has half of it.
     pub duration: Duration,
-    /// The common rate at which latencies are taken; half of what the slowest server reaches, when
-    /// none is given.
-    pub rate: Option<f64>,
+    /// The common rates at which latencies are taken. When empty: half of what the slowest server
+    /// reaches, and half of what the middle one does; the echo is none of them.
+    pub rates: Vec<f64>,
     /// Queries in flight in the closed loop.
     pub window: usize,
     /// The generator's sockets.
@@ -100,7 +106,36 @@ pub enum VersusError {
         /// The cause.
         source: procfs::ProcError,
     },
+    /// Nothing was right.
+    #[error("{name} gave no right answer under load ({sent} queries sent, {lost} lost)")]
+    NothingRight {
+        /// The server.
+        name: Box<str>,
+        /// Queries that were sent.
+        sent: u64,
+        /// Those without a reply.
+        lost: u64,
+    },
+    /// The server that the run is about is not fit to be compared.
+    #[error(
+        "{name} lost {lost} and answered wrongly {wrong} of {sent} queries: above {} % of either its rate is \
+         no rate",
+        FAULTS_MAX * 100.0
+    )]
+    Faulty {
+        /// The server.
+        name: Box<str>,
+        /// Queries without a reply.
+        lost: u64,
+        /// Queries with a wrong one.
+        wrong: u64,
+        /// All queries.
+        sent: u64,
+    },
 }
+
+/// Share of its queries that the server which a run is about may lose, or answer wrongly.
+pub const FAULTS_MAX: f64 = 0.001;
 
 /// What one server showed.
 #[derive(Clone, Debug, Serialize)]
@@ -115,25 +150,78 @@ pub struct Standing {
     pub ratio: f64,
     /// Its CPU time per query in the closed loops, in microseconds.
     pub cpu_us: f64,
-    /// Latencies at the common rate, in microseconds.
-    pub latency_us: Latency,
+    /// Latencies in microseconds at each of [`Outcome::rates`], over all rounds; none at a rate that
+    /// it cannot carry.
+    pub latencies_us: Vec<Option<Latency>>,
     /// Its memory before any load.
     pub memory_start: Memory,
     /// Its memory after all rounds.
     pub memory_end: Memory,
     /// From starting the process to the first right answer, in milliseconds.
     pub start_ms: f64,
-    /// The last closed-loop run, for its RCODEs and losses.
-    pub last: Report,
+    /// What became of the queries of all closed loops.
+    pub closed: Tally,
+    /// The same of all open loops.
+    pub open: Tally,
+    /// Queries of open loops that were due but could not be sent.
+    pub behind: u64,
+    /// Share of the generator's looks at a socket that found nothing, in the closed loop where it was
+    /// least. Near 0, the generator was the limit.
+    pub idle: f64,
+    /// The run is about it.
+    pub own: bool,
+}
+
+impl Standing {
+    /// Queries sent, lost, and answered wrongly, in all loops.
+    pub const fn faults(&self) -> (u64, u64, u64) {
+        let (closed, open) = (&self.closed, &self.open);
+        (
+            closed.sent + open.sent,
+            closed.lost + open.lost,
+            closed.wrong + open.wrong,
+        )
+    }
 }
 
 /// The result of a [`Plan`].
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
-    /// The common rate at which latencies were taken.
-    pub rate: f64,
+    /// The common rates at which latencies were taken.
+    pub rates: Vec<f64>,
     /// By server, in the plan's order.
     pub standings: Vec<Standing>,
+    /// Who was left out and why.
+    pub absent: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether the server that the run is about answered as it should.
+    ///
+    /// # Errors
+    ///
+    /// If it lost or answered wrongly more than [`FAULTS_MAX`].
+    pub fn check(&self) -> Result<(), VersusError> {
+        for standing in self.standings.iter().filter(|standing| standing.own) {
+            let (sent, lost, wrong) = standing.faults();
+            if share(lost, sent) > FAULTS_MAX || share(wrong, sent) > FAULTS_MAX {
+                let name = standing.name.as_str().into();
+                return Err(VersusError::Faulty {
+                    name,
+                    lost,
+                    wrong,
+                    sent,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A part of all queries; none of none.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn share(count: u64, all: u64) -> f64 {
+    count as f64 / all.max(1) as f64
 }
 
 struct Running<'p> {
@@ -141,43 +229,86 @@ struct Running<'p> {
     server: Server,
     started: Duration,
     memory: Memory,
-    reports: Vec<Report>,
+    rates: Vec<f64>,
     cpu: Duration,
-    queries: u64,
+    closed: Tally,
+    idle: f64,
+    open: Tally,
+    behind: u64,
+    /// Nanoseconds, by common rate.
+    latencies: Vec<Option<Histogram<u32>>>,
 }
 
 /// Starts the servers, measures them, stops them.
 pub fn run(plan: &Plan, queries: &QuerySet) -> Result<Outcome, VersusError> {
+    let distinct = queries.distinct();
     let mut running = Vec::with_capacity(plan.contenders.len());
-    for contender in &plan.contenders {
-        running.push(start(plan, contender, queries)?);
+    let mut absent = Vec::new();
+    for (at, contender) in plan.contenders.iter().enumerate() {
+        match start(plan, contender, &distinct) {
+            Ok(entry) => running.push(entry),
+            Err(error) if at == 0 || contender.own => return Err(error),
+            Err(error) => absent.push(format!("{} takes no part: {error}", contender.name)),
+        }
     }
     for _ in 0..plan.rounds.max(1) {
         for entry in &mut running {
-            entry.round(plan, queries)?;
+            entry.closed_loop(plan, queries)?;
         }
     }
-    let slowest = running
-        .iter()
-        .map(Running::median_rate)
-        .fold(f64::INFINITY, f64::min);
-    let rate = plan.rate.unwrap_or_else(|| (slowest / 2.0).max(1.0));
+    for entry in &running {
+        entry.expect_answers(&entry.closed)?;
+    }
+    let rates = if plan.rates.is_empty() {
+        let medians: Vec<f64> = running.iter().map(Running::rate).collect();
+        common_rates(
+            medians
+                .get(1..)
+                .filter(|it| !it.is_empty())
+                .unwrap_or(&medians),
+        )
+    } else {
+        plan.rates.clone()
+    };
+    for entry in &mut running {
+        entry.latencies = vec![None; rates.len()];
+    }
+    for _ in 0..plan.rounds.max(1) {
+        for (at, &rate) in rates.iter().enumerate() {
+            for entry in &mut running {
+                if rate <= entry.rate() * CARRIED_SHARE {
+                    entry.open_loop(plan, queries, (at, rate))?;
+                }
+            }
+        }
+    }
     let base: Vec<f64> = running
         .first()
-        .into_iter()
-        .flat_map(|entry| entry.rates())
-        .collect();
+        .map(|entry| entry.rates.clone())
+        .unwrap_or_default();
     let standings = running
         .into_iter()
-        .map(|entry| entry.finish(plan, queries, rate, &base))
+        .map(|entry| entry.finish(&base))
         .collect::<Result<_, _>>()?;
-    Ok(Outcome { rate, standings })
+    Ok(Outcome {
+        rates,
+        standings,
+        absent,
+    })
+}
+
+/// Half of what the slowest and of what the middle one of some servers reaches.
+fn common_rates(medians: &[f64]) -> Vec<f64> {
+    let slowest = medians.iter().copied().fold(f64::INFINITY, f64::min);
+    let mut rates = vec![slowest / 2.0, median(medians.iter().copied()) / 2.0];
+    rates.dedup();
+    rates
 }
 
 fn start<'p>(
     plan: &Plan,
     contender: &'p Contender,
-    queries: &QuerySet,
+    distinct: &QuerySet,
 ) -> Result<Running<'p>, VersusError> {
     let Contender {
         command,
@@ -185,21 +316,38 @@ fn start<'p>(
         expect,
         ..
     } = contender;
-    let (server, started) = Server::start(command, plan.server_core, *address, queries, expect)?;
+    let (server, started) = Server::start(command, plan.server_core, *address, distinct, expect)?;
     let memory = server.memory().map_err(unreadable(contender))?;
-    let (reports, cpu, queries) = (Vec::new(), Duration::ZERO, 0);
-    Ok(Running {
+    let running = Running {
         contender,
         server,
         started,
         memory,
-        reports,
-        cpu,
-        queries,
-    })
+        rates: Vec::new(),
+        cpu: Duration::ZERO,
+        closed: Tally::default(),
+        idle: 1.0,
+        open: Tally::default(),
+        behind: 0,
+        latencies: Vec::new(),
+    };
+    running.warm_up(plan, distinct)?;
+    Ok(running)
 }
 
 impl Running<'_> {
+    /// An error if nothing was right.
+    fn expect_answers(&self, tally: &Tally) -> Result<(), VersusError> {
+        if tally.answered > 0 {
+            return Ok(());
+        }
+        Err(VersusError::NothingRight {
+            name: self.contender.name.as_str().into(),
+            sent: tally.sent,
+            lost: tally.lost,
+        })
+    }
+
     fn settings(&self, plan: &Plan, pace: Pace) -> Settings {
         Settings {
             pace,
@@ -211,54 +359,88 @@ impl Running<'_> {
         }
     }
 
-    fn round(&mut self, plan: &Plan, queries: &QuerySet) -> Result<(), VersusError> {
-        let settings = Settings {
+    fn closed(&self, plan: &Plan) -> Settings {
+        let window = plan.window;
+        Settings {
             // The CPU clock spans the whole run, so all of it has to be counted.
             warm_up: Duration::ZERO,
-            ..self.settings(
-                plan,
-                Pace::Closed {
-                    window: plan.window,
-                },
-            )
+            ..self.settings(plan, Pace::Closed { window })
+        }
+    }
+
+    /// Asks everything once. What was answered is answered from a cache the next time, so that each
+    /// attempt gets further.
+    fn warm_up(&self, plan: &Plan, distinct: &QuerySet) -> Result<(), VersusError> {
+        let settings = Settings {
+            duration: WARM_UP_RUN,
+            ..self.closed(plan)
         };
-        let before = self.server.cpu().map_err(unreadable(self.contender))?;
-        let report = load::run(&settings, queries)?;
-        self.cpu += self.server.cpu().map_err(unreadable(self.contender))? - before;
-        self.queries += report.tally.sent;
-        self.reports.push(report);
+        for _ in 0..WARM_UP_RUNS_MAX {
+            let tally = load::run(&settings, distinct)?.tally;
+            self.expect_answers(&tally)?;
+            if usize::try_from(tally.sent).is_ok_and(|sent| sent >= distinct.len()) {
+                break;
+            }
+        }
         Ok(())
     }
 
-    fn rates(&self) -> impl Iterator<Item = f64> {
-        self.reports.iter().map(|report| report.rate)
+    fn closed_loop(&mut self, plan: &Plan, queries: &QuerySet) -> Result<(), VersusError> {
+        let before = self.server.cpu().map_err(unreadable(self.contender))?;
+        let report = load::run(&self.closed(plan), queries)?;
+        self.cpu += self.server.cpu().map_err(unreadable(self.contender))? - before;
+        self.rates.push(report.rate);
+        self.idle = self.idle.min(report.idle);
+        self.closed.add(&report.tally);
+        Ok(())
     }
 
-    fn median_rate(&self) -> f64 {
-        median(self.rates())
-    }
-
-    fn finish(
-        mut self,
+    fn open_loop(
+        &mut self,
         plan: &Plan,
         queries: &QuerySet,
-        rate: f64,
-        base: &[f64],
-    ) -> Result<Standing, VersusError> {
-        let latency = load::run(&self.settings(plan, Pace::Open { rate }), queries)?.latency_us;
+        (at, rate): (usize, f64),
+    ) -> Result<(), VersusError> {
+        let settings = Settings {
+            warm_up: OPEN_WARM_UP,
+            duration: plan.duration / 2,
+            ..self.settings(plan, Pace::Open { rate })
+        };
+        let report = load::run(&settings, queries)?;
+        self.open.add(&report.tally);
+        self.behind += report.behind;
+        let latencies = &mut self.latencies[at];
+        match latencies {
+            Some(all) => all.add(&report.latencies_ns).expect("the same bounds"),
+            None => *latencies = Some(report.latencies_ns),
+        }
+        Ok(())
+    }
+
+    fn rate(&self) -> f64 {
+        median(self.rates.iter().copied())
+    }
+
+    fn finish(self, base: &[f64]) -> Result<Standing, VersusError> {
+        let ratios = self.rates.iter().zip(base).map(|(own, base)| own / base);
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-        let count = self.queries.max(1) as f64;
+        let count = self.closed.sent.max(1) as f64;
+        let latencies = self.latencies.iter();
         Ok(Standing {
             name: self.contender.name.clone(),
-            rates: self.rates().collect(),
-            rate: self.median_rate(),
-            ratio: median(self.rates().zip(base).map(|(own, base)| own / base)),
+            rate: self.rate(),
+            ratio: median(ratios),
             cpu_us: self.cpu.as_secs_f64() * 1e6 / count,
-            latency_us: latency,
+            latencies_us: latencies.map(|it| it.as_ref().map(Latency::new)).collect(),
             memory_start: self.memory,
             memory_end: self.server.memory().map_err(unreadable(self.contender))?,
             start_ms: self.started.as_secs_f64() * 1e3,
-            last: self.reports.pop().expect("at least one round"),
+            rates: self.rates,
+            closed: self.closed,
+            open: self.open,
+            behind: self.behind,
+            idle: self.idle,
+            own: self.contender.own,
         })
     }
 }
@@ -278,97 +460,15 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-impl Outcome {
-    /// The table with commas, for plots: one head line, then a line for each server. Commas in names
-    /// become spaces.
-    pub fn csv(&self) -> String {
-        let mut csv = String::from(
-            "name,rate,ratio,cpu_us,p50_us,p99_us,p999_us,resident_mib,peak_mib,start_ms,lost,common_rate\n",
-        );
-        for standing in &self.standings {
-            let latency = standing.latency_us;
-            let figures = [
-                standing.rate,
-                standing.ratio,
-                standing.cpu_us,
-                latency.p50,
-                latency.p99,
-                latency.p999,
-                mebibytes(standing.memory_end.resident_kib),
-                mebibytes(standing.memory_end.peak_kib),
-                standing.start_ms,
-            ];
-            csv.push_str(&standing.name.replace(',', " "));
-            for figure in figures {
-                csv.push_str(&format!(",{figure:.3}"));
-            }
-            csv.push_str(&format!(",{},{:.0}\n", standing.last.tally.lost, self.rate));
-        }
-        csv
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{:<16} {:>9} {:>6} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
-            "",
-            "answers/s",
-            "ratio",
-            "CPU µs/q",
-            "p50 µs",
-            "p99 µs",
-            "p99.9 µs",
-            "RSS MiB",
-            "peak MiB",
-            "start ms"
-        )?;
-        for standing in &self.standings {
-            let latency = standing.latency_us;
-            writeln!(
-                f,
-                "{:<16} {:>9.0} {:>6.3} {:>8.3} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>8.1} {:>8.1}",
-                standing.name,
-                standing.rate,
-                standing.ratio,
-                standing.cpu_us,
-                latency.p50,
-                latency.p99,
-                latency.p999,
-                mebibytes(standing.memory_end.resident_kib),
-                mebibytes(standing.memory_end.peak_kib),
-                standing.start_ms
-            )?;
-        }
-        writeln!(
-            f,
-            "latencies at {:.0} queries/s; last closed loop of each:",
-            self.rate
-        )?;
-        for standing in &self.standings {
-            let tally = &standing.last.tally;
-            writeln!(
-                f,
-                "{:<16} {} sent, {} lost, {} wrong, {} truncated; {}; generator idle {:.0} %",
-                standing.name,
-                tally.sent,
-                tally.lost,
-                tally.wrong,
-                tally.truncated,
-                standing.last.rcodes(),
-                standing.last.idle * 100.0
-            )?;
-        }
-        Ok(())
-    }
-}
-
-fn mebibytes(kibibytes: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    let kibibytes = kibibytes as f64;
-    kibibytes / 1024.0
-}
+/// A server takes part at a common rate of at most this share of its own: a little more, and a slow
+/// moment of the machine is a queue of the server.
+const CARRIED_SHARE: f64 = 0.8;
+/// Before the measured part of an open loop.
+const OPEN_WARM_UP: Duration = Duration::from_millis(100);
+/// One attempt to ask everything once.
+const WARM_UP_RUN: Duration = Duration::from_millis(200);
+/// Attempts. A server that is slower than this is measured as it is.
+const WARM_UP_RUNS_MAX: usize = 150;
 
 #[cfg(test)]
 mod tests {
@@ -387,6 +487,18 @@ mod tests {
     }
 
     #[test]
+    fn common_rates_are_those_of_the_slowest_and_of_the_middle() {
+        let cases: &[(&[f64], &[f64])] = &[
+            (&[8.0], &[4.0]),
+            (&[100.0, 10.0], &[5.0, 27.5]),
+            (&[500.0, 300.0, 20.0], &[10.0, 150.0]),
+        ];
+        for (medians, expected) in cases {
+            assert_eq!(common_rates(medians), *expected, "{medians:?}");
+        }
+    }
+
+    #[test]
     fn a_server_that_does_not_start_is_named() {
         let free = std::net::UdpSocket::bind("127.0.0.1:0")
             .unwrap()
@@ -398,10 +510,11 @@ mod tests {
                 command: "/nowhere/server 2>/dev/null".into(),
                 address: free,
                 expect: Vec::new(),
+                own: false,
             }],
             rounds: 1,
             duration: Duration::from_millis(10),
-            rate: None,
+            rates: Vec::new(),
             window: 8,
             sockets: 1,
             server_core: 0,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use martlet_bench::cluster::manifest::{self, Format};
+use martlet_bench::cluster::manifest::{self, Extras, Format};
 use martlet_bench::cluster::queries::{List, Question, Questions};
 use martlet_bench::cluster::{Cluster, Shape, zone};
 
@@ -38,6 +38,9 @@ struct Args {
     /// Write the Pods as well, for `pods verified`
     #[arg(long)]
     pods: bool,
+    /// Write v1 Endpoints as well, for servers that read no EndpointSlices
+    #[arg(long)]
+    v1_endpoints: bool,
     /// How manifests are printed
     #[arg(long, value_enum, default_value_t = FormatArg::Yaml)]
     format: FormatArg,
@@ -75,7 +78,11 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         FormatArg::Yaml => Format::Yaml,
         FormatArg::Json => Format::Json,
     };
-    manifest::write(&cluster, &args.out.join("manifests"), format, args.pods)?;
+    let extras = Extras {
+        pods: args.pods,
+        v1_endpoints: args.v1_endpoints,
+    };
+    manifest::write(&cluster, &args.out.join("manifests"), format, extras)?;
     let directory = args.out.join("queries");
     std::fs::create_dir_all(&directory).map_err(|source| manifest::WriteError {
         path: directory.clone(),

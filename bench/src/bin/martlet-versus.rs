@@ -34,12 +34,17 @@ struct Args {
     /// Rounds; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds for each server in each round
+    /// Seconds of each server's closed loop in each round; half of it for each open loop
     #[arg(long, default_value_t = 3.0)]
     duration: f64,
-    /// Common rate for latencies; default half of the slowest server's
+    /// Common rate for latencies, several may be given; default half of the slowest server's and
+    /// half of the middle one's
     #[arg(long)]
-    rate: Option<f64>,
+    rate: Vec<f64>,
+    /// Whom the run is about: it fails if this server does not start, or loses or answers wrongly
+    /// more than 0.1 %
+    #[arg(long)]
+    own: Option<String>,
     /// Queries in flight in the closed loop
     #[arg(long, default_value_t = load::WINDOW)]
     window: usize,
@@ -61,6 +66,9 @@ struct Args {
     /// Write the table to this file as well, with commas
     #[arg(long)]
     csv: Option<PathBuf>,
+    /// Write the table to this file as well, in Markdown
+    #[arg(long)]
+    markdown: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -85,17 +93,23 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             .cloned()
             .unwrap_or_else(|| short.to_owned());
         contenders.push(Contender {
+            own: args.own.as_ref() == Some(&name),
             name,
             command,
             address,
             expect: args.expect.clone(),
         });
     }
+    if let Some(own) = &args.own
+        && !contenders.iter().any(|contender| contender.own)
+    {
+        return Err(format!("--own {own} is the name of no --server").into());
+    }
     let plan = Plan {
         contenders,
         rounds: args.rounds,
         duration: Duration::try_from_secs_f64(args.duration)?,
-        rate: args.rate,
+        rates: args.rate,
         window: args.window,
         sockets: args.sockets,
         server_core: args.server_core,
@@ -105,11 +119,15 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(path) = args.csv {
         std::fs::write(path, outcome.csv())?;
     }
+    if let Some(path) = args.markdown {
+        std::fs::write(path, outcome.markdown())?;
+    }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&outcome)?);
     } else {
         print!("{outcome}");
     }
+    outcome.check()?;
     Ok(())
 }
 
@@ -121,5 +139,6 @@ fn echo(address: SocketAddr) -> std::io::Result<Contender> {
         command: format!("'{}' --address {address}", program.display()),
         address,
         expect: Vec::new(),
+        own: false,
     })
 }

@@ -41,13 +41,21 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
-/// Writes `cluster` into the folder `directory`, which is created when missing; the Pods themselves
-/// only with `pods`, as they are by far the largest part and few settings need them.
+/// What is written besides Namespaces, Services and EndpointSlices, as few settings need it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Extras {
+    /// The Pods themselves, by far the largest part.
+    pub pods: bool,
+    /// The Endpoints of `v1`.
+    pub v1_endpoints: bool,
+}
+
+/// Writes `cluster` into the folder `directory`, which is created when missing.
 pub fn write(
     cluster: &Cluster,
     directory: &Path,
     format: Format,
-    pods: bool,
+    extras: Extras,
 ) -> Result<(), WriteError> {
     let fail = |path: &Path| {
         let path = path.to_owned();
@@ -60,7 +68,7 @@ pub fn write(
         .map(|(index, name)| namespace(index, &name));
     write_list(&path, format, namespaces).map_err(fail(&path))?;
     for (index, name) in (0..).zip(cluster.namespaces()) {
-        let of_namespace = cluster.workloads_of(index).filter(|_| pods);
+        let of_namespace = cluster.workloads_of(index).filter(|_| extras.pods);
         let pods = of_namespace.flat_map(|workload| {
             let endpoints = workload.endpoints.clone();
             endpoints.map(move |endpoint| pod(&workload, endpoint))
@@ -75,7 +83,10 @@ pub fn write(
                 .into_iter()
                 .map(move |slice| endpoint_slice(&workload, &slice))
         });
-        write_list(&path, format, services.chain(slices).chain(pods)).map_err(fail(&path))?;
+        let of_namespace = cluster.workloads_of(index).filter(|_| extras.v1_endpoints);
+        let endpoints = of_namespace.map(|workload| v1_endpoints(&workload));
+        let items = services.chain(slices).chain(endpoints).chain(pods);
+        write_list(&path, format, items).map_err(fail(&path))?;
     }
     Ok(())
 }
@@ -223,6 +234,42 @@ fn pod(workload: &Workload, endpoint: u32) -> Value {
             "podIP": addresses[0]["ip"],
             "podIPs": addresses,
         },
+    })
+}
+
+/// The addresses of the first family, as the endpoints controller lists them.
+fn v1_endpoints(workload: &Workload) -> Value {
+    let addresses: Vec<Value> = workload
+        .endpoints
+        .clone()
+        .map(|index| {
+            let mut address = json!({ "ip": workload.pod_ip(index, Family::V4).to_string() });
+            if let Some(hostname) = workload.hostname(index) {
+                address["hostname"] = hostname.into();
+            }
+            address
+        })
+        .collect();
+    let ports: Vec<Value> = workload
+        .ports
+        .iter()
+        .map(|port| json!({ "name": port.name, "port": port.target, "protocol": port.protocol }))
+        .collect();
+    let subsets = match addresses.is_empty() {
+        true => json!([]),
+        false => json!([{ "addresses": addresses, "ports": ports }]),
+    };
+    json!({
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "creationTimestamp": CREATED,
+            "name": workload.name,
+            "namespace": workload.namespace,
+            "resourceVersion": version(workload.index),
+            "uid": uid("0005", workload.index),
+        },
+        "subsets": subsets,
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use martlet_control::cluster::object::{EndpointAddress, ServiceType};
 
+use super::manifest::Extras;
 use super::queries::{List, Questions, reverse_name};
 use super::*;
 
@@ -26,7 +27,7 @@ fn fingerprint(shape: &Shape) -> u32 {
     ));
     let mut hash = crc32fast::Hasher::new();
     for format in [manifest::Format::Yaml, manifest::Format::Json] {
-        manifest::write(&cluster, &directory, format, false).unwrap();
+        manifest::write(&cluster, &directory, format, Extras::default()).unwrap();
     }
     let mut paths: Vec<_> = directory
         .read_dir()
@@ -295,10 +296,14 @@ fn both_formats_print_the_same_objects() {
         ..small()
     })
     .unwrap();
+    let extras = Extras {
+        pods: true,
+        v1_endpoints: true,
+    };
     let directory = std::env::temp_dir().join(format!("martlet-formats-{}", std::process::id()));
-    manifest::write(&cluster, &directory, manifest::Format::Json, true).unwrap();
-    manifest::write(&cluster, &directory, manifest::Format::Yaml, true).unwrap();
-    let mut pods = 0;
+    manifest::write(&cluster, &directory, manifest::Format::Json, extras).unwrap();
+    manifest::write(&cluster, &directory, manifest::Format::Yaml, extras).unwrap();
+    let (mut pods, mut addresses) = (0, 0);
     for name in cluster.namespaces().chain(["namespaces".into()]) {
         let json = std::fs::read_to_string(directory.join(format!("{name}.json"))).unwrap();
         let yaml = std::fs::read_to_string(directory.join(format!("{name}.yaml"))).unwrap();
@@ -307,8 +312,13 @@ fn both_formats_print_the_same_objects() {
         let items = json["items"].as_array().unwrap();
         assert!(!items.is_empty());
         pods += items.iter().filter(|item| item["kind"] == "Pod").count();
+        let subsets = items
+            .iter()
+            .filter_map(|item| item["subsets"][0]["addresses"].as_array());
+        addresses += subsets.map(Vec::len).sum::<usize>();
         assert_eq!(json, yaml, "{name}");
     }
+    assert_eq!(addresses, pods);
     assert_eq!(pods, cluster.shape().endpoints as usize);
     std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -1,5 +1,6 @@
 //! The questions of a run, encoded before it starts.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -125,6 +126,30 @@ impl QuerySet {
         Self::parse(&text, payload_size)
     }
 
+    /// Each question of the set once, in the order in which they come up.
+    #[must_use]
+    pub fn distinct(&self) -> Self {
+        let mut seen = HashSet::new();
+        let mut set = Self {
+            bytes: Vec::new(),
+            entries: Vec::new(),
+        };
+        for entry in &self.entries {
+            let query = &self.bytes[entry.start..entry.end];
+            if !seen.insert(query) {
+                continue;
+            }
+            let start = set.bytes.len();
+            set.bytes.extend(query);
+            set.entries.push(Entry {
+                start,
+                question_end: start + entry.question_end - entry.start,
+                end: set.bytes.len(),
+            });
+        }
+        set
+    }
+
     fn push(&mut self, name: &str, qtype: &str, payload: Option<u16>) -> Result<(), ProtoError> {
         let mut name = Name::from_ascii(name)?;
         name.set_fqdn(true);
@@ -218,6 +243,18 @@ mod tests {
                 QuerySet::parse(&lines, None).unwrap().bytes,
                 "{list:?}"
             );
+        }
+    }
+
+    #[test]
+    fn distinct_questions_keep_their_first_place() {
+        let set = QuerySet::parse("b. A\na. A\nb. A\na. AAAA\na. A\n", Some(1232)).unwrap();
+        let expected = QuerySet::parse("b. A\na. A\na. AAAA\n", Some(1232)).unwrap();
+        let distinct = set.distinct();
+        assert_eq!(distinct.len(), expected.len());
+        for at in 0..expected.len() {
+            assert_eq!(distinct.datagram(at), expected.datagram(at));
+            assert_eq!(distinct.question(at), expected.question(at));
         }
     }
 

@@ -54,8 +54,34 @@ pub struct Latency {
     pub max: f64,
 }
 
+impl Tally {
+    /// Adds the counts of another run.
+    pub fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.answered += other.answered;
+        self.lost += other.lost;
+        self.wrong += other.wrong;
+        self.not_response += other.not_response;
+        self.other_question += other.other_question;
+        self.not_expected += other.not_expected;
+        self.unexpected += other.unexpected;
+        self.refused += other.refused;
+        self.truncated += other.truncated;
+        for (sum, count) in self.rcodes.iter_mut().zip(other.rcodes) {
+            *sum += count;
+        }
+    }
+
+    /// The RCODEs that occurred and how often, in words.
+    pub fn rcodes_text(&self) -> String {
+        let rcodes = named(&self.rcodes).map(|(rcode, count)| format!("{rcode} {count}"));
+        rcodes.collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl Latency {
-    pub(super) fn new(nanoseconds: &Histogram<u32>) -> Self {
+    /// Reads them off what was recorded in nanoseconds.
+    pub fn new(nanoseconds: &Histogram<u32>) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "three digits are kept anyway")]
         let at = |quantile| nanoseconds.value_at_quantile(quantile) as f64 / 1e3;
         Self {
@@ -87,14 +113,9 @@ pub struct Report {
     pub idle: f64,
     /// How long right replies took.
     pub latency_us: Latency,
-}
-
-impl Report {
-    /// The RCODEs that occurred and how often, in words.
-    pub fn rcodes(&self) -> String {
-        let rcodes = named(&self.tally.rcodes).map(|(rcode, count)| format!("{rcode} {count}"));
-        rcodes.collect::<Vec<_>>().join(", ")
-    }
+    /// The same as they were recorded, in nanoseconds, to be merged with those of other runs.
+    #[serde(skip)]
+    pub latencies_ns: Histogram<u32>,
 }
 
 impl fmt::Display for Report {
@@ -123,7 +144,7 @@ impl fmt::Display for Report {
                 tally.not_response, tally.other_question, tally.not_expected
             )?;
         }
-        writeln!(f, "rcodes      {}", self.rcodes())?;
+        writeln!(f, "rcodes      {}", tally.rcodes_text())?;
         writeln!(
             f,
             "datagrams   {} truncated, {} unexpected, {} refused",

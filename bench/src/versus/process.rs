@@ -12,18 +12,18 @@ use super::VersusError;
 use crate::load::{Expect, QuerySet};
 
 /// A started server. Dropping it kills it.
+#[derive(Debug)]
 pub(super) struct Server {
     child: Child,
     process: Process,
 }
 
-/// What a server uses, in kibibytes.
+/// What a server uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Memory {
-    /// Resident now (`VmRSS`).
-    pub resident_kib: u64,
-    /// Resident at most so far (`VmHWM`).
-    pub peak_kib: u64,
+    /// Its share of what is resident, in kibibytes (`Pss`): a page that several processes have mapped
+    /// counts in parts.
+    pub share_kib: u64,
 }
 
 impl Server {
@@ -100,13 +100,14 @@ impl Server {
         Ok(Duration::from_secs_f64(ticks / per_second))
     }
 
-    /// The memory of all its processes; what they share counts in each.
+    /// The memory of all its processes.
     pub(super) fn memory(&self) -> Result<Memory, procfs::ProcError> {
         let mut memory = Memory::default();
         for process in self.processes()? {
-            let status = process.status()?;
-            memory.resident_kib += status.vmrss.unwrap_or_default();
-            memory.peak_kib += status.vmhwm.unwrap_or_default();
+            for map in &process.smaps_rollup()?.memory_map_rollup {
+                memory.share_kib +=
+                    map.extension.map.get("Pss").copied().unwrap_or_default() / 1024;
+            }
         }
         Ok(memory)
     }
