@@ -32,10 +32,21 @@ need() {
     RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# What links programs.
+need_linker() { need cc=gcc cc=libc6-dev; }
+
+# stop PID…: ends what was started, at once. For EXIT traps: does not fail.
+stop() {
+    local pid
+    for pid; do
+        { kill -KILL "$pid" && wait "$pid"; } 2>/dev/null || true
+    done
+}
+
 # build CARGO-ARGUMENTS…: a release build.
 build() {
     [[ -z ${BINARIES:-} ]] || return 0
-    need cc=gcc
+    need_linker
     (cd "$root" && cargo build --quiet --release --locked "$@")
 }
 
@@ -64,21 +75,32 @@ write_between() {
     rm -f "$text"
 }
 
-# write_corefile PORT MANIFESTS [UPSTREAM]: what kubeadm writes, for 127.0.0.1, with the objects from
-# files and with one upstream.
+# write_corefile PORT SOURCE [UPSTREAM [CACHE]]: what kubeadm writes, for 127.0.0.1 and with one upstream.
+# SOURCE is where the objects come from: `manifests FOLDER` or `kubeconfig FILE`; CACHE is the line of
+# `cache`, if it is another one. The ports for HTTP follow from PORT, so that several servers run at once.
+# `lameduck` delays the end by 5 seconds when it is asked for with TERM, so `stop` does not.
 write_corefile() {
     cat <<COREFILE
 .:$1 {
     bind 127.0.0.1
     errors
+    health 127.0.0.1:$(($1 + 1000)) {
+        lameduck 5s
+    }
+    ready 127.0.0.1:$(($1 + 2000))
     kubernetes cluster.local in-addr.arpa ip6.arpa {
-        manifests $2
+        $2
         pods insecure
         fallthrough in-addr.arpa ip6.arpa
         ttl 30
     }
-    forward . ${3:-127.0.0.1:9}
-    cache 30
+    prometheus 127.0.0.1:$(($1 + 3000))
+    forward . ${3:-127.0.0.1:9} {
+        max_concurrent 1000
+    }
+    ${4:-cache 30}
+    loop
+    reload
     loadbalance
 }
 COREFILE
