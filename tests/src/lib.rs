@@ -2,9 +2,9 @@
 //!
 //! [`Martlet`] is the server as a child process, [`Client`] asks it over real sockets, [`dns`] reads
 //! what comes back. [`FakeApi`] plays the API server, [`Upstream`] a name server to forward to,
-//! [`load`] many clients, [`flood`] impatient ones. [`conformance`] asks thousands of questions
-//! and compares with the answers that CoreDNS gave; [`netns`] gives it a network of its own. [`fuzz`]
-//! alone calls the server instead of starting it.
+//! [`load`] many clients, [`flood`] impatient ones, by which [`measured`] goes. [`conformance`] asks
+//! thousands of questions and compares with the answers that CoreDNS gave; [`netns`] gives it a network
+//! of its own. [`fuzz`] alone calls the server instead of starting it.
 //!
 //! The harness may panic: it runs in tests only, and a panic that says what went wrong is a failed
 //! test. It reads the clock and starts processes as it likes.
@@ -14,6 +14,7 @@ pub mod dns;
 pub mod flood;
 pub mod fuzz;
 pub mod load;
+pub mod measured;
 pub mod netns;
 pub mod soak;
 pub mod tools;

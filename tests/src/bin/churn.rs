@@ -1,16 +1,17 @@
 //! `churn`: what changes of the cluster cost. An API server on loopback replaces an EndpointSlice so
 //! many times a second, each time with another address. For each change it is measured how long it
-//! takes until the server answers with the new address; besides, a client asks for a name that does
-//! not change as fast as it is answered, with and without changes.
+//! takes from when it was due until the server answers with the new address, with nothing else to do
+//! and in rounds in which clients ask for another name as fast as they are answered. Between those are
+//! rounds without changes: the ratios to them are what changes cost who asks.
 //!
 //! Usage: `churn [CHANGES-PER-SECOND [SECONDS [SERVICES]]]`; `perf/churn` runs it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use martlet_tests::dns::{Query, decode};
+use martlet_tests::measured::{corefile, median, under_load};
 use martlet_tests::{FakeApi, Setup};
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ fn main() {
         let given = std::env::args().nth(at);
         given.map_or(default, |text| text.parse().expect("a number"))
     };
-    let (rate, seconds, services) = (argument(1, 200), argument(2, 10), argument(3, 1_000));
+    let (rate, seconds, services) = (argument(1, 200), argument(2, 10), argument(3, 10_000));
     let time = Duration::from_secs(u64::from(seconds));
 
     let mut objects = vec![namespace()];
@@ -27,120 +28,125 @@ fn main() {
         .extend((0..services).flat_map(|at| [service(at), slice(at, Ipv4Addr::new(10, 0, 0, 1))]));
     let api = FakeApi::start(objects);
     let dir = tempfile::tempdir().expect("the temporary directory is writable");
-    let corefile = format!(
-        ".:{{PORT}} {{\n    bind 127.0.0.1\n    kubernetes cluster.local {{\n        \
-         kubeconfig {}\n        ttl 0\n    }}\n}}\n",
-        api.write_kubeconfig(dir.path()).display()
-    );
-    let mut martlet = Setup::new(&corefile)
-        .until_it_answers(&format!("{}.", name(0)))
+    let asked = format!("{}.", name(0));
+    let mut martlet = Setup::new(&corefile(&api.write_kubeconfig(dir.path())))
+        .until_it_answers(&asked)
         .start();
-    let server = martlet.client().server;
+    let mut churn = Churn {
+        api: &api,
+        client: Client::new(martlet.client().server),
+        rate,
+        services,
+        number: 0,
+    };
 
-    println!("{services} Services, {rate} changes a second wanted");
-    let mut number = 0;
-    let mut churn = || change(&api, server, &mut number, (rate, time), services);
-    let alone = churn();
-    tell("with nothing else to do", &alone, time);
-    let quiet = asking(server, || thread::sleep(time));
-    let mut delays = Vec::new();
-    let busy = asking(server, || delays = churn());
-    tell(
-        "while another name is asked for without pause",
-        &delays,
-        time,
-    );
+    println!("{services} Services, {rate} changes a second");
+    tell("with nothing else to do", churn.run(time));
+    let part = time / ROUNDS;
+    let (mut delays, mut rates, mut costs) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (quiet, ()) = under_load(&martlet, &asked, || thread::sleep(part));
+        let (busy, more) = under_load(&martlet, &asked, || churn.run(part));
+        delays.extend(more);
+        rates.push(busy.rate / quiet.rate);
+        costs.push(busy.cpu_us / quiet.cpu_us);
+    }
+    tell("while clients ask for another name without pause", delays);
     println!(
-        "answers of that name meanwhile: {:.3} of those without changes",
-        busy as f64 / quiet.max(1) as f64
+        "answers of that name meanwhile, of those without changes, median of {ROUNDS} rounds: {:.3}; CPU time \
+         of an answer: {:.3}",
+        median(rates),
+        median(costs)
     );
     martlet.stop();
 }
 
-fn tell(when: &str, delays: &[Duration], time: Duration) {
+fn tell(when: &str, mut delays: Vec<Duration>) {
+    delays.sort_unstable();
     let at = |thousandths: usize| {
         let delay = delays[(delays.len() - 1) * thousandths / 1_000];
         delay.as_secs_f64() * 1e3
     };
     println!(
-        "{when}: {:.0} changes a second, change to answer p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms",
-        delays.len() as f64 / time.as_secs_f64(),
+        "{when}: {} changes, due to answered p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms",
+        delays.len(),
         at(500),
         at(990),
         at(1_000)
     );
 }
 
-/// Makes changes at a steady rate; returns the times from each to its answer, in their order. A change leaves when it
-/// is due and the one before was seen, so that no answer is ascribed to the wrong one.
-fn change(
-    api: &FakeApi,
-    server: SocketAddr,
-    number: &mut u32,
-    (rate, time): (u32, Duration),
+struct Churn<'a> {
+    api: &'a FakeApi,
+    client: Client,
+    /// Changes a second.
+    rate: u32,
     services: u32,
-) -> Vec<Duration> {
-    let socket = socket(server);
-    let start = Instant::now();
-    let mut delays = Vec::new();
-    while start.elapsed() < time {
-        let due = start + Duration::from_secs(1) * delays.len() as u32 / rate;
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        *number += 1;
-        // Not the first one: that is asked about meanwhile.
-        let at = 1 + *number % (services - 1).max(1);
-        let [_, high, middle, low] = number.to_be_bytes();
-        let address = Ipv4Addr::new(11 + high, middle, low, 1);
-        let changed = Instant::now();
-        api.upsert(slice(at, address));
-        let expected = IpAddr::from(address);
-        while !ask(&socket, at).contains(&expected) {
-            assert!(
-                changed.elapsed() < PATIENCE,
-                "change {number} was never answered"
-            );
-        }
-        delays.push(changed.elapsed());
-    }
-    delays.sort_unstable();
-    delays
+    /// Changes so far; each has an address of its own.
+    number: u32,
 }
 
-/// How many answers a client gets that asks for the first name while `meanwhile` runs.
-fn asking(server: SocketAddr, meanwhile: impl FnOnce()) -> u64 {
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let asking = scope.spawn(|| {
-            let socket = socket(server);
-            let mut answers = 0;
-            while !done.load(Ordering::Relaxed) {
-                answers += u64::from(!ask(&socket, 0).is_empty());
+impl Churn<'_> {
+    /// Makes changes at a steady rate for so long. Returns the time of each from when it was due until it was
+    /// answered: one that is late because the one before took long is late for whoever waits for it, too.
+    fn run(&mut self, time: Duration) -> Vec<Duration> {
+        let start = Instant::now();
+        let interval = Duration::from_secs(1) / self.rate;
+        let mut delays = Vec::new();
+        for due in (0_u32..).map(|count| interval * count) {
+            if due >= time {
+                break;
             }
-            answers
-        });
-        meanwhile();
-        done.store(true, Ordering::Relaxed);
-        asking.join().expect("it only asks")
-    })
+            let due = start + due;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            self.number += 1;
+            // Not the first one: that is asked for meanwhile.
+            let at = 1 + self.number % (self.services - 1).max(1);
+            let [_, high, middle, low] = self.number.to_be_bytes();
+            let address = Ipv4Addr::new(11 + high, middle, low, 1);
+            self.api.upsert(slice(at, address));
+            while !self.client.ask(at).contains(&IpAddr::from(address)) {
+                assert!(
+                    due.elapsed() < time + PATIENCE,
+                    "change {} was never answered",
+                    self.number
+                );
+            }
+            delays.push(due.elapsed());
+        }
+        delays
+    }
 }
 
-fn socket(server: SocketAddr) -> UdpSocket {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.connect(server).expect("loopback can be reached");
-    socket
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .expect("sockets can wait so long");
-    socket
+/// Asks one question at a time.
+struct Client {
+    socket: UdpSocket,
+    id: u16,
 }
 
-/// The addresses of a Service; none when no reply came.
-fn ask(socket: &UdpSocket, at: u32) -> Vec<IpAddr> {
-    let query = Query::new(&format!("{}.", name(at)), "A").wire(7);
-    socket.send(&query).expect("the server's port is open");
-    let mut buffer = [0; 4_096];
-    match socket.recv(&mut buffer) {
-        Ok(len) => decode(&buffer[..len], 0).addresses(),
-        Err(_) => Vec::new(),
+impl Client {
+    fn new(server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        socket.connect(server).expect("loopback can be reached");
+        socket
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .expect("sockets can wait so long");
+        Self { socket, id: 0 }
+    }
+
+    /// The addresses of a Service; none when no reply came.
+    fn ask(&mut self, at: u32) -> Vec<IpAddr> {
+        self.id = self.id.wrapping_add(1);
+        let query = Query::new(&format!("{}.", name(at)), "A").wire(self.id);
+        self.socket.send(&query).expect("the server's port is open");
+        let mut buffer = [0; 4_096];
+        while let Ok(len) = self.socket.recv(&mut buffer) {
+            // A late reply to an earlier question is none to this one.
+            if buffer[..len].starts_with(&self.id.to_be_bytes()) {
+                return decode(&buffer[..len], 0).addresses();
+            }
+        }
+        Vec::new()
     }
 }
 
@@ -176,6 +182,9 @@ fn slice(at: u32, address: Ipv4Addr) -> Value {
         "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
     })
 }
+
+/// Rounds with changes, and as many without.
+const ROUNDS: u32 = 5;
 
 /// Long enough for any change.
 const PATIENCE: Duration = Duration::from_secs(10);

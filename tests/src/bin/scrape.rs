@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use martlet_tests::flood::Flood;
-use martlet_tests::{FakeApi, Martlet, Setup, cpu_time, http_get};
+use martlet_tests::measured::{Load, corefile, median, under_load};
+use martlet_tests::{FakeApi, Martlet, Setup, http_get};
 use serde_json::json;
 
 /// Asked for all the time.
@@ -31,11 +31,7 @@ fn main() {
         }),
     ]);
     let dir = tempfile::tempdir().expect("the temporary directory is writable");
-    let corefile = format!(
-        ".:{{PORT}} {{\n    bind 127.0.0.1\n    prometheus 127.0.0.1:{{PORT2}}\n    kubernetes cluster.local \
-         {{\n        kubeconfig {}\n    }}\n}}\n",
-        api.write_kubeconfig(dir.path()).display()
-    );
+    let corefile = corefile(&api.write_kubeconfig(dir.path()));
     let martlet = Setup::new(&corefile).until_it_answers(NAME).start();
     round(&martlet, None, time / 3); // To get warm.
     println!("{rate} scrapes a second in every other round of {seconds} s");
@@ -43,11 +39,17 @@ fn main() {
     for number in 1..=rounds as u32 {
         let alone = round(&martlet, None, time);
         let watched = round(&martlet, Some(rate), time);
-        rates.push(watched.rate / alone.rate);
-        costs.push(watched.cpu / alone.cpu);
+        let (before, after) = (alone.load, watched.load);
+        rates.push(after.rate / before.rate);
+        costs.push(after.cpu_us / before.cpu_us);
         println!(
             "{number}: {:.0} and {:.0} q/s, {:.2} and {:.2} µs CPU a query; {:.1} ms a scrape, {} scrapes",
-            alone.rate, watched.rate, alone.cpu, watched.cpu, watched.scrape_ms, watched.scrapes
+            before.rate,
+            after.rate,
+            before.cpu_us,
+            after.cpu_us,
+            watched.scrape_ms,
+            watched.scrapes
         );
     }
     println!(
@@ -59,30 +61,25 @@ fn main() {
 
 /// What one round has shown.
 struct Round {
-    /// Queries a second.
-    rate: f64,
-    /// The server's CPU time for each, in microseconds; a scrape's included.
-    cpu: f64,
+    /// A scrape's CPU time is in it.
+    load: Load,
     scrapes: u32,
     /// The mean time that one took.
     scrape_ms: f64,
 }
 
 fn round(martlet: &Martlet, scrapes: Option<f64>, time: Duration) -> Round {
-    let before = cpu(martlet);
-    let flood = Flood::start(martlet.client().server, NAME);
-    let is_over = AtomicBool::new(false);
-    let (count, took) = thread::scope(|scope| {
-        let looking = scope.spawn(|| look(martlet.nth_port(2), scrapes, &is_over));
-        thread::sleep(time);
-        is_over.store(true, Ordering::Relaxed);
-        looking.join().expect("it only looks")
+    let (load, (count, took)) = under_load(martlet, NAME, || {
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let looking = scope.spawn(|| look(martlet.nth_port(2), scrapes, &is_over));
+            thread::sleep(time);
+            is_over.store(true, Ordering::Relaxed);
+            looking.join().expect("it only looks")
+        })
     });
-    let tally = flood.stop();
-    assert_eq!(tally.sent, tally.answered, "{tally:?}");
     Round {
-        rate: tally.rate as f64,
-        cpu: (cpu(martlet) - before).as_secs_f64() * 1e6 / tally.sent.max(1) as f64,
+        load,
         scrapes: count,
         scrape_ms: took.as_secs_f64() * 1e3 / f64::from(count.max(1)),
     }
@@ -107,13 +104,4 @@ fn look(port: u16, rate: Option<f64>, is_over: &AtomicBool) -> (u32, Duration) {
         count += 1;
     }
     (count, took)
-}
-
-fn cpu(martlet: &Martlet) -> Duration {
-    cpu_time(martlet.process.id()).expect("the process runs")
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
