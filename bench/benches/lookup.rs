@@ -6,8 +6,8 @@
 //! entries a second, `readers` while another thread looks up without pause; `put` is what a change
 //! costs. Hash functions, keys and entries are the same in all.
 //!
-//! `lookup/respond` is from query bytes to reply bytes, over names in random order: what a worker
-//! does between two system calls.
+//! `lookup/respond` is from the bytes of a full batch of queries to those of its replies, over names in
+//! random order, with their counting: what a worker does between two system calls.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::hint::black_box;
@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hashbrown::{Equivalent, HashMap};
 use martlet_bench::cluster::{Cluster, Shape};
 use martlet_bench::fixture::{self, PAYLOAD_SIZE, QueryKind};
@@ -27,9 +27,10 @@ use martlet_engine::index::{
     ClusterIndex, Encoded, Namespace, ServiceKind, ServiceName, ServiceNode, ServiceParts,
     ServiceRef,
 };
+use martlet_engine::limits::BATCH_MAX;
 use martlet_engine::log::LogSink;
-use martlet_engine::respond::{Response, Scratch, respond};
 use martlet_engine::wire::RType;
+use martlet_perf::turn::Turn;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
@@ -287,31 +288,30 @@ impl Hasher for Passthrough {
 
 fn respond_group(criterion: &mut Criterion, cluster: &Cluster) {
     let (_store, index) = fixture::publish(cluster);
-    let listener = fixture::listener(index, Vec::new());
-    let peer = fixture::peer();
+    let mut listener = fixture::listener(index, Vec::new());
+    let metrics = fixture::count(&mut listener);
     let (log, _lines) = LogSink::new();
-    let mut scratch = Scratch::default();
-    let mut buf = vec![0; 65_535];
+    let plan = (&listener, &log);
+    let mut turn = Turn::new(metrics.recorder(), 1);
     let mut group = criterion.benchmark_group("lookup/respond");
+    group.throughput(Throughput::Elements(BATCH_MAX as u64));
     for kind in QueryKind::ALL {
         let questions = kind.questions(cluster, QUESTIONS);
         let queries = QuerySet::collect(questions, Some(PAYLOAD_SIZE)).expect("valid questions");
-        let mut ask = |at: usize| {
-            let query = black_box(queries.datagram(at));
-            let response = respond(query, peer, &listener, &log, &mut scratch, &mut buf);
-            let Response::Reply(len) = response else {
-                panic!("{kind:?}: no reply")
-            };
-            (buf[3] & 0xf, buf[7] > 0 || buf[6] > 0, len)
-        };
-        for at in 0..queries.len() {
-            let (rcode, answered, _) = ask(at);
-            assert_eq!((rcode, answered), kind.expected(), "{kind:?}: query {at}");
+        let messages: Vec<&[u8]> = (0..queries.len()).map(|at| queries.datagram(at)).collect();
+        for message in &messages {
+            turn.answer(&[*message], plan);
+            let reply = turn.reply().expect("a reply to each");
+            let told = (reply[3] & 0xf, reply[7] > 0 || reply[6] > 0);
+            assert_eq!(told, kind.expected(), "{kind:?}: {message:?}");
         }
-        let mut turn = (0..queries.len()).cycle();
+        // Of some kinds there are fewer questions than asked for.
+        let (batches, _) = messages.as_chunks::<BATCH_MAX>();
+        let mut batches = batches.iter().cycle();
         group.bench_function(kind.as_str(), |bencher| {
-            bencher.iter(|| black_box(ask(turn.next().expect("endless"))));
+            bencher.iter(|| turn.answer(black_box(batches.next().expect("endless")), plan));
         });
+        assert_eq!(turn.unanswered(), 0, "{kind:?}: not all were answered");
     }
     group.finish();
 }

@@ -3,8 +3,9 @@
 //! Only the engine is needed here: `martlet-count`, which CI builds with all optimisations to count
 //! instructions, must not wait for the control half. [`seam`] is the server that is measured,
 //! [`external`] puts replies of made-up upstreams into its cache, [`sample`] is a small cluster with
-//! one kind of answer for each thing counted.
+//! one kind of answer for each thing counted, [`turn`] answers batches as a worker does.
 
 pub mod external;
 pub mod sample;
 pub mod seam;
+pub mod turn;

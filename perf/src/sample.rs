@@ -68,7 +68,7 @@ impl Kind {
 
     /// The third and fourth octet of its replies' header, and the number of answers: QR, AA, TC,
     /// RD; RCODE.
-    pub const fn expected(self) -> ([u8; 2], u8) {
+    const fn expected(self) -> ([u8; 2], u8) {
         match self {
             Self::IndexHit | Self::Endpoint | Self::Port => ([0x85, 0], 1),
             Self::NoData => ([0x85, 0], 0),
@@ -77,6 +77,18 @@ impl Kind {
             Self::Truncated => ([0x87, 0], TRUNCATED),
             Self::CacheHit => ([0x85, 0], 1),
         }
+    }
+
+    /// Looks at a reply.
+    ///
+    /// # Panics
+    ///
+    /// If it is not one of this kind.
+    pub fn check(self, reply: &[u8]) {
+        let told = reply
+            .get(..8)
+            .map(|header| ([header[2], header[3]], header[7]));
+        assert_eq!(told, Some(self.expected()), "{self:?}: flags and answers");
     }
 
     /// Its queries, each about another name.
