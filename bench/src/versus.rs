@@ -118,8 +118,8 @@ pub enum VersusError {
     },
     /// The server that the run is about is not fit to be compared.
     #[error(
-        "{name} lost {lost} and answered wrongly {wrong} of {sent} queries: above {} % of either its rate is \
-         no rate",
+        "{name} lost {lost} and answered wrongly {wrong} of {sent} queries; at most {} % of each are \
+         allowed",
         FAULTS_MAX * 100.0
     )]
     Faulty {

@@ -59,7 +59,7 @@ impl Outcome {
 
     /// What both tables show, the head first.
     fn rows(&self) -> Vec<Vec<String>> {
-        let mut head = ["server", "answers/s", "ratio", "CPU µs/query"]
+        let mut head = ["server", "answers/s", "of the echo", "CPU µs/query"]
             .map(String::from)
             .to_vec();
         let at = |rate| format!("p50 / p99 / p99.9 µs at {rate:.0}/s");
