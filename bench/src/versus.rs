@@ -47,7 +47,7 @@ pub struct Plan {
     pub contenders: Vec<Contender>,
     /// Rounds; the median counts.
     pub rounds: usize,
-    /// Measured time of each server's closed loop in each round. An open loop has half of it.
+    /// Measured time of each server's closed loop in each round. An open loop has a quarter of it.
     pub duration: Duration,
     /// The common rates at which latencies are taken. When empty: half of what the slowest server
     /// reaches, and half of what the middle one does; the echo is none of them.
@@ -368,19 +368,22 @@ impl Running<'_> {
         }
     }
 
-    /// Asks everything once. What was answered is answered from a cache the next time, so that each
-    /// attempt gets further.
+    /// Asks everything once: for a moment first, which shows how long all of it will take.
     fn warm_up(&self, plan: &Plan, distinct: &QuerySet) -> Result<(), VersusError> {
-        let settings = Settings {
+        let mut settings = Settings {
             duration: WARM_UP_RUN,
             ..self.closed(plan)
         };
         for _ in 0..WARM_UP_RUNS_MAX {
             let tally = load::run(&settings, distinct)?.tally;
             self.expect_answers(&tally)?;
-            if usize::try_from(tally.sent).is_ok_and(|sent| sent >= distinct.len()) {
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+            let part = tally.sent as f64 / distinct.len() as f64;
+            if part >= 1.0 {
                 break;
             }
+            let longer = settings.duration.mul_f64(WARM_UP_MARGIN / part);
+            settings.duration = longer.min(WARM_UP_RUN_MAX);
         }
         Ok(())
     }
@@ -403,7 +406,7 @@ impl Running<'_> {
     ) -> Result<(), VersusError> {
         let settings = Settings {
             warm_up: OPEN_WARM_UP,
-            duration: plan.duration / 2,
+            duration: plan.duration / 4,
             ..self.settings(plan, Pace::Open { rate })
         };
         let report = load::run(&settings, queries)?;
@@ -465,10 +468,13 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 const CARRIED_SHARE: f64 = 0.8;
 /// Before the measured part of an open loop.
 const OPEN_WARM_UP: Duration = Duration::from_millis(100);
-/// One attempt to ask everything once.
+/// The first attempt to ask everything once, and the longest one.
 const WARM_UP_RUN: Duration = Duration::from_millis(200);
-/// Attempts. A server that is slower than this is measured as it is.
-const WARM_UP_RUNS_MAX: usize = 150;
+const WARM_UP_RUN_MAX: Duration = Duration::from_secs(10);
+/// Of the time that the next one needs as it seems.
+const WARM_UP_MARGIN: f64 = 1.25;
+/// Attempts. Who has not answered everything by then is measured as it is.
+const WARM_UP_RUNS_MAX: usize = 5;
 
 #[cfg(test)]
 mod tests {

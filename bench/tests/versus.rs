@@ -24,7 +24,7 @@ fn plan(contenders: Vec<Contender>) -> Plan {
         contenders,
         rounds: 2,
         duration: Duration::from_millis(100),
-        rates: vec![200.0, 1e9],
+        rates: vec![400.0, 1e9],
         window: 8,
         sockets: 2,
         server_core: 0,
@@ -61,7 +61,7 @@ fn who_does_not_start_is_left_out_and_told() {
         assert!(standing.memory_end.share_kib > 0, "{}", standing.name);
         // The one that all carry was taken in each round, the other one by nobody.
         assert!(standing.latencies_us[0].is_some() && standing.latencies_us[1].is_none());
-        // Two rounds at 200 a second; a busy machine sends fewer than are due.
+        // Two rounds at 400 a second; a busy machine sends fewer than are due.
         assert!((1..=20).contains(&standing.open.sent), "{outcome}");
     }
     assert!(outcome.markdown().contains("\n\nnone takes no part"));

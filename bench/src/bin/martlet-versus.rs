@@ -34,7 +34,7 @@ struct Args {
     /// Rounds; the median counts
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of each server's closed loop in each round; half of it for each open loop
+    /// Seconds of each server's closed loop in each round; a quarter of it for each open loop
     #[arg(long, default_value_t = 3.0)]
     duration: f64,
     /// Common rate for latencies, several may be given; default half of the slowest server's and
