@@ -123,6 +123,7 @@ impl Monitored {
     fn scrape(&self, gauges: &Gauges) -> prometheus::Result<String> {
         let mut families = Families::default();
         engine::queries(&self.counts, &mut families);
+        plugins::acls(&self.counts, &mut families);
         plugins::events_of_servers(&self.counts, &mut families);
         plugins::templates(&self.counts, &mut families);
         engine::enabled(&self.enabled, &mut families);

@@ -8,21 +8,21 @@
 //! Labels are places in a table of fixed size, not hashed: a [`Scope`] stands for server, zone and
 //! view, and inside of it type, code and the rest are small numbers.
 
+mod labelled;
 mod layout;
-mod templates;
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+pub use labelled::{AclCount, AclEvent, Labelled, TemplateCount, TemplateEvent};
 use layout::LEN;
 pub use layout::{
     DURATION_BUCKETS, DurationTotals, Durations, Event, Histogram, Plugin, RCODES, SIZE_BOUNDS,
     TYPES, Totals, type_name,
 };
-
-pub use templates::{TemplateCount, TemplateCounts, TemplateEvent};
 
 use crate::wire::{RType, Rcode};
 
@@ -300,7 +300,8 @@ struct Lists {
     labels: Mutex<Vec<ScopeLabels>>,
     writers: Mutex<Vec<Arc<Writer>>>,
     https: Mutex<Vec<Arc<HttpsStatuses>>>,
-    templates: Arc<TemplateCounts>,
+    acls: Arc<Labelled<AclCount>>,
+    templates: Arc<Labelled<TemplateCount>>,
 }
 
 impl Metrics {
@@ -385,16 +386,24 @@ impl Metrics {
         all.iter().flat_map(of_server).collect()
     }
 
+    /// What `acl` counts with.
+    pub fn acls(&self) -> Arc<Labelled<AclCount>> {
+        Arc::clone(&self.lists.acls)
+    }
+
     /// What `template` counts with.
-    pub fn templates(&self) -> Arc<TemplateCounts> {
+    pub fn templates(&self) -> Arc<Labelled<TemplateCount>> {
         Arc::clone(&self.lists.templates)
     }
 
-    /// What it has counted so far, by server and view: several zones are one row.
-    pub fn template_totals(&self) -> BTreeMap<(Arc<str>, Arc<str>, TemplateCount), u64> {
+    /// What was counted so far, by server and view: several zones are one row.
+    pub fn sums<W: Clone + Eq + Hash + Ord>(
+        &self,
+        counts: &Labelled<W>,
+    ) -> BTreeMap<(Arc<str>, Arc<str>, W), u64> {
         let labels = lock(&self.lists.labels).clone();
         let mut sums = BTreeMap::new();
-        for ((place, what), count) in self.lists.templates.totals() {
+        for ((place, what), count) in counts.totals() {
             if let Some(ScopeLabels { server, view, .. }) = labels.get(usize::from(place)) {
                 let key = (Arc::clone(server), Arc::clone(view), what);
                 *sums.entry(key).or_default() += count;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use martlet_engine::index::ClusterIndex;
 use martlet_engine::log::LogSink;
-use martlet_engine::metrics::{Metrics, TemplateCounts};
+use martlet_engine::metrics::Metrics;
 use martlet_engine::plugins::cache;
 use martlet_engine::upstream::{Group, Transport};
 
@@ -94,9 +94,9 @@ impl<'a> Keeper<'a> {
         indexes.map(|(_, index)| Arc::clone(index)).collect()
     }
 
-    /// What `template` counts with.
-    pub(super) fn templates(&self) -> Arc<TemplateCounts> {
-        self.now.metrics.templates()
+    /// What plugins count with.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.now.metrics
     }
 
     /// What the printer has to know, and the number of the first.

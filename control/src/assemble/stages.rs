@@ -128,7 +128,8 @@ pub(super) fn stages(
         })?;
         stages.push(stage);
     }
-    stages.extend(answering::acl(&directives.acl, index.as_ref()));
+    let acl = answering::acl(&directives.acl, index.as_ref(), keeper.metrics().acls());
+    stages.extend(acl);
     if let Some(cache) = &cache {
         stages.push(Stage::Clamp(Arc::clone(cache)));
     }
@@ -136,7 +137,11 @@ pub(super) fn stages(
     stages.extend(header.map(|header| Stage::Header(header.0)));
     stages.extend(directives.minimal.map(|_| Stage::Minimal));
     if !template.is_empty() {
-        stages.push(answering::templates(template, labels, keeper.templates()));
+        stages.push(answering::templates(
+            template,
+            labels,
+            keeper.metrics().templates(),
+        ));
     }
     let mut file = None;
     if !directives.file.is_empty() {

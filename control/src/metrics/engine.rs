@@ -32,7 +32,6 @@ pub(super) fn queries(counts: &Metrics, families: &mut Families) {
     for (labels, totals) in counts.totals() {
         localhost += totals.event(Event::Localhost);
         block(&labels, &totals, families);
-        super::plugins::events(&labels, &totals, families);
     }
     families.counter(
         "coredns_local_localhost_requests_total",

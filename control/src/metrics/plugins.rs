@@ -4,35 +4,30 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use martlet_engine::metrics::{Event, Metrics, ScopeLabels, TemplateEvent, Totals};
+use martlet_engine::metrics::{AclCount, AclEvent, Event, Metrics, ScopeLabels, TemplateEvent};
 use martlet_engine::plugins::hosts::Hosts;
 
-use super::engine::labels_of;
 use super::family::Families;
 
-/// What plugins count of single queries. As in CoreDNS a row is there once it has counted.
-pub(super) fn events(labels: &ScopeLabels, totals: &Totals, families: &mut Families) {
-    for (event, name, help) in [
-        (
-            Event::AclBlocked,
-            "coredns_acl_blocked_requests_total",
-            "Counter of DNS requests being blocked.",
-        ),
-        (
-            Event::AclFiltered,
-            "coredns_acl_filtered_requests_total",
-            "Counter of DNS requests being filtered.",
-        ),
-        (
-            Event::AclDropped,
-            "coredns_acl_dropped_requests_total",
-            "Counter of DNS requests being dropped.",
-        ),
-    ] {
-        let count = totals.event(event);
-        if count > 0 {
-            families.counter(name, help, &labels_of(labels), count);
-        }
+/// `coredns_acl_…`, but for what goes on. As in CoreDNS a row is there once it has counted.
+pub(super) fn acls(counts: &Metrics, families: &mut Families) {
+    for ((server, view, AclCount { zone, event }), count) in counts.sums(&counts.acls()) {
+        let (name, help) = match event {
+            AclEvent::Blocked => (
+                "coredns_acl_blocked_requests_total",
+                "Counter of DNS requests being blocked.",
+            ),
+            AclEvent::Filtered => (
+                "coredns_acl_filtered_requests_total",
+                "Counter of DNS requests being filtered.",
+            ),
+            AclEvent::Dropped => (
+                "coredns_acl_dropped_requests_total",
+                "Counter of DNS requests being dropped.",
+            ),
+        };
+        let labels = [("server", &*server), ("zone", &zone), ("view", &view)];
+        families.counter(name, help, &labels, count);
     }
 }
 
@@ -78,7 +73,7 @@ pub(super) fn events_of_servers(counts: &Metrics, families: &mut Families) {
 
 /// `coredns_template_…`
 pub(super) fn templates(counts: &Metrics, families: &mut Families) {
-    for ((server, view, what), count) in counts.template_totals() {
+    for ((server, view, what), count) in counts.sums(&counts.templates()) {
         let labels = [
             ("server", &*server),
             ("zone", &what.zone),

@@ -211,12 +211,6 @@ pub enum Event {
     CacheStale,
     /// `local` answered a name at or under `localhost`.
     Localhost,
-    /// `acl` refused a query.
-    AclBlocked,
-    /// `acl` answered with nothing.
-    AclFiltered,
-    /// `acl` kept silent.
-    AclDropped,
     /// `acl` let a query pass.
     AclAllowed,
     /// `autopath` found what a search list would have led to.
@@ -226,7 +220,7 @@ pub enum Event {
 }
 
 impl Event {
-    const COUNT: usize = 13;
+    const COUNT: usize = 10;
 
     pub(crate) const fn bit(self) -> u16 {
         1 << self as u8

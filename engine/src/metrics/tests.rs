@@ -216,7 +216,7 @@ fn templates_are_counted_by_server_and_view() {
         let scope = metrics.scope_of_view(server, zone, view, true);
         metrics.templates().add(scope, what(template));
     }
-    let rows = metrics.template_totals().into_iter();
+    let rows = metrics.sums(&metrics.templates()).into_iter();
     let rows = rows
         .map(|((server, view, what), count)| format!("{server} {view:?} {} {count}", what.zone));
     assert_eq!(

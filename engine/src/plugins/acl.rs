@@ -9,7 +9,8 @@ use super::template::extended_error;
 use super::zones::Zones;
 use crate::chain::{Context, Step};
 use crate::index::{ClusterIndex, Namespace};
-use crate::metrics::Event;
+use crate::metrics::{AclCount, AclEvent, Event, Labelled};
+use crate::wire::name::NameText;
 use crate::wire::{Edns, RType, Rcode, Reply};
 
 /// The `acl`s of a block.
@@ -18,14 +19,16 @@ pub struct Acl {
     pub rules: Vec<Rule>,
     /// Where namespaces of clients are looked up; rules about namespaces fit nobody without.
     pub index: Option<Arc<ClusterIndex>>,
+    /// Where is counted what does not go on.
+    pub counts: Arc<Labelled<AclCount>>,
 }
 
 /// One `acl`.
 pub struct Rule {
-    /// The zones that it is for.
-    pub zones: Zones,
-    /// The first that fits decides; if none does, the next rule is asked.
-    pub policies: Vec<Policy>,
+    zones: Zones,
+    /// The zones' names, in their order.
+    names: Box<[Arc<str>]>,
+    policies: Vec<Policy>,
 }
 
 /// One line of an `acl`.
@@ -60,29 +63,44 @@ const FILTERED: u16 = 17;
 
 impl Acl {
     pub(crate) fn query(&self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Step {
-        let rules = self.rules.iter();
-        let mut rules = rules.filter(|rule| rule.zones.hold(context.name));
-        let action = rules.find_map(|rule| {
+        let decided = self.rules.iter().find_map(|rule| {
+            let zone = rule.zones.place(context.name)?;
             let mut policies = rule.policies.iter();
             let fitting = policies.find(|policy| policy.fits(context, self.index.as_deref()));
-            fitting.map(|policy| policy.action)
+            fitting.map(|policy| (policy.action, &rule.names[zone]))
         });
-        let (event, code, rcode) = match action {
-            None | Some(Action::Allow) => {
-                context.count(Event::AclAllowed);
-                return Step::Next;
-            }
-            Some(Action::Drop) => {
-                context.count(Event::AclDropped);
-                return Step::Dropped;
-            }
-            Some(Action::Block) => (Event::AclBlocked, BLOCKED, Rcode::REFUSED),
-            Some(Action::Filter) => (Event::AclFiltered, FILTERED, Rcode::NOERROR),
+        let Some((action @ (Action::Block | Action::Filter | Action::Drop), zone)) = decided else {
+            context.count(Event::AclAllowed);
+            return Step::Next;
         };
-        context.count(event);
+        let (event, code, rcode) = match action {
+            Action::Block => (AclEvent::Blocked, BLOCKED, Rcode::REFUSED),
+            Action::Filter => (AclEvent::Filtered, FILTERED, Rcode::NOERROR),
+            Action::Allow | Action::Drop => (AclEvent::Dropped, 0, Rcode::NOERROR),
+        };
+        // Nothing comes after this, so it is counted once however often the chain is walked.
+        let zone = Arc::clone(zone);
+        self.counts
+            .add(context.seen.scope, AclCount { zone, event });
+        if action == Action::Drop {
+            return Step::Dropped;
+        }
         reply.set_opt(Edns::DO, extended_error(code, ""));
         reply.set_rcode(rcode);
         Step::Answered
+    }
+}
+
+impl Rule {
+    /// The rule for these zones. The first policy that fits decides; if none does, the next rule is
+    /// asked.
+    pub fn new(zones: Zones, policies: Vec<Policy>) -> Self {
+        let name = |zone: &[u8]| NameText::of(zone).as_str().into();
+        Self {
+            names: zones.iter().map(name).collect(),
+            zones,
+            policies,
+        }
     }
 }
 
@@ -127,9 +145,8 @@ mod tests {
         let index = ClusterIndex::default();
         let pod = "10.1.0.7".parse().unwrap();
         index.put_pods(Arc::new(Namespace::new("prod")), pod, 1);
-        let rule = |zone: &str, policies: Vec<Policy>| Rule {
-            zones: Zones::new([name(zone).into()]),
-            policies,
+        let rule = |zone: &str, policies: Vec<Policy>| {
+            Rule::new(Zones::new([name(zone).into()]), policies)
         };
         let acl = Acl {
             rules: vec![
@@ -146,6 +163,7 @@ mod tests {
                 rule("ns", vec![policy(A::Block, &[], &[], &[])]),
             ],
             index: Some(Arc::new(index)),
+            counts: Arc::default(),
         };
         let stages = [
             Stage::Acl(Arc::new(acl)),

@@ -7,7 +7,7 @@ use super::metadata::Metadata;
 use super::surroundings::Asked;
 use super::zones::Zones;
 use crate::chain::{Context, Step};
-use crate::metrics::{TemplateCount, TemplateCounts, TemplateEvent};
+use crate::metrics::{Labelled, TemplateCount, TemplateEvent};
 use crate::pattern::Pattern;
 use crate::script::expr::{Expression, Surroundings};
 use crate::script::template::{Data, Fields, Template};
@@ -22,7 +22,7 @@ pub struct Templates {
     /// Where labels come from, with `metadata`.
     pub labels: Option<Arc<Metadata>>,
     /// What is counted of them.
-    pub counts: Arc<TemplateCounts>,
+    pub counts: Arc<Labelled<TemplateCount>>,
 }
 
 /// One `template`.
@@ -112,20 +112,19 @@ impl Templates {
                 Verdict::Refuses => return Step::Failed(Rcode::SERVFAIL, ""),
                 Verdict::Matches(matched) => matched,
             };
-            // When the chain is walked again it has been counted.
-            if context.gathered.is_none_or(|known| !known.is_resumed()) {
+            let answered = if rule.rcode == Rcode::SERVFAIL {
+                Ok(Step::Failed(Rcode::SERVFAIL, ""))
+            } else {
+                matched.answer(context, self.labels.as_deref(), reply)
+            };
+            // What is not there yet is asked for again, and counted then.
+            if answered != Ok(Step::Slow) {
                 self.count(&matched, context, TemplateEvent::Match);
             }
-            if rule.rcode == Rcode::SERVFAIL {
-                return Step::Failed(Rcode::SERVFAIL, "");
-            }
-            return match matched.answer(context, self.labels.as_deref(), reply) {
-                Ok(step) => step,
-                Err(event) => {
-                    self.count(&matched, context, event);
-                    Step::Failed(Rcode::SERVFAIL, "the template gives no record")
-                }
-            };
+            return answered.unwrap_or_else(|event| {
+                self.count(&matched, context, event);
+                Step::Failed(Rcode::SERVFAIL, "the template gives no record")
+            });
         }
         Step::Next
     }

@@ -24,15 +24,20 @@ impl Zones {
     /// The longest zone that the name is in.
     #[inline]
     pub fn find(&self, name: &FoldedName) -> Option<&[u8]> {
+        self.place(name).map(|place| &*self.0[place].0)
+    }
+
+    /// The place of that zone among [`Self::iter`].
+    #[inline]
+    pub fn place(&self, name: &FoldedName) -> Option<usize> {
         let mut zones = self.0.iter();
-        let found = zones.find(|(zone, labels)| name.labels_above(zone, *labels).is_some());
-        found.map(|(zone, _)| &**zone)
+        zones.position(|(zone, labels)| name.labels_above(zone, *labels).is_some())
     }
 
     /// Whether the name is in any.
     #[inline]
     pub fn hold(&self, name: &FoldedName) -> bool {
-        self.find(name).is_some()
+        self.place(name).is_some()
     }
 
     /// Whether the zone of this wire name is in any.

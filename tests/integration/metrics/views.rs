@@ -1,8 +1,9 @@
 //! Blocks of one zone, told apart by their views.
 
-use martlet_tests::{Scrape, Setup};
+use martlet_tests::{Scrape, Setup, Upstream};
 
 use super::{DURATIONS, REQUESTS, RESPONSES, scrape_until};
+use crate::fixtures::{forward, resolver};
 
 #[test]
 fn views_are_counted_apart() {
@@ -101,4 +102,48 @@ fn templates_are_counted_by_view() {
     });
     let matches = matches.collect::<Vec<_>>();
     assert_eq!(matches, [("", "A", 3.0), ("texts", "TXT", 1.0)]);
+}
+
+/// A rule of `acl` counts by its own zone; a template whose answer leads to an upstream counts once.
+#[test]
+fn plugins_count_once_by_their_own_zones() {
+    let upstream = Upstream::start("a");
+    let directives = format!(
+        "prometheus 127.0.0.1:{{PORT2}}\n\
+         acl Inner.test {{\nblock type TXT\n}}\n\
+         acl inner.test outer.test {{\ndrop type SRV\nfilter type MX\n}}\n\
+         template IN A alias.test {{\nanswer \"{{{{ .Name }}}} 60 IN CNAME a.wild.test.\"\n}}\n{}",
+        forward(&[upstream.address()], "")
+    );
+    let martlet = resolver(&directives).start();
+    let client = martlet_tests::Client {
+        patience: std::time::Duration::from_millis(300),
+        ..martlet.client()
+    };
+    let query = |name: &str, rtype: &str| martlet_tests::dns::Query::new(name, rtype);
+    for (name, rtype) in [("a.inner.test.", "TXT"), ("b.outer.test.", "MX")] {
+        assert!(client.ask(name, rtype).an.is_empty(), "{name} {rtype}");
+    }
+    for name in ["a.inner.test.", "b.outer.test.", "c.outer.test."] {
+        assert!(client.send(&query(name, "SRV")).is_none(), "{name}");
+    }
+    assert_eq!(martlet.client().ask("x.alias.test.", "A").an.len(), 2);
+    let matches = "coredns_template_matches_total";
+    let told = scrape_until(martlet.nth_port(2), |now| now.sum(matches, &[]) > 0.0);
+    assert_eq!(told.sum(matches, &[("zone", "alias.test.")]), 1.0);
+    for (what, zone, expected) in [
+        ("blocked", "inner.test.", 1.0),
+        ("filtered", "inner.test.", 0.0),
+        ("filtered", "outer.test.", 1.0),
+        ("dropped", "inner.test.", 1.0),
+        ("dropped", "outer.test.", 2.0),
+        ("dropped", ".", 0.0),
+    ] {
+        let name = format!("coredns_acl_{what}_requests_total");
+        assert_eq!(
+            told.sum(&name, &[("zone", zone)]),
+            expected,
+            "{what} {zone}"
+        );
+    }
 }

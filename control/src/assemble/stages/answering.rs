@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use martlet_engine::chain::Stage;
 use martlet_engine::index::{ClusterIndex, Namespace};
-use martlet_engine::metrics::TemplateCounts;
+use martlet_engine::metrics::{AclCount, Labelled, TemplateCount};
 use martlet_engine::plugins::zones::Zones;
 use martlet_engine::plugins::{
     acl, autopath, chaos, file, hosts, kubernetes, metadata, template, transfer, view,
@@ -96,7 +96,11 @@ fn search_list(text: &str) -> Vec<Box<[u8]>> {
 }
 
 /// The `acl`s of a block; namespaces are those of its cluster.
-pub(super) fn acl(directives: &[Acl], index: Option<&Arc<ClusterIndex>>) -> Option<Stage> {
+pub(super) fn acl(
+    directives: &[Acl],
+    index: Option<&Arc<ClusterIndex>>,
+    counts: Arc<Labelled<AclCount>>,
+) -> Option<Stage> {
     let policy = |policy: &Policy| acl::Policy {
         action: policy.action,
         types: policy.types.clone(),
@@ -107,14 +111,15 @@ pub(super) fn acl(directives: &[Acl], index: Option<&Arc<ClusterIndex>>) -> Opti
             .map(|name| Arc::new(Namespace::new(name)))
             .collect(),
     };
-    let rules = directives.iter().map(|directive| acl::Rule {
-        zones: zones(&directive.zones),
-        policies: directive.policies.iter().map(policy).collect(),
+    let rules = directives.iter().map(|directive| {
+        let policies = directive.policies.iter().map(policy);
+        acl::Rule::new(zones(&directive.zones), policies.collect())
     });
     (!directives.is_empty()).then(|| {
         Stage::Acl(Arc::new(acl::Acl {
             rules: rules.collect(),
             index: index.cloned(),
+            counts,
         }))
     })
 }
@@ -145,7 +150,7 @@ pub(super) fn view(directive: &View, labels: Option<Arc<metadata::Metadata>>) ->
 pub(super) fn templates(
     directives: &[Template],
     labels: Option<Arc<metadata::Metadata>>,
-    counts: Arc<TemplateCounts>,
+    counts: Arc<Labelled<TemplateCount>>,
 ) -> Stage {
     let rules = directives.iter().map(|directive| template::Rule {
         class: directive.class,
