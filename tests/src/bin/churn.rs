@@ -24,8 +24,10 @@ fn main() {
     let time = Duration::from_secs(u64::from(seconds));
 
     let mut objects = vec![namespace()];
-    objects
-        .extend((0..services).flat_map(|at| [service(at), slice(at, Ipv4Addr::new(10, 0, 0, 1))]));
+    // As in a cluster each pod has an address of its own.
+    let first = u32::from(Ipv4Addr::new(10, 0, 0, 1));
+    let objects_of = |at| [service(at), slice(at, Ipv4Addr::from(first + at))];
+    objects.extend((0..services).flat_map(objects_of));
     let api = FakeApi::start(objects);
     let dir = tempfile::tempdir().expect("the temporary directory is writable");
     let asked = format!("{}.", name(0));
