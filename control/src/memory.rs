@@ -16,8 +16,9 @@ const EVERY: Duration = Duration::from_millis(500);
 const FULL: u64 = 90;
 /// What a cache keeps each time, in percent of its entries.
 const KEPT: usize = 75;
-/// The share of the limit below which caches may grow again, in percent.
-const EASY: u64 = 80;
+/// The share of the limit below which caches may grow again, in percent. Near the one above: what else
+/// the process has may leave no more, and a cache is small beside that.
+const EASY: u64 = 87;
 /// By how much each time, in percent of their capacity.
 const MORE: usize = 2;
 
@@ -79,9 +80,11 @@ fn read(path: &Path) -> Option<u64> {
 fn used_by_group([used, parts]: [&Path; 2]) -> Option<u64> {
     let used = read(used)?;
     let parts = fs::read_to_string(parts).ok()?;
-    let mut parts = parts.lines().filter_map(|line| line.split_once(' '));
-    let (_, files) = parts.find(|(part, _)| *part == "inactive_file")?;
-    Some(used.saturating_sub(files.parse().ok()?))
+    let parts = parts.lines().filter_map(|line| line.split_once(' '));
+    let of_files = parts.filter(|(part, _)| ["inactive_file", "active_file"].contains(part));
+    let sizes = of_files.map(|(_, size)| size.parse::<u64>());
+    let files = sizes.collect::<Result<Vec<_>, _>>().ok()?;
+    Some(used.saturating_sub(files.iter().sum()))
 }
 
 /// What is resident of the process, in octets.
@@ -145,10 +148,10 @@ mod tests {
         for (text, expected) in [
             (
                 "anon 1\ninactive_anon 7\ninactive_file 1000\nactive_file 9\n",
-                Some(4_000),
+                Some(3_991),
             ),
             ("inactive_file 6000\n", Some(0)),
-            ("anon 1\n", None),
+            ("active_file much\n", None),
         ] {
             fs::write(&parts, text).unwrap();
             assert_eq!(read(), expected, "{text}");

@@ -420,6 +420,9 @@ pub struct Context<'q> {
     pub outgoing: Option<Box<transfer::Outgoing>>,
     /// What is to be counted.
     pub seen: Observation,
+    /// What counts something by labels of its own, once the query has come to its end: the chain may
+    /// have to be walked again.
+    pub(crate) at_end: Vec<Box<dyn FnOnce()>>,
 }
 
 impl<'q> Context<'q> {
@@ -455,6 +458,7 @@ impl<'q> Context<'q> {
             may_stream: false,
             outgoing: None,
             seen: Observation::NOTHING,
+            at_end: Vec::new(),
         }
     }
 

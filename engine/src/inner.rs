@@ -4,11 +4,13 @@
 //! Only stages that change a query come here, so all of it may allocate.
 
 use std::cell::RefCell;
+use std::hash::Hash;
+use std::sync::Arc;
 
 use crate::chain::{Context, Outcome, Stage, Step};
 use crate::gathered::{LookUp, Need};
 use crate::limits::{MESSAGE_LEN_MAX, NESTING_MAX};
-use crate::metrics::Event;
+use crate::metrics::{Event, Labelled};
 use crate::wire::message::compose;
 use crate::wire::reply::Owner;
 use crate::wire::{Answer, Class, Edns, FoldedName, Query, RType, Rcode, Reply};
@@ -62,6 +64,7 @@ impl Context<'_> {
                 may_stream: false,
                 outgoing: None,
                 seen: self.seen,
+                at_end: std::mem::take(&mut self.at_end),
             };
             let (step, _) = inner.walk(rest, &mut reply);
             let (need, patience) = (inner.need.take(), inner.patience);
@@ -71,6 +74,7 @@ impl Context<'_> {
             (self.patience, self.rotates) = (patience, rotates);
             (self.cause, self.seen) = (cause.or_else(|| self.cause.take()), seen);
             self.wants_refresh = wants_refresh;
+            self.at_end = std::mem::take(&mut inner.at_end);
             let mut answer = Answer::take(&mut reply);
             if let Step::Failed(rcode, _) = step {
                 answer.rcode = rcode;
@@ -84,6 +88,15 @@ impl Context<'_> {
         if self.gathered.is_none_or(|gathered| !gathered.is_resumed()) {
             self.seen.events |= event.bit();
         }
+    }
+
+    /// Counts by labels of its own, if the query comes to its end with this walk of the chain.
+    pub(crate) fn count_at_end<W>(&mut self, counts: &Arc<Labelled<W>>, what: W)
+    where
+        W: Clone + Eq + Hash + 'static,
+    {
+        let (counts, scope) = (Arc::clone(counts), self.seen.scope);
+        self.at_end.push(Box::new(move || counts.add(scope, what)));
     }
 
     /// The question's name as CoreDNS's plugins write it that know names in lower case only.
@@ -131,7 +144,9 @@ impl Context<'_> {
             let mut context = Context::new(query, &folded, self.peer, listener, self.random, log);
             context.nesting = self.nesting + 1;
             let mut reply = Reply::new(room, &query, self.peer.stream);
-            match context.serve(&mut reply) {
+            let outcome = context.serve(&mut reply);
+            self.at_end.append(&mut context.at_end);
+            match outcome {
                 Outcome::Reply => {}
                 Outcome::Dropped => return None,
                 Outcome::Slow => {

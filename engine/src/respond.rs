@@ -492,6 +492,9 @@ fn serve(context: &mut Context<'_>, buf: &mut [u8]) -> (Response, Rcode) {
     } else {
         context.serve(&mut reply)
     };
+    if outcome != Outcome::Slow {
+        context.at_end.drain(..).for_each(|count| count());
+    }
     reply.fit_rcode(query.edns.as_ref());
     let rcode = reply.rcode();
     let response = match outcome {

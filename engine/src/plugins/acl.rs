@@ -78,10 +78,8 @@ impl Acl {
             Action::Filter => (AclEvent::Filtered, FILTERED, Rcode::NOERROR),
             Action::Allow | Action::Drop => (AclEvent::Dropped, 0, Rcode::NOERROR),
         };
-        // Nothing comes after this, so it is counted once however often the chain is walked.
         let zone = Arc::clone(zone);
-        self.counts
-            .add(context.seen.scope, AclCount { zone, event });
+        context.count_at_end(&self.counts, AclCount { zone, event });
         if action == Action::Drop {
             return Step::Dropped;
         }

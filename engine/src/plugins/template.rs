@@ -117,10 +117,7 @@ impl Templates {
             } else {
                 matched.answer(context, self.labels.as_deref(), reply)
             };
-            // What is not there yet is asked for again, and counted then.
-            if answered != Ok(Step::Slow) {
-                self.count(&matched, context, TemplateEvent::Match);
-            }
+            self.count(&matched, context, TemplateEvent::Match);
             return answered.unwrap_or_else(|event| {
                 self.count(&matched, context, event);
                 Step::Failed(Rcode::SERVFAIL, "the template gives no record")
@@ -129,7 +126,7 @@ impl Templates {
         Step::Next
     }
 
-    fn count(&self, matched: &Matched<'_>, context: &Context<'_>, event: TemplateEvent) {
+    fn count(&self, matched: &Matched<'_>, context: &mut Context<'_>, event: TemplateEvent) {
         let (class, rtype) = matched.kind(&context.query);
         let zone = matched.zone.as_str().into();
         let what = TemplateCount {
@@ -138,7 +135,7 @@ impl Templates {
             rtype,
             event,
         };
-        self.counts.add(context.seen.scope, what);
+        context.count_at_end(&self.counts, what);
     }
 }
 

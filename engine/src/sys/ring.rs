@@ -427,7 +427,7 @@ impl Answers<'_> {
     ///
     /// # Panics
     ///
-    /// If there are more replies than datagrams.
+    /// If there is no room, as may be when there are more replies than datagrams.
     pub fn queue(&mut self, slot: usize, len: usize) {
         let Some((parsed, _)) = self.received.parse(slot) else {
             return;

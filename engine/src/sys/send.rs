@@ -19,6 +19,9 @@ pub fn allow_fragments(socket: BorrowedFd<'_>, allowed: bool) -> io::Result<()> 
     super::set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, value)
 }
 
+/// Times that fragments are asked for, before a datagram is too large for anything.
+const ATTEMPTS: usize = 3;
+
 /// Sends the datagram that was refused for its size, in fragments.
 ///
 /// # Errors
@@ -26,13 +29,21 @@ pub fn allow_fragments(socket: BorrowedFd<'_>, allowed: bool) -> io::Result<()> 
 /// Those of `send`.
 pub(super) fn in_fragments<R>(
     socket: BorrowedFd<'_>,
-    send: impl FnOnce() -> io::Result<R>,
+    mut send: impl FnMut() -> io::Result<R>,
 ) -> io::Result<R> {
-    allow_fragments(socket, true)?;
-    let sent = send();
-    // What others send meanwhile leaves as well.
-    allow_fragments(socket, false)?;
-    sent
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        allow_fragments(socket, true)?;
+        let sent = send();
+        // What others send meanwhile leaves as well.
+        allow_fragments(socket, false)?;
+        match sent {
+            // Another thread has done the same with this socket, and was done with it.
+            Err(error) if is_too_large(&error) && attempts < ATTEMPTS => {}
+            sent => return sent,
+        }
+    }
 }
 
 /// Sends `message` to `remote`; from `local`, if the socket is bound to every address.

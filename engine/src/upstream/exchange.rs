@@ -29,7 +29,7 @@ use crate::wire::{Flags, Message, RType, Rcode};
 
 /// How long all attempts together may take, as CoreDNS.
 const EXCHANGE_MAX: Duration = Duration::from_secs(5);
-/// How long a probe waits for its reply, as CoreDNS.
+/// How long a probe waits for its reply, as CoreDNS; over a stream it has to be opened besides.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Attempts for one question at the same time.
 const PARALLEL_MAX: usize = 3;
@@ -346,8 +346,15 @@ impl Exchanger {
             while let Some(group) = group.upgrade() {
                 let question = probe_message(&group);
                 let asking = this.ask_alone(&group, &upstream, &question);
+                // A connection for it has to be there first.
+                let is_datagram = matches!(upstream.transport, Transport::Dns);
+                let limit = if is_datagram && !group.settings.force_tcp {
+                    PROBE_TIMEOUT
+                } else {
+                    PROBE_TIMEOUT + group.settings.read_timeout
+                };
                 // Any reply will do: a server that refuses is there.
-                let replied = match timeout(PROBE_TIMEOUT, asking).await {
+                let replied = match timeout(limit, asking).await {
                     Ok(Ok(_) | Err(Fault::Mismatch | Fault::Forged)) => true,
                     Ok(Err(_)) | Err(_) => false,
                 };

@@ -60,7 +60,7 @@ struct Connection {
     waiting: Rc<Waiting>,
     out: mpsc::Sender<Vec<u8>>,
     opened: Instant,
-    /// The time of the first question after the last that was heard of the server, while any waits.
+    /// The time of the first question after the last that was heard of the server, whoever still waits.
     unanswered: Cell<Option<Instant>>,
     closed: Cell<bool>,
     /// It is one idle connection too many.
@@ -279,19 +279,25 @@ mod tests {
         Silent { after: usize },
     }
 
-    /// Connections of which the nth has the nth fate; the last one's is that of all others.
-    fn streams(fates: &'static [Fate]) -> (Streams, Rc<Cell<usize>>) {
-        let opened = Rc::new(Cell::new(0));
-        let count = Rc::clone(&opened);
+    /// Connections of which the nth has the nth fate; the last one's is that of all others. With them
+    /// come how many were opened, and how many are still open.
+    fn streams(fates: &'static [Fate]) -> (Streams, Rc<Cell<usize>>, Rc<Cell<usize>>) {
+        let (opened, open) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (count, still) = (Rc::clone(&opened), Rc::clone(&open));
         let connect: Connect = Box::new(move || {
             let fate = fates[count.get().min(fates.len() - 1)];
             count.set(count.get() + 1);
+            let still = Rc::clone(&still);
             Box::pin(async move {
                 let Fate::Silent { after } = fate else {
                     return std::future::pending().await;
                 };
                 let (ours, theirs) = duplex(4_096);
-                spawn_local(serve(theirs, after));
+                still.set(still.get() + 1);
+                spawn_local(async move {
+                    serve(theirs, after).await;
+                    still.set(still.get() - 1);
+                });
                 Ok(Box::new(ours) as Box<dyn Octets>)
             })
         });
@@ -301,7 +307,8 @@ mod tests {
             silence: SILENCE,
         };
         let counters = (Carrier::Tcp, Arc::default());
-        (Streams::new(connect, limits, 0, counters), opened)
+        let streams = Streams::new(connect, limits, 0, counters);
+        (streams, opened, open)
     }
 
     async fn serve(mut stream: DuplexStream, replies: usize) {
@@ -337,7 +344,7 @@ mod tests {
         ];
         for &(what, fates) in cases {
             let test = async {
-                let (streams, opened) = streams(fates);
+                let (streams, opened, _) = streams(fates);
                 let asked_for = Instant::now();
                 let mut right = 0;
                 // Questions follow each other without a pause, so it is never idle.
@@ -354,13 +361,19 @@ mod tests {
     #[tokio::test]
     async fn a_connection_of_its_own_is_closed_with_its_reply() {
         let test = async {
-            let (streams, opened) = streams(&[Fate::Silent { after: 1 }]);
+            let (streams, opened, open) = streams(&[Fate::Silent { after: 1 }]);
             for nth in 1..=3 {
                 let reply = timeout(SILENCE, streams.ask_alone(&QUERY.into())).await;
                 assert!(matches!(reply, Ok(Ok(_))), "{nth}");
                 assert_eq!(opened.get(), nth);
             }
             assert!(streams.connections.borrow().is_empty());
+            let closed = async {
+                while open.get() > 0 {
+                    yield_now().await;
+                }
+            };
+            timeout(SILENCE, closed).await.expect("they are closed");
         };
         LocalSet::new().run_until(test).await;
     }
@@ -368,7 +381,7 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_sends_is_not_kept() {
         let test = async {
-            let (streams, _) = streams(&[Fate::NeverThere]);
+            let (streams, ..) = streams(&[Fate::NeverThere]);
             let (connection, query) = (streams.open(), QUERY.into());
             for nth in 0..IN_FLIGHT_MAX {
                 // Given up at once, and its octets wait for the connection.

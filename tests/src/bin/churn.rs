@@ -20,7 +20,8 @@ fn main() {
         let given = std::env::args().nth(at);
         given.map_or(default, |text| text.parse().expect("a number"))
     };
-    let (rate, seconds, services) = (argument(1, 200), argument(2, 10), argument(3, 10_000));
+    let (rate, seconds) = (argument(1, 200).max(1), argument(2, 10).max(1));
+    let services = argument(3, 10_000).max(2);
     let time = Duration::from_secs(u64::from(seconds));
 
     let mut objects = vec![namespace()];
