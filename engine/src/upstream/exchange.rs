@@ -546,11 +546,11 @@ fn silence(upstream: &Upstream, stream: bool) -> String {
 
 /// Says which server a fault is about.
 fn locate(fault: Fault, upstream: &Upstream, stream: bool) -> Fault {
+    const LATE: std::io::ErrorKind = std::io::ErrorKind::TimedOut;
+    let silent = || Fault::io(std::io::Error::new(LATE, silence(upstream, stream)));
     match fault {
-        Fault::Timeout => Fault::io(std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            silence(upstream, stream),
-        )),
+        Fault::Timeout => silent(),
+        Fault::Io { error, .. } if error.kind() == LATE => silent(),
         Fault::Io { error, reused } => {
             let text = format!("{}: {error}", upstream.address);
             Fault::Io {

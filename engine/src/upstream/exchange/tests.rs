@@ -157,6 +157,20 @@ fn questions_that_differ_in_what_looks_like_letter_case_share_none() {
     });
 }
 
+/// Whether a question or its whole connection was given up: patterns of `errors` know one text.
+#[test]
+fn silence_has_one_text() {
+    let upstream = Upstream::new(([127, 0, 0, 1], 53).into(), Transport::Dns);
+    let given_up = || Fault::io(std::io::ErrorKind::TimedOut.into());
+    for (fault, stream, expected) in [
+        (Fault::Timeout, false, "read udp 127.0.0.1:53: i/o timeout"),
+        (Fault::Timeout, true, "read tcp 127.0.0.1:53: i/o timeout"),
+        (given_up(), true, "read tcp 127.0.0.1:53: i/o timeout"),
+    ] {
+        assert_eq!(locate(fault, &upstream, stream).to_string(), expected);
+    }
+}
+
 #[test]
 fn a_silent_server_is_left_alone() {
     on_each(|exchanger| async move {
