@@ -237,6 +237,14 @@ fn pod(workload: &Workload, endpoint: u32) -> Value {
     })
 }
 
+/// The ports that pods listen on. Unlike a Service's, an unnamed one is printed with an empty name.
+fn target_ports(workload: &Workload) -> Vec<Value> {
+    let ports = workload.ports.iter();
+    ports
+        .map(|port| json!({ "name": port.name, "port": port.target, "protocol": port.protocol }))
+        .collect()
+}
+
 /// The addresses of the first family, as the endpoints controller lists them.
 fn v1_endpoints(workload: &Workload) -> Value {
     let addresses: Vec<Value> = workload
@@ -250,11 +258,7 @@ fn v1_endpoints(workload: &Workload) -> Value {
             address
         })
         .collect();
-    let ports: Vec<Value> = workload
-        .ports
-        .iter()
-        .map(|port| json!({ "name": port.name, "port": port.target, "protocol": port.protocol }))
-        .collect();
+    let ports = target_ports(workload);
     let subsets = match addresses.is_empty() {
         true => json!([]),
         false => json!([{ "addresses": addresses, "ports": ports }]),
@@ -279,12 +283,7 @@ fn endpoint_slice(workload: &Workload, slice: &Slice) -> Value {
         .clone()
         .map(|index| endpoint(workload, index, slice.family))
         .collect();
-    // Unlike a Service's, a slice's unnamed port is printed with an empty name.
-    let ports: Vec<Value> = workload
-        .ports
-        .iter()
-        .map(|port| json!({ "name": port.name, "port": port.target, "protocol": port.protocol }))
-        .collect();
+    let ports = target_ports(workload);
     let mut labels = json!({
         "app": workload.name,
         "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
