@@ -111,7 +111,7 @@ wait_for_answers() {
     local tries
     printf 'kubernetes.default.svc.cluster.local A\n' >"$work/probe"
     for ((tries = 0; tries < 120; tries++)); do
-        "$release/martlet-load" --address "127.0.0.1:$1" --queries "$work/probe" --duration 0.05 \
+        "$release/martlet-load" ask --address "127.0.0.1:$1" --queries "$work/probe" --duration 0.05 \
             --window 1 --sockets 1 --warm-up 0 --expect noerror,nxdomain 2>/dev/null |
             grep ' [1-9][0-9]* answered' >/dev/null && return 0
         sleep 0.5

@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use crate::cluster::queries::{List, Question, Questions, endpoint_name, service_name};
-use crate::cluster::{Cluster, Workload};
+use crate::cluster::{Cluster, Family, Workload};
 
 /// Folds a whole cluster into a store as the first lists of a source do, and publishes it.
 pub fn publish(cluster: &Cluster) -> (Store, Arc<ClusterIndex>) {
@@ -135,7 +135,7 @@ impl QueryKind {
                 let endpoint = |workload: &Workload| {
                     let endpoint = rng.random_range(workload.endpoints.clone());
                     Question {
-                        name: endpoint_name(workload, endpoint),
+                        name: endpoint_name(workload, endpoint, Family::V4),
                         qtype: "A",
                     }
                 };

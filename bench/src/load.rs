@@ -26,11 +26,13 @@ use queries::HEADER_LEN;
 pub use expect::{Expect, ExpectError};
 pub use queries::{ListError, QuerySet};
 pub use report::{Latency, Report, Tally};
+pub use zone::{Zone, ZoneError};
 
 mod expect;
 mod in_flight;
 mod queries;
 mod report;
+mod zone;
 
 /// When queries leave.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,8 +64,10 @@ pub struct Settings {
     pub duration: Duration,
     /// A query that waited this long is lost.
     pub timeout: Duration,
-    /// What a right reply looks like; any, when empty.
+    /// What a right reply looks like; any, when empty. Not looked at where the query set knows better.
     pub expect: Vec<Expect>,
+    /// Whether replies must say what the query set [knows](QuerySet::know) of their questions.
+    pub check: bool,
     /// Core to pin the calling thread to.
     pub core: Option<usize>,
 }
@@ -79,6 +83,7 @@ impl Settings {
             duration: Duration::from_secs(2),
             timeout: Duration::from_secs(1),
             expect: Vec::new(),
+            check: true,
             core: None,
         }
     }
@@ -256,12 +261,20 @@ impl<'a> Generator<'a> {
                 self.tally.rcodes[usize::from(header[3] & RCODE)] += 1;
             }
             let expected = &self.settings.expect;
-            if expected.is_empty() || expected.iter().any(|expect| expect.matches(header)) {
-                verdict.answered = 1;
-                verdict.truncated = u64::from(header[2] & TC != 0);
-            } else {
-                verdict.not_expected = 1;
-            }
+            let known = self.queries.wanted(sent.query);
+            let (right, wrong) = match known.filter(|_| self.settings.check) {
+                Some(wanted) => (
+                    wanted.is_said(reply, question.len()),
+                    &mut verdict.other_records,
+                ),
+                None => (
+                    expected.is_empty() || expected.iter().any(|it| it.matches(header)),
+                    &mut verdict.not_expected,
+                ),
+            };
+            *wrong = u64::from(!right);
+            verdict.answered = u64::from(right);
+            verdict.truncated = u64::from(right && header[2] & TC != 0);
         }
         if verdict.answered == 1 && (self.warm_ns..self.end_ns).contains(&now_ns) {
             self.in_time += 1;
@@ -272,6 +285,7 @@ impl<'a> Generator<'a> {
             self.tally.not_response += verdict.not_response;
             self.tally.other_question += verdict.other_question;
             self.tally.not_expected += verdict.not_expected;
+            self.tally.other_records += verdict.other_records;
             self.tally.wrong += 1 - verdict.answered;
             if verdict.answered == 1 {
                 self.latencies

@@ -35,6 +35,8 @@ pub struct Contender {
     /// What its right replies look like; any NOERROR or NXDOMAIN at the start, and anything under
     /// load, when empty.
     pub expect: Vec<Expect>,
+    /// Whether its replies under load must say what the query set knows.
+    pub check: bool,
     /// The run is about it: it fails if this one does not start, or loses or answers wrongly more
     /// than [`FAULTS_MAX`]. Others are left out, or shown with their faults.
     pub own: bool,
@@ -354,6 +356,7 @@ impl Running<'_> {
             sockets: plan.sockets,
             duration: plan.duration,
             expect: self.contender.expect.clone(),
+            check: self.contender.check,
             core: Some(plan.load_core),
             ..Settings::new(self.contender.address)
         }
@@ -516,6 +519,7 @@ mod tests {
                 command: "/nowhere/server 2>/dev/null".into(),
                 address: free,
                 expect: Vec::new(),
+                check: false,
                 own: false,
             }],
             rounds: 1,

@@ -6,15 +6,16 @@ use std::time::Duration;
 use martlet_bench::load::{Expect, QuerySet};
 use martlet_bench::versus::{self, Contender, Plan};
 
-fn contender(name: &str, program: &str, expect: &[Expect]) -> Contender {
+fn contender(name: &str, command: &str, expect: &[Expect]) -> Contender {
     // Free now, and soon the server's.
     let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     let address: SocketAddr = free.expect("a free port");
     Contender {
         name: name.into(),
-        command: format!("'{program}' --address {address} 2>/dev/null"),
+        command: format!("{command} --address {address} 2>/dev/null"),
         address,
         expect: expect.to_vec(),
+        check: true,
         own: false,
     }
 }
@@ -32,15 +33,15 @@ fn plan(contenders: Vec<Contender>) -> Plan {
     }
 }
 
-const ECHO: &str = env!("CARGO_BIN_EXE_martlet-echo");
-const UPSTREAM: &str = env!("CARGO_BIN_EXE_martlet-upstream");
+const ECHO: &str = concat!("'", env!("CARGO_BIN_EXE_martlet-load"), "' echo");
+const UPSTREAM: &str = concat!("'", env!("CARGO_BIN_EXE_martlet-upstream"), "'");
 
 #[test]
 fn who_does_not_start_is_left_out_and_told() {
     let queries = QuerySet::parse("a.example A", None).expect("a question");
     let mut plan = plan(vec![
         contender("echo", ECHO, &[]),
-        contender("none", "/nowhere/server", &[]),
+        contender("none", "'/nowhere/server'", &[]),
         contender("upstream", UPSTREAM, &[Expect::Answer]),
     ]);
     let outcome = versus::run(&plan, &queries).expect("the others go on");

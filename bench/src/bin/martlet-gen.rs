@@ -44,7 +44,8 @@ struct Args {
     /// How manifests are printed
     #[arg(long, value_enum, default_value_t = FormatArg::Yaml)]
     format: FormatArg,
-    /// Write DIR/cluster.zone and DIR/cluster.hosts as well, the same names for other servers
+    /// Write DIR/cluster.zone and DIR/cluster.hosts as well, the same names for other servers, and
+    /// DIR/reverse.zone and DIR/external.zone, what the rest of the questions is answered with
     #[arg(long)]
     zone: bool,
     /// Folder to write into; created when missing
@@ -99,6 +100,12 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         })?;
         write_file(args.out.join("cluster.hosts"), |out| {
             zone::write_hosts(&cluster, out)
+        })?;
+        write_file(args.out.join("reverse.zone"), |out| {
+            zone::write_reverse(&cluster, out)
+        })?;
+        write_file(args.out.join("external.zone"), |out| {
+            zone::write_external(out)
         })?;
     }
     Ok(())

@@ -1,16 +1,25 @@
-//! The load generator's command line.
+//! The load generator's command line, and that of its ceiling: the bare echo.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use martlet_bench::load::{self, Expect, Pace, QuerySet, Settings};
+use clap::{Args, Parser};
+use martlet_bench::echo::{Echo, Mode};
+use martlet_bench::load::{self, Expect, Pace, QuerySet, Settings, Zone};
 
-/// Asks a DNS server over UDP, as fast as it answers or at a fixed rate, and checks the replies.
+/// Loads a DNS server over UDP, or is the server that does least: the limit of what can be reached.
 #[derive(Parser)]
-struct Args {
+enum Command {
+    Ask(Ask),
+    Echo(Serve),
+}
+
+/// Asks a server, as fast as it answers or at a fixed rate, and checks the replies.
+#[derive(Args)]
+struct Ask {
     /// The server
     #[arg(long, default_value = "127.0.0.1:5300")]
     address: SocketAddr,
@@ -35,7 +44,11 @@ struct Args {
     /// Seconds after which a query is lost
     #[arg(long, default_value_t = 1.0)]
     timeout: f64,
-    /// Right replies: answer, nodata, noerror, nxdomain, … (several with commas); default any
+    /// Master file with the records that replies about its names must have; several may be given
+    #[arg(long)]
+    zone: Vec<PathBuf>,
+    /// Right replies about other names: answer, nodata, noerror, nxdomain, … (several with commas);
+    /// default any
     #[arg(long, value_delimiter = ',')]
     expect: Vec<Expect>,
     /// Payload size to offer with EDNS; without, queries have no OPT record
@@ -49,15 +62,34 @@ struct Args {
     json: bool,
 }
 
+/// Sends every datagram back with the QR bit set, from one thread.
+#[derive(Args)]
+struct Serve {
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1:5300")]
+    address: SocketAddr,
+    /// recvfrom and sendto instead of recvmmsg and sendmmsg
+    #[arg(long)]
+    one_by_one: bool,
+    /// Core to pin the thread to
+    #[arg(long)]
+    core: Option<usize>,
+}
+
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let done = match Command::parse() {
+        Command::Ask(args) => ask(args),
+        Command::Echo(args) => echo(&args),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => martlet_bench::fail(&*error),
     }
 }
 
-fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
-    let queries = QuerySet::read(&args.queries, args.edns)?;
+fn ask(args: Ask) -> Result<(), Box<dyn Error>> {
+    let mut queries = QuerySet::read(&args.queries, args.edns)?;
+    queries.know(&Zone::read(&args.zone)?);
     let settings = Settings {
         pace: match args.rate {
             Some(rate) => Pace::Open { rate },
@@ -69,7 +101,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         warm_up: Duration::try_from_secs_f64(args.warm_up)?,
         duration: Duration::try_from_secs_f64(args.duration)?,
         timeout: Duration::try_from_secs_f64(args.timeout)?,
-        expect: args.expect.clone(),
+        expect: args.expect,
         core: args.core,
         ..Settings::new(args.address)
     };
@@ -79,5 +111,15 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     } else {
         println!("{report}");
     }
+    Ok(())
+}
+
+fn echo(args: &Serve) -> Result<(), Box<dyn Error>> {
+    let mode = if args.one_by_one {
+        Mode::OneByOne
+    } else {
+        Mode::Batched
+    };
+    Echo::start(args.address, mode, args.core)?.join()?;
     Ok(())
 }

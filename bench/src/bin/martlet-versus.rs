@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use martlet_bench::load::{self, Expect, QuerySet};
+use martlet_bench::load::{self, Expect, QuerySet, Zone};
 use martlet_bench::versus::{self, Contender, Plan};
 
 /// Measures servers in turn with the bare echo server, on one core, from another core.
@@ -25,7 +25,11 @@ struct Args {
     /// File of questions, one `NAME TYPE` a line
     #[arg(long)]
     queries: PathBuf,
-    /// Right replies: answer, nodata, noerror, nxdomain, … (several with commas); default any
+    /// Master file with the records that replies about its names must have; several may be given
+    #[arg(long)]
+    zone: Vec<PathBuf>,
+    /// Right replies about other names: answer, nodata, noerror, nxdomain, … (several with commas);
+    /// default any
     #[arg(long, value_delimiter = ',')]
     expect: Vec<Expect>,
     /// Where the echo server listens
@@ -82,7 +86,8 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     if args.server.len() != args.address.len() {
         return Err("each --server needs one --address".into());
     }
-    let queries = QuerySet::read(&args.queries, args.edns)?;
+    let mut queries = QuerySet::read(&args.queries, args.edns)?;
+    queries.know(&Zone::read(&args.zone)?);
     let mut contenders = vec![echo(args.echo_address)?];
     for (at, (command, address)) in args.server.into_iter().zip(args.address).enumerate() {
         let program = command.split_whitespace().next().unwrap_or_default();
@@ -98,6 +103,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             command,
             address,
             expect: args.expect.clone(),
+            check: true,
         });
     }
     if let Some(own) = &args.own
@@ -131,14 +137,15 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The echo server is built beside this program.
+/// The echo server is in the load generator, which is built beside this program.
 fn echo(address: SocketAddr) -> std::io::Result<Contender> {
-    let program = std::env::current_exe()?.with_file_name("martlet-echo");
+    let program = std::env::current_exe()?.with_file_name("martlet-load");
     Ok(Contender {
         name: "echo".into(),
-        command: format!("'{}' --address {address}", program.display()),
+        command: format!("'{}' echo --address {address}", program.display()),
         address,
         expect: Vec::new(),
+        check: false,
         own: false,
     })
 }

@@ -156,7 +156,7 @@ impl<'c> Questions<'c> {
         }
         let endpoint = self.rng.random_range(workload.endpoints.clone());
         Question {
-            name: endpoint_name(&workload, endpoint),
+            name: endpoint_name(&workload, endpoint, Family::V4),
             qtype: "A",
         }
     }
@@ -189,7 +189,7 @@ impl<'c> Questions<'c> {
             reason = "a whole number from 1 to EXTERNAL_NAMES"
         )]
         let rank = self.popularity.sample(&mut self.rng) as u32;
-        format!("{}.site-{rank}.example", super::pick(&EXTERNAL_HOSTS, rank))
+        external_name(rank)
     }
 
     fn search(&mut self) -> Question {
@@ -280,13 +280,11 @@ impl Iterator for Questions<'_> {
     }
 }
 
-/// The name of an endpoint of a headless Service.
-pub fn endpoint_name(workload: &Workload, endpoint: u32) -> String {
+/// The name of an endpoint: that of its hostname, or of its address in a family.
+pub fn endpoint_name(workload: &Workload, endpoint: u32, family: Family) -> String {
     let label = workload.hostname(endpoint).unwrap_or_else(|| {
-        workload
-            .pod_ip(endpoint, Family::V4)
-            .to_string()
-            .replace('.', "-")
+        let address = workload.pod_ip(endpoint, family).to_string();
+        address.replace(['.', ':'], "-")
     });
     format!("{label}.{}", service_name(workload))
 }
@@ -297,6 +295,16 @@ pub fn service_name(workload: &Workload) -> String {
         "{}.{}.svc.{CLUSTER_DOMAIN}",
         workload.name, workload.namespace
     )
+}
+
+/// All external names that are ever asked for.
+pub fn external_names() -> impl Iterator<Item = String> {
+    (1..=EXTERNAL_NAMES).map(external_name)
+}
+
+/// The external name of a rank in popularity, from 1.
+fn external_name(rank: u32) -> String {
+    format!("{}.site-{rank}.example", super::pick(&EXTERNAL_HOSTS, rank))
 }
 
 /// The name that an address's PTR hangs on.

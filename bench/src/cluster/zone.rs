@@ -1,13 +1,16 @@
 //! A cluster's names as the zone file that a server without Kubernetes can load.
 //!
-//! Addresses, SRV records and the names of endpoints are the ones that the index answers; reverse
-//! names are in zones of their own and are left out.
+//! Addresses, SRV records and the names of endpoints are the ones that the index answers. Reverse names
+//! and external ones are in files of their own: whoever checks replies reads them, no server does.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
 
-use super::queries::{endpoint_name, service_name};
-use super::{CLUSTER_DOMAIN, Cluster, Family, Workload};
+use martlet_engine::wire::name::wire_from_text;
+use martlet_perf::external;
+
+use super::queries::{endpoint_name, external_names, reverse_name, service_name};
+use super::{CLUSTER_DOMAIN, Cluster, Workload};
 
 /// TTL of all records, in seconds.
 const TTL: u32 = 30;
@@ -58,28 +61,70 @@ pub fn write_hosts(cluster: &Cluster, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes the PTR records of cluster IPs and endpoints.
+///
+/// # Errors
+///
+/// If `out` does.
+pub fn write_reverse(cluster: &Cluster, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "$TTL {TTL}")?;
+    let mut add = |address, name: &str| writeln!(out, "{}. PTR {name}.", reverse_name(address));
+    for workload in cluster.workloads() {
+        for address in workload.cluster_ips() {
+            add(address, &service_name(&workload))?;
+        }
+        for endpoint in workload.endpoints.clone() {
+            for &family in workload.families() {
+                let name = endpoint_name(&workload, endpoint, family);
+                add(workload.pod_ip(endpoint, family), &name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes what the upstream says to external names.
+///
+/// # Errors
+///
+/// If `out` does.
+///
+/// # Panics
+///
+/// If an external name is no name.
+pub fn write_external(out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "$TTL {TTL}")?;
+    for name in external_names() {
+        let (v4, v6) = external::addresses(&wire_from_text(&name).expect("a name"));
+        writeln!(out, "{name}. A {v4}\n{name}. AAAA {v6}")?;
+    }
+    Ok(())
+}
+
 fn records(workload: &Workload) -> Vec<Record> {
     let name = service_name(workload);
     let mut records = Vec::new();
     let mut add = |name: String, data: String| records.push(Record { name, data });
-    // Whom SRV records lead to, and under which port.
-    let mut targets = Vec::new();
+    // Whom SRV records lead to, and by how many addresses.
+    let (mut targets, mut addresses) = (Vec::new(), 0);
     if workload.headless {
         for endpoint in workload.endpoints.clone() {
-            let target = endpoint_name(workload, endpoint);
             for &family in workload.families() {
-                let address = workload.pod_ip(endpoint, family);
-                add(name.clone(), address_data(address));
-                // The name of an endpoint without a hostname is made of the one address.
-                if workload.stateful || family == Family::V4 {
-                    add(target.clone(), address_data(address));
+                let data = address_data(workload.pod_ip(endpoint, family));
+                let target = endpoint_name(workload, endpoint, family);
+                add(name.clone(), data.clone());
+                add(target.clone(), data);
+                addresses += 1;
+                // A hostname is the same in both families.
+                if targets.last() != Some(&target) {
+                    targets.push(target);
                 }
             }
-            targets.push(target);
         }
     } else {
         for address in workload.cluster_ips() {
             add(name.clone(), address_data(address));
+            addresses += 1;
         }
         targets.push(name.clone());
     }
@@ -90,14 +135,16 @@ fn records(workload: &Workload) -> Vec<Record> {
         } else {
             port.number
         };
-        let weight = 100 / targets.len().max(1);
         for target in &targets {
-            let data = format!("SRV 0 {weight} {number} {target}.");
+            let mut add = |name, addresses: usize| {
+                let weight = (100 / addresses).max(1);
+                add(name, format!("SRV 0 {weight} {number} {target}."));
+            };
             if !port.name.is_empty() {
-                add(format!("_{}._{protocol}.{name}", port.name), data.clone());
+                add(format!("_{}._{protocol}.{name}", port.name), addresses);
             }
             // The bare name stands for all ports.
-            add(name.clone(), data);
+            add(name.clone(), addresses * workload.ports.len());
         }
     }
     records

@@ -9,6 +9,7 @@ use hickory_proto::ProtoError;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 
+use super::zone::{Wanted, Zone};
 use crate::cluster::queries::Question;
 
 /// A line of a question list that is no question.
@@ -58,6 +59,8 @@ struct Entry {
     /// Where the question section ends.
     question_end: usize,
     end: usize,
+    /// What its reply must say, as far as that is known.
+    wanted: Option<Wanted>,
 }
 
 impl QuerySet {
@@ -145,6 +148,7 @@ impl QuerySet {
                 start,
                 question_end: start + entry.question_end - entry.start,
                 end: set.bytes.len(),
+                wanted: entry.wanted,
             });
         }
         set
@@ -170,8 +174,16 @@ impl QuerySet {
             start,
             question_end: start + question_end,
             end,
+            wanted: None,
         });
         Ok(())
+    }
+
+    /// Remembers what a zone says to each question.
+    pub fn know(&mut self, zone: &Zone) {
+        for at in 0..self.len() {
+            self.entries[at].wanted = zone.wanted(self.question(at));
+        }
     }
 
     /// How many there are; at least one.
@@ -184,6 +196,11 @@ impl QuerySet {
     pub fn datagram(&self, at: usize) -> &[u8] {
         let entry = self.entries[at];
         &self.bytes[entry.start..entry.end]
+    }
+
+    /// What the reply to query `at` must say; `None` if that is not known.
+    pub(super) fn wanted(&self, at: usize) -> Option<Wanted> {
+        self.entries[at].wanted
     }
 
     /// The question section of query `at`.

@@ -17,7 +17,7 @@ pub struct Tally {
     pub answered: u64,
     /// Queries that got no reply in time.
     pub lost: u64,
-    /// Queries whose reply was not right: the sum of the next three.
+    /// Queries whose reply was not right: the sum of the next four.
     pub wrong: u64,
     /// Replies without QR.
     pub not_response: u64,
@@ -25,6 +25,8 @@ pub struct Tally {
     pub other_question: u64,
     /// Replies that are not among the expected ones.
     pub not_expected: u64,
+    /// Replies that do not say what the zone does: the RCODE, or the records of the answer section.
+    pub other_records: u64,
     /// Datagrams that belong to no waiting query: duplicates, latecomers, strangers. They answer
     /// nothing, so they are no part of the sum.
     pub unexpected: u64,
@@ -64,6 +66,7 @@ impl Tally {
         self.not_response += other.not_response;
         self.other_question += other.other_question;
         self.not_expected += other.not_expected;
+        self.other_records += other.other_records;
         self.unexpected += other.unexpected;
         self.refused += other.refused;
         self.truncated += other.truncated;
@@ -140,8 +143,9 @@ impl fmt::Display for Report {
         if tally.wrong > 0 {
             writeln!(
                 f,
-                "wrong       {} without QR, {} to another question, {} not as expected",
-                tally.not_response, tally.other_question, tally.not_expected
+                "wrong       {} without QR, {} to another question, {} not as expected, {} not as in \
+                 the zone",
+                tally.not_response, tally.other_question, tally.not_expected, tally.other_records
             )?;
         }
         writeln!(f, "rcodes      {}", tally.rcodes_text())?;

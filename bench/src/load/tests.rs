@@ -186,3 +186,40 @@ fn latency_counts_from_the_intended_moment() {
     assert!(latency.max > 40_000.0 * f64::from(sent), "{report}");
     assert!(latency.p50 > 20_000.0 * f64::from(sent), "{report}");
 }
+
+/// The upstream knows every name; the zone has one of them as it is there and one otherwise.
+#[test]
+fn other_records_than_the_zones_are_wrong() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let server = socket.local_addr().unwrap();
+    let behaviour = crate::upstream::Behaviour {
+        ttl: 30,
+        delay: Duration::ZERO,
+        silent: false,
+    };
+    thread::spawn(move || crate::upstream::serve_on(&socket, behaviour));
+    let (right, _) = martlet_perf::external::addresses(b"\x01a\x07example\0");
+    let text = format!("$TTL 5\na.example. A {right}\nb.example. A {right}\n");
+    let mut zone = Zone::default();
+    zone.add(text.as_bytes(), std::path::Path::new("test"))
+        .unwrap();
+    for (list, check, expected) in [
+        ("a.example A", true, [true, false]),
+        ("b.example A", true, [false, true]),
+        ("b.example A", false, [true, false]),
+        // Not in the zone, so that any reply will do.
+        ("c.example A", true, [true, false]),
+    ] {
+        let mut queries = QuerySet::parse(list, Some(1232)).unwrap();
+        queries.know(&zone);
+        let settings = Settings {
+            check,
+            duration: Duration::from_millis(50),
+            ..settings(server, Pace::Closed { window: 4 })
+        };
+        let tally = run(&settings, &queries).unwrap().tally;
+        let found = [tally.answered > 0, tally.other_records > 0];
+        assert_eq!(found, expected, "{list}: {tally:?}");
+        assert_eq!(tally.wrong, tally.other_records);
+    }
+}
