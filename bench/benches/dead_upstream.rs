@@ -60,7 +60,7 @@ enum Upstream {
 }
 
 fn main() -> ExitCode {
-    let scale = match Effort::from_arguments(NAME) {
+    let scale = match Effort::for_bench(NAME) {
         None => return ExitCode::SUCCESS,
         Some(Effort::Measure) => &MEASURE,
         Some(Effort::Try) => &TRY,

@@ -1,4 +1,4 @@
-//! Servers inside the bench's own process, one worker each, for benches that are no criterion benches.
+//! Servers inside the bench's own process, one worker each.
 
 use std::error::Error;
 use std::io;
@@ -25,27 +25,25 @@ pub enum Effort {
 }
 
 impl Effort {
-    /// Reads the arguments that criterion benches know too. `None` if there is nothing to do.
-    pub fn from_arguments(name: &str) -> Option<Self> {
-        let (mut measure, mut test, mut list, mut filter) = (false, false, false, None);
-        for argument in std::env::args().skip(1) {
-            match argument.as_str() {
-                // `cargo bench` says so; `cargo test --benches` does not, and wants a quick try.
-                "--bench" => measure = true,
-                "--test" => test = true,
-                "--list" => list = true,
-                other if !other.starts_with('-') => filter = Some(argument),
-                _ => {}
-            }
-        }
-        if list || filter.is_some_and(|filter| !name.contains(&filter)) {
-            return None;
-        }
-        Some(if measure && !test {
+    /// Reads the arguments: `cargo bench` says `--bench`; `cargo test --benches` does not, and wants a
+    /// quick try.
+    pub fn from_arguments() -> Self {
+        let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
+        if has("--bench") && !has("--test") {
             Self::Measure
         } else {
             Self::Try
-        })
+        }
+    }
+
+    /// As [`Self::from_arguments`], for a bench that criterion knows nothing of. `None` if the arguments
+    /// ask for a list, or for benches that this name is none of.
+    pub fn for_bench(name: &str) -> Option<Self> {
+        let mut arguments = std::env::args().skip(1);
+        let skips = |argument: String| {
+            argument == "--list" || !argument.starts_with('-') && !name.contains(&argument)
+        };
+        (!arguments.any(skips)).then(Self::from_arguments)
     }
 }
 

@@ -179,11 +179,13 @@ impl QuerySet {
         Ok(())
     }
 
-    /// Remembers what a zone says to each question.
-    pub fn know(&mut self, zone: &Zone) {
+    /// Remembers what a zone says to each question; says to how many of them it does.
+    pub fn know(&mut self, zone: &Zone) -> usize {
         for at in 0..self.len() {
             self.entries[at].wanted = zone.wanted(self.question(at));
         }
+        let entries = self.entries.iter();
+        entries.filter(|entry| entry.wanted.is_some()).count()
     }
 
     /// How many there are; at least one.
