@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use martlet_tests::dns::Query;
 use martlet_tests::flood::Flood;
+use martlet_tests::ways::{each_way, with_io};
 use martlet_tests::{Client, Martlet, Scrape, Setup, wait_until};
 
 use crate::fixtures::{cluster, manifest};
-use crate::worker_io::{each_way, with_io};
 
 /// A block on one of the test's ports.
 fn block(zone: &str, port: &str, rest: &str) -> String {

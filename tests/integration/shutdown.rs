@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use martlet_tests::dns::Query;
 use martlet_tests::flood::Flood;
+use martlet_tests::ways::{each_way, with_io};
 use martlet_tests::{FakeApi, Fault, Setup, Upstream, cpu_time, wait_until};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::fixtures::{becomes, cluster, forward, resolver, service, status};
-use crate::worker_io::{each_way, with_io};
 
 /// Queries that wait in sockets, in connections and for upstreams when the order comes.
 #[test]

@@ -5,10 +5,10 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use martlet_tests::dns::{Edns, Query, name_to_wire};
+use martlet_tests::ways::{each_way, with_io};
 use martlet_tests::{Client, Martlet, Setup, netns};
 
 use crate::fixtures::{COREFILE, big_service, cluster, manifest};
-use crate::worker_io::{each_way, with_io};
 
 const WEB: &str = "web.shop.svc.cluster.local.";
 const BIG: &str = "big.shop.svc.cluster.local.";

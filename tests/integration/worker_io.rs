@@ -6,51 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use martlet_tests::dns::{Edns, Query, decode};
-use martlet_tests::{
-    Client, Martlet, Scrape, Setup, Upstream, run_binary, wait_until, wild_address,
-};
+use martlet_tests::ways::{WAYS, WHOAMI, each_way, with_io};
+use martlet_tests::{Client, Martlet, Scrape, Setup, Upstream, run_binary, wild_address};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::fixtures::{COREFILE, big_service, cluster, manifest};
-
-const WAYS: [&str; 3] = ["recvmmsg", "io_uring", "io_uring_sqpoll"];
-
-/// Runs a test for each way that this machine has; for the others, sees that it is said why not.
-pub(crate) fn each_way(test: impl Fn(&str)) {
-    for io in WAYS {
-        match refusal(io) {
-            None => test(io),
-            Some(text) => {
-                assert_ne!(io, "recvmmsg", "it is always there: {text}");
-                println!("{io} is not to be had here: {text}");
-                let expected = format!("cannot use {io} for datagrams: ");
-                assert!(text.contains(&expected), "{text}");
-                assert!(refusal("auto").is_none(), "there is always a way");
-            }
-        }
-    }
-}
-
-/// What the server says if it cannot start this way.
-fn refusal(io: &str) -> Option<String> {
-    let mut martlet = with_io(Setup::new(WHOAMI), io).at_once().start();
-    let started = wait_until(Duration::from_secs(20), || {
-        let runs = martlet.log().contains("workers move datagrams through");
-        (runs || martlet.process.ended().is_some()).then_some(runs)
-    });
-    (started == Some(false)).then(|| {
-        martlet.process.wait(Duration::from_secs(1));
-        martlet.log()
-    })
-}
-
-/// The same, with this way.
-pub(crate) fn with_io(setup: Setup, io: &str) -> Setup {
-    setup.argument("-io").argument(io)
-}
-
-const WHOAMI: &str = "example.org:{PORT} {\n    whoami\n}\n";
 
 /// The octets of a question about a name of its own.
 fn question(number: u16) -> Vec<u8> {

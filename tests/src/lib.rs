@@ -4,7 +4,7 @@
 //! what comes back. [`FakeApi`] plays the API server, [`Upstream`] a name server to forward to,
 //! [`load`] many clients, [`flood`] impatient ones, by which [`measured`] goes. [`conformance`] asks
 //! thousands of questions and compares with the answers that CoreDNS gave; [`netns`] gives it a network
-//! of its own. [`fuzz`] alone calls the server instead of starting it.
+//! of its own. [`ways`] are those of moving datagrams. [`fuzz`] alone calls the server instead of starting it.
 //!
 //! The harness may panic: it runs in tests only, and a panic that says what went wrong is a failed
 //! test. It reads the clock and starts processes as it likes.
@@ -19,6 +19,7 @@ pub mod netns;
 pub mod soak;
 pub mod tools;
 pub mod upheaval;
+pub mod ways;
 
 mod client;
 mod fake_api;

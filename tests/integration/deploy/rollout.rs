@@ -5,10 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use martlet_tests::load::{Load, Outcome};
+use martlet_tests::ways::{each_way, with_io};
 use martlet_tests::{Martlet, Setup, Upstream, wait_until};
 
 use crate::fixtures::status;
-use crate::worker_io::{each_way, with_io};
 
 /// Questions a second of all clients together; a debug build has other things to do.
 const RATE: u32 = if cfg!(debug_assertions) {

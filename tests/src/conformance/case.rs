@@ -71,16 +71,19 @@ pub struct Case {
     pub template: String,
     /// Where the cluster comes from.
     pub source: Source,
+    /// How workers move datagrams, if it is said.
+    pub io: Option<&'static str>,
 }
 
 impl Case {
-    /// All cases: every cluster with every template that was recorded, some through the API server
-    /// too, and the plugins' own.
+    /// All cases: every cluster with every template that was recorded and the plugins' own, each of them
+    /// through io_uring as well; some through the API server too.
     pub fn all() -> Vec<Self> {
         let case = |set: &str, template: &str, source| Self {
             set: set.to_owned(),
             template: template.to_owned(),
             source,
+            io: None,
         };
         let mut cases = Vec::new();
         for cluster in stems(&root(), "")
@@ -94,6 +97,11 @@ impl Case {
         for plugin in stems(&root().join("plugins"), "") {
             cases.push(case("plugins", &plugin, Source::Manifests));
         }
+        let same = cases.clone();
+        cases.extend(same.into_iter().map(|case| Self {
+            io: Some("io_uring"),
+            ..case
+        }));
         cases.extend(THROUGH_API.map(|template| case("cluster-1", template, Source::Api)));
         for manifest in &DEPLOYED {
             let source = Source::Deployed(manifest);
@@ -111,7 +119,10 @@ impl Case {
     pub fn label(&self) -> String {
         let case = format!("{}/{}", self.set, self.template);
         match self.source {
-            Source::Manifests => case,
+            Source::Manifests => match self.io {
+                Some(io) => format!("{io}/{case}"),
+                None => case,
+            },
             Source::Api => format!("api/{case}"),
             Source::Deployed(manifest) => format!("deploy/{}/{case}", manifest.name),
         }
@@ -247,6 +258,9 @@ impl Case {
         fs::write(&corefile, text).map_err(|error| error.to_string())?;
         let mut command = Command::new(binary());
         command.current_dir(dir).arg("-conf").arg(corefile);
+        if let Some(io) = self.io {
+            command.arg("-io").arg(io);
+        }
         command.envs(&template.meta.env);
         let answers = self.ask(&template, &mut Process::start(&mut command))?;
         let text =
