@@ -3,7 +3,7 @@
 # Formatting, lints, documentation: everything that needs no server.
 check:
     cargo fmt --all --check
-    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --workspace --all-targets --features martlet-perf/instructions --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 # All tests, over real sockets; installs what they need from Debian.

@@ -18,6 +18,9 @@ pub const SERVICES: u32 = 500;
 /// Endpoints of a headless Service: more than a reply of 512 octets holds.
 pub const ENDPOINTS: u8 = 50;
 
+/// Answers of each kind that are counted together: whole batches. `perf/instructions` reads it.
+pub const ANSWERS: usize = 512;
+
 /// What is asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
