@@ -1,6 +1,7 @@
 //! The load generator's command line, and that of its ceiling: the bare echo.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -106,11 +107,12 @@ fn ask(args: Ask) -> Result<(), Box<dyn Error>> {
         ..Settings::new(args.address)
     };
     let report = load::run(&settings, &queries)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+    let text = if args.json {
+        serde_json::to_string_pretty(&report)?
     } else {
-        println!("{report}");
-    }
+        report.to_string()
+    };
+    writeln!(io::stdout(), "{text}")?;
     Ok(())
 }
 
