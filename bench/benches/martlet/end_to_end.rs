@@ -16,7 +16,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use criterion::{Bencher, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use criterion::{Bencher, Criterion, SamplingMode, Throughput};
 use martlet_bench::cluster::queries::{List, Questions};
 use martlet_bench::cluster::{Cluster, Shape, zone};
 use martlet_bench::echo::{Echo, Mode};
@@ -216,7 +216,7 @@ fn group_name(list: List) -> String {
     format!("end_to_end/{}", list.file_name().trim_end_matches(".txt"))
 }
 
-fn end_to_end(criterion: &mut Criterion) {
+pub(crate) fn end_to_end(criterion: &mut Criterion) {
     let pair = LazyCell::new(Pair::start);
     for list in LISTS {
         let rounds = LazyCell::new(|| pair.measure(list));
@@ -271,6 +271,3 @@ fn sample(
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     bencher.iter_custom(|times| Duration::from_secs_f64(value_us / 1e6 * times as f64));
 }
-
-criterion_group!(benches, end_to_end);
-criterion_main!(benches);

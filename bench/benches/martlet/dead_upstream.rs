@@ -8,16 +8,15 @@
 
 use std::error::Error;
 use std::net::{SocketAddr, UdpSocket};
-use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use martlet_bench::cluster::queries::{List, Question, Questions};
 use martlet_bench::cluster::{Cluster, Shape};
+use martlet_bench::fixture;
 use martlet_bench::load::{self, Expect, Pace, QuerySet, Report, Settings};
 use martlet_bench::served::{Effort, Served, core};
 use martlet_bench::upstream::{self, Behaviour};
-use martlet_bench::{fail, fixture};
 use martlet_perf::external;
 
 const NAME: &str = "dead_upstream";
@@ -59,15 +58,16 @@ enum Upstream {
     Dead,
 }
 
-fn main() -> ExitCode {
-    let scale = match Effort::for_bench(NAME) {
-        None => return ExitCode::SUCCESS,
-        Some(Effort::Measure) => &MEASURE,
-        Some(Effort::Try) => &TRY,
-    };
-    match run(scale) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&*error),
+/// Runs it, if the arguments ask for it.
+///
+/// # Errors
+///
+/// If a server cannot be started, or answers wrongly.
+pub(crate) fn dead_upstream() -> Result<(), Box<dyn Error>> {
+    match Effort::for_bench(NAME) {
+        None => Ok(()),
+        Some(Effort::Measure) => run(&MEASURE),
+        Some(Effort::Try) => run(&TRY),
     }
 }
 

@@ -6,9 +6,8 @@
 //! something has to leave; `store/again` replaces what was there.
 
 use std::hint::black_box;
-use std::time::Duration;
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion};
 use martlet_bench::fixture;
 use martlet_engine::log::LogSink;
 use martlet_engine::respond::{Response, Scratch, respond};
@@ -18,7 +17,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
-fn cache(criterion: &mut Criterion) {
+pub(crate) fn cache(criterion: &mut Criterion) {
     let mut listener = fixture::listener(sample::cluster(), Vec::new());
     let upstreams = external::forward(&mut listener, &[]);
     let (log, _lines) = LogSink::new();
@@ -78,12 +77,3 @@ fn queries(prefix: &str) -> Vec<Vec<u8>> {
 
 /// Most of the 9,984 that the table has room for.
 const NAMES: usize = 8_192;
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = cache
-}
-criterion_main!(benches);

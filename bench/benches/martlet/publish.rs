@@ -6,14 +6,13 @@
 //! all over the cluster, as roll-outs do.
 
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion};
 use martlet_bench::cluster::{Cluster, Shape};
 use martlet_bench::fixture;
 use martlet_control::cluster::object::{EndpointSlice, Event, Object};
 
-fn publish(criterion: &mut Criterion) {
+pub(crate) fn publish(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish");
     for services in [100, 10_000] {
         let shape = Shape {
@@ -81,12 +80,3 @@ fn other_port(slice: &mut EndpointSlice) {
 
 const FLAPPING: usize = 8;
 const ENDPOINTS: RangeInclusive<usize> = 3..=8;
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = publish
-}
-criterion_main!(benches);

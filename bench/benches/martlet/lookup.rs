@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use hashbrown::{Equivalent, HashMap};
 use martlet_bench::cluster::{Cluster, Shape};
 use martlet_bench::fixture::{self, PAYLOAD_SIZE, QueryKind};
@@ -35,7 +35,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
-fn lookup(criterion: &mut Criterion) {
+pub(crate) fn lookup(criterion: &mut Criterion) {
     let cluster = Cluster::new(Shape::default()).expect("a valid shape");
     index::<ClusterIndex>(criterion, &cluster);
     index::<Locked>(criterion, &cluster);
@@ -321,12 +321,3 @@ const QUESTIONS: usize = 8_192;
 
 /// A thousand changes a second: more than a busy cluster makes.
 const CHANGE_EVERY: Duration = Duration::from_millis(1);
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = lookup
-}
-criterion_main!(benches);

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use martlet_engine::log::LogSink;
 use martlet_engine::respond::{Response, Scratch, respond};
 use martlet_engine::top::{Observer, Window};
@@ -21,7 +21,7 @@ enum Looks {
     Always,
 }
 
-fn top(criterion: &mut Criterion) {
+pub(crate) fn top(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("top");
     let queries = Kind::IndexHit.queries();
     let listener = seam::listener(sample::cluster(), Vec::new());
@@ -64,6 +64,3 @@ fn top(criterion: &mut Criterion) {
     }
     group.finish();
 }
-
-criterion_group!(benches, top);
-criterion_main!(benches);

@@ -1,9 +1,8 @@
 //! Reading a query: what every datagram costs before anything is looked up.
 
 use std::hint::black_box;
-use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use martlet_bench::load::QuerySet;
 use martlet_engine::wire::{FoldedName, Query};
 
@@ -11,7 +10,7 @@ const SERVICE: &str = "order-api-4711.checkout-12.svc.cluster.local A";
 const REVERSE: &str =
     "0.0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.1.0.0.0.0.d.f.ip6.arpa PTR";
 
-fn parse(criterion: &mut Criterion) {
+pub(crate) fn parse(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse");
     let cases = [
         ("service", SERVICE, None),
@@ -30,12 +29,3 @@ fn parse(criterion: &mut Criterion) {
     }
     group.finish();
 }
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = parse
-}
-criterion_main!(benches);

@@ -3,9 +3,8 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use martlet_engine::chain::{Block, Listener, Stage};
 use martlet_engine::log::LogSink;
 use martlet_engine::plugins::rewrite::{Action, Form, Matcher, ResponseRule, Rewrite, Rule};
@@ -13,7 +12,7 @@ use martlet_engine::respond::{Response, Scratch, respond};
 use martlet_perf::sample::{self, Kind};
 use martlet_perf::seam;
 
-fn chain(criterion: &mut Criterion) {
+pub(crate) fn chain(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("chain");
     let queries = Kind::IndexHit.queries();
     let (log, _lines) = LogSink::new();
@@ -81,12 +80,3 @@ fn rules() -> Vec<Rule> {
     };
     actions.into_iter().map(rule).collect()
 }
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = chain
-}
-criterion_main!(benches);

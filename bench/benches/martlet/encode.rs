@@ -3,9 +3,8 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use martlet_bench::fixture::{PAYLOAD_SIZE, TTL};
 use martlet_engine::index::{
     Addresses, Encoded, EndpointSlice, ServiceKind, ServiceNode, ServiceParts,
@@ -25,7 +24,7 @@ const ENDPOINTS: u8 = 50;
 type Case<'w> = (&'w str, &'w str, RType, Option<u16>, Write<'w>, u16);
 type Write<'w> = &'w dyn Fn(&mut Reply<'_>);
 
-fn encode(criterion: &mut Criterion) {
+pub(crate) fn encode(criterion: &mut Criterion) {
     let one = node(ServiceKind::ClusterIp(Box::new([address(1)])), 0);
     let many = node(ServiceKind::Headless, ENDPOINTS);
     let mut group = criterion.benchmark_group("encode");
@@ -118,12 +117,3 @@ fn node(kind: ServiceKind, endpoints: u8) -> ServiceNode {
         ignore_empty: false,
     })
 }
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = encode
-}
-criterion_main!(benches);
