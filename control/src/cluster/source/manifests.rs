@@ -4,8 +4,10 @@
 //! Files are read as streams and cut into single objects before anything is parsed ([`yaml`],
 //! [`json`]), and pieces of them are parsed side by side ([`together`]), so that a dump of a large
 //! cluster costs the memory of a few pieces, or of its largest objects. Objects of kinds that
-//! martlet does not read are skipped, mostly without parsing them.
+//! martlet does not read are skipped, mostly without parsing them. Of the others, those that look as
+//! tools print them have a reader of their own ([`block`]).
 
+mod block;
 mod follow;
 mod json;
 mod object;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{ObjectFault, SourceSettings, Stop};
+use super::{ObjectFault, SourceSettings, Stop, block};
 use crate::cluster::decode::{
     Wire, WireEndpointSlice, WireNamespace, WirePod, WireService, WireServiceImport,
 };
@@ -210,10 +210,13 @@ impl Found<'_> {
 
     fn parse<T: DeserializeOwned>(self, head: &Head) -> Result<T, Stop> {
         match self.text {
-            Text::Yaml(text) => yaml_serde::from_str(text).map_err(|error| {
-                let line = error.location().map(|it| it.line());
-                self.stop(head, line, ObjectFault::Malformed(yaml_cause(&error)))
-            }),
+            Text::Yaml(text) => match block::from_str(text) {
+                Some(value) => Ok(value),
+                None => yaml_serde::from_str(text).map_err(|error| {
+                    let line = error.location().map(|it| it.line());
+                    self.stop(head, line, ObjectFault::Malformed(yaml_cause(&error)))
+                }),
+            },
             Text::Json(text) => serde_json::from_str(text).map_err(|error| {
                 self.stop(
                     head,
