@@ -5,7 +5,7 @@ export CARGO_TERM_COLOR=never LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin
 perf_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$perf_dir")
-target=${CARGO_TARGET_DIR:-$root/target}
+target=$(cd "$root" && realpath -m "${CARGO_TARGET_DIR:-target}")
 # BINARIES=DIR: programs built elsewhere, instead of a release build.
 release=$(realpath -m "${BINARIES:-$target/release}")
 

@@ -13,6 +13,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -68,7 +69,7 @@ pub struct Settings {
     pub expect: Vec<Expect>,
     /// Whether replies must say what the query set [knows](QuerySet::know) of their questions.
     pub check: bool,
-    /// Core to pin the calling thread to.
+    /// Core to pin the load's thread to.
     pub core: Option<usize>,
 }
 
@@ -121,15 +122,26 @@ pub enum LoadError {
     },
 }
 
-/// Runs a load on the calling thread.
+/// Runs a load, on a thread of its own, as what it is pinned to is to stay with it.
+///
+/// # Errors
+///
+/// [`LoadError`].
+///
+/// # Panics
+///
+/// If a thread cannot be started.
 pub fn run(settings: &Settings, queries: &QuerySet) -> Result<Report, LoadError> {
-    pin(settings.core)?;
     let server = settings.server;
-    let mut generator =
-        Generator::new(settings, queries).map_err(|source| LoadError::Socket { server, source })?;
-    generator
-        .run()
-        .map_err(|source| LoadError::Exchange { server, source })
+    let run = || {
+        pin(settings.core)?;
+        let mut generator = Generator::new(settings, queries)
+            .map_err(|source| LoadError::Socket { server, source })?;
+        generator
+            .run()
+            .map_err(|source| LoadError::Exchange { server, source })
+    };
+    thread::scope(|scope| scope.spawn(run).join().expect("a load does not panic"))
 }
 
 /// One socket and what it waits for.

@@ -37,7 +37,7 @@ impl Effort {
     }
 
     /// As [`Self::from_arguments`], for a bench that criterion knows nothing of. `None` if the arguments
-    /// ask for a list, or for benches that this name is none of.
+    /// ask for a list, or for benches that this name is none of. The value of an option passes for a name.
     pub fn for_bench(name: &str) -> Option<Self> {
         let mut arguments = std::env::args().skip(1);
         let skips = |argument: String| {

@@ -33,7 +33,7 @@ pub struct Contender {
     /// Where it then listens.
     pub address: SocketAddr,
     /// What its right replies look like; any NOERROR or NXDOMAIN at the start, and anything under
-    /// load, when empty.
+    /// load, when empty. Not looked at under load where the query set knows better.
     pub expect: Vec<Expect>,
     /// Whether its replies under load must say what the query set knows.
     pub check: bool,

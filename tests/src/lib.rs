@@ -4,7 +4,8 @@
 //! what comes back. [`FakeApi`] plays the API server, [`Upstream`] a name server to forward to,
 //! [`load`] many clients, [`flood`] impatient ones, by which [`measured`] goes. [`conformance`] asks
 //! thousands of questions and compares with the answers that CoreDNS gave; [`netns`] gives it a network
-//! of its own. [`ways`] are those of moving datagrams. [`fuzz`] alone calls the server instead of starting it.
+//! of its own. [`ways`] are those of moving datagrams. [`fuzz`] alone calls the server instead of
+//! starting it.
 //!
 //! The harness may panic: it runs in tests only, and a panic that says what went wrong is a failed
 //! test. It reads the clock and starts processes as it likes.

@@ -28,7 +28,6 @@ fn main() -> ExitCode {
     publish::publish(&mut criterion);
     chain::chain(&mut criterion);
     top::top(&mut criterion);
-    // Behind the others, as this thread is pinned to a core from here on.
     end_to_end::end_to_end(&mut criterion);
     criterion.final_summary();
     match dead_upstream::dead_upstream() {

@@ -45,7 +45,8 @@ struct Ask {
     /// Seconds after which a query is lost
     #[arg(long, default_value_t = 1.0)]
     timeout: f64,
-    /// Master file with the records that replies about its names must have; several may be given
+    /// Master file with the records that replies about its names must have, without wildcards and
+    /// delegations; several may be given
     #[arg(long)]
     zone: Vec<PathBuf>,
     /// Right replies about other names: answer, nodata, noerror, nxdomain, … (several with commas);
@@ -90,7 +91,11 @@ fn main() -> ExitCode {
 
 fn ask(args: Ask) -> Result<(), Box<dyn Error>> {
     let mut queries = QuerySet::read(&args.queries, args.edns)?;
-    queries.know(&Zone::read(&args.zone)?);
+    let known = queries.know(&Zone::read(&args.zone)?);
+    if !args.zone.is_empty() {
+        let all = queries.len();
+        eprintln!("{known} of {all} questions are about names of the zones");
+    }
     let settings = Settings {
         pace: match args.rate {
             Some(rate) => Pace::Open { rate },

@@ -25,11 +25,12 @@ struct Args {
     /// File of questions, one `NAME TYPE` a line
     #[arg(long)]
     queries: PathBuf,
-    /// Master file with the records that replies about its names must have; several may be given
+    /// Master file with the records that replies must have, without wildcards and delegations; several
+    /// may be given, and all names are theirs
     #[arg(long)]
     zone: Vec<PathBuf>,
-    /// Right replies about other names: answer, nodata, noerror, nxdomain, … (several with commas);
-    /// default any
+    /// Right replies where there is no zone, and the first one of all: answer, nodata, noerror, nxdomain,
+    /// … (several with commas); default any
     #[arg(long, value_delimiter = ',')]
     expect: Vec<Expect>,
     /// Where the echo server listens
@@ -87,7 +88,11 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         return Err("each --server needs one --address".into());
     }
     let mut queries = QuerySet::read(&args.queries, args.edns)?;
-    queries.know(&Zone::read(&args.zone)?);
+    let known = queries.know(&Zone::read(&args.zone)?);
+    if !args.zone.is_empty() && known < queries.len() {
+        let all = queries.len();
+        return Err(format!("only {known} of {all} questions are about names of the zones").into());
+    }
     let mut contenders = vec![echo(args.echo_address)?];
     for (at, (command, address)) in args.server.into_iter().zip(args.address).enumerate() {
         let program = command.split_whitespace().next().unwrap_or_default();

@@ -17,8 +17,8 @@ use super::queries::HEADER_LEN;
 /// Zones whose records replies must have.
 ///
 /// A name that none of them has does not exist if it is below a zone apex, which is where a SOA record
-/// is; of any other name, nothing is known. There are no wildcards, and no records but those of the
-/// class IN.
+/// is; of any other name, nothing is known. There are no wildcards and no delegations, no record is there
+/// twice, and all are of the class IN.
 #[derive(Clone, Debug, Default)]
 pub struct Zone {
     /// By owner name, in lower case on the wire; names that only have names below them as well.
@@ -97,7 +97,8 @@ impl Zone {
             path: path.to_owned(),
             cause,
         };
-        let mut file = Zonefile::from(text);
+        // The last line counts even if nothing ends it.
+        let mut file = Zonefile::from(&*[text, b"\n"].concat());
         file.set_default_class(Class::IN);
         loop {
             let entry = file
@@ -186,7 +187,7 @@ impl Zone {
 
 impl Records {
     const fn add(&mut self, sum: u64) {
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         self.sum = self.sum.wrapping_add(sum);
     }
 }
@@ -256,7 +257,8 @@ fn sum_of(rtype: Rtype, message: &[u8], at: usize, len: usize) -> Option<u64> {
 /// says where it ends.
 fn hash_name(message: &[u8], mut at: usize, mut state: u64) -> Option<(u64, usize)> {
     let mut behind = None;
-    // Each pointer leads back, so this ends.
+    // Where the labels at hand begin. Each pointer leads to before that, so this ends.
+    let mut start = at;
     loop {
         let len = *message.get(at)?;
         match len {
@@ -270,11 +272,11 @@ fn hash_name(message: &[u8], mut at: usize, mut state: u64) -> Option<(u64, usiz
             }
             0xc0.. => {
                 let target = usize::from(len & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
-                if target >= at {
+                if target >= start {
                     return None;
                 }
                 behind = behind.or(Some(at + 2));
-                at = target;
+                (start, at) = (target, target);
             }
             _ => return None,
         }
@@ -326,7 +328,9 @@ mod tests {
 
     fn zone() -> Zone {
         let mut zone = Zone::default();
-        zone.add(TEXT.as_bytes(), Path::new("test")).unwrap();
+        // Nothing ends the last line.
+        zone.add(TEXT.trim_end().as_bytes(), Path::new("test"))
+            .unwrap();
         zone
     }
 
@@ -453,6 +457,25 @@ mod tests {
         for (count, expected) in [(0, true), (2, true), (3, false)] {
             reply[7] = count;
             assert_eq!(wanted.is_said(&reply, question.len()), expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn names_that_go_round_end() {
+        let start = FNV_START;
+        for (message, at, expected) in [
+            (&b"\x01a\0"[..], 0, Some((hash(b"\x01a\0", start), 3))),
+            (
+                b"\x01a\0\x01B\xc0\0",
+                3,
+                Some((hash(b"\x01b\x01a\0", start), 7)),
+            ),
+            // Round and round: the pointer leads to the labels before it.
+            (b"\x01a\xc0\0", 0, None),
+            (b"\x01a\xc0\0", 2, None),
+            (b"\0\xc0\x01", 1, None),
+        ] {
+            assert_eq!(hash_name(message, at, start), expected, "{message:?}");
         }
     }
 
