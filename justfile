@@ -4,7 +4,7 @@
 check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --features martlet-perf/instructions --locked -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 
 # All tests, over real sockets; installs what they need from Debian.
 test *ARGS:
