@@ -137,6 +137,14 @@ pub(crate) fn status(port: u16, path: &str) -> String {
     status_at(Ipv4Addr::LOCALHOST, port, path)
 }
 
+/// Waits for `/ready` to say so: that is a moment after the first answer, as the sockets are open before.
+pub(crate) fn becomes_ready(address: Ipv4Addr, port: u16) {
+    let ready = wait_until(Duration::from_secs(5), || {
+        (status_at(address, port, "/ready") == "200").then_some(())
+    });
+    assert!(ready.is_some(), "it does not become ready");
+}
+
 /// The status of a path on a port of this address.
 pub(crate) fn status_at(address: Ipv4Addr, port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect((address, port)).expect("it is open");

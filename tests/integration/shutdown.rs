@@ -1,6 +1,6 @@
 //! SIGTERM: what it loses (nothing), and what goes on until the end.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use martlet_tests::{FakeApi, Fault, Setup, Upstream, cpu_time, wait_until};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::fixtures::{becomes, cluster, forward, resolver, service, status};
+use crate::fixtures::{becomes, becomes_ready, cluster, forward, resolver, service, status};
 
 /// Queries that wait in sockets, in connections and for upstreams when the order comes.
 #[test]
@@ -119,7 +119,7 @@ fn lameduck_goes_on_with_everything() {
         kubeconfig.display()
     );
     let mut martlet = Setup::new(&corefile).start();
-    assert_eq!(status(martlet.nth_port(3), "/ready"), "200");
+    becomes_ready(Ipv4Addr::LOCALHOST, martlet.nth_port(3));
     let flood = Flood::start(martlet.client().server, "web.shop.svc.cluster.local.");
     martlet.process.signal(Signal::TERM);
     let unready = wait_until(Duration::from_secs(2), || {

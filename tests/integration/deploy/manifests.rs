@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use martlet_tests::{FakeApi, Setup, run_binary, wait_until};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{corefile, folder, only};
-use crate::fixtures::{becomes, cluster, status};
+use crate::fixtures::{becomes, becomes_ready, cluster, status};
 
 /// A pod's one container.
 fn container(workload: &Value) -> &Value {
@@ -219,7 +220,7 @@ pub(super) fn assert_serves(objects: &[Value]) {
     let name = "web.shop.svc.cluster.local.";
     becomes(martlet.client(), name, &["10.96.0.20"], soon);
     assert_eq!(status(martlet.nth_port(2), "/health"), "200");
-    assert_eq!(status(martlet.nth_port(3), "/ready"), "200");
+    becomes_ready(Ipv4Addr::LOCALHOST, martlet.nth_port(3));
     let requests = api.recorded();
     let refused: Vec<_> = requests.iter().filter(|r| r.status != 200).collect();
     assert!(refused.is_empty(), "{refused:#?}");

@@ -1,12 +1,13 @@
 //! What goes on from one Corefile to the next.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use martlet_tests::{FakeApi, Martlet, Scrape, Setup, Upstream, wait_until};
 use tempfile::TempDir;
 
 use super::{block, closes, is_open, start};
-use crate::fixtures::{becomes, cluster, forward, status};
+use crate::fixtures::{becomes, becomes_ready, cluster, forward, status};
 
 /// What a cache holds is lost only when the cache, or what it keeps, is another.
 #[test]
@@ -128,7 +129,7 @@ fn counts_go_on() {
 fn endpoints_come_and_go() {
     let status = |martlet: &Martlet, port, path| status(martlet.nth_port(port), path);
     let martlet = start(&block(".", "PORT", "whoami\n    ready :{PORT2}"));
-    assert_eq!(status(&martlet, 2, "/ready"), "200");
+    becomes_ready(Ipv4Addr::LOCALHOST, martlet.nth_port(2));
     assert_eq!(status(&martlet, 2, "/health"), "404");
     assert!(!is_open(&martlet, 3));
     martlet.reload(&block(
